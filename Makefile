@@ -1,0 +1,28 @@
+# make quickstart   install into .venv and answer the first question, on any machine with Python 3.11
+# make test         install and run the tests
+# make check        format, lint, types, tests
+# make bench        what orchestration costs
+PYTHON ?= python3
+RUN = .venv/bin/python
+
+.PHONY: quickstart test check bench
+quickstart: .venv/installed
+	$(RUN) -m runners.sweep sweeps/quickstart.yaml
+
+test: .venv/installed
+	$(RUN) -m pytest
+
+check: .venv/installed
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/pyright
+	$(RUN) -m pytest
+
+bench: .venv/installed
+	$(RUN) -m tests.bench
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@

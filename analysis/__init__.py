@@ -1,0 +1,1 @@
+"""Read finished trials: tables and figures. Never imports torch, ray or scconv."""

@@ -1,0 +1,1 @@
+"""Run trials: plan them, train one, keep what it leaves behind, launch many."""

@@ -1,0 +1,119 @@
+"""What a person sees while a sweep runs: one live table on a terminal, few plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+
+from rich.console import Console as Terminal
+from rich.live import Live
+from rich.table import Table
+
+from runners.plan import Sweep, Trial
+from runners.store import Epoch, Record
+
+
+class Console:
+    """Progress of a sweep, told by the driver: started, epochs, ended. `records`: what was done before."""
+
+    def __init__(self, sweep: Sweep, records: dict[str, Record]):
+        self.sweep, self.records = sweep, dict(records)
+        self.trials = {t.id: t for t in sweep.trials}
+        self.running: dict[str, Epoch | None] = {}
+        self.seconds: dict[str, list[float]] = {}
+        self.terminal = Terminal(stderr=False)
+        self.live = Live(console=self.terminal, auto_refresh=False, transient=True) if self.terminal.is_terminal else None
+        self.drawn, self.told = 0.0, 0
+        if self.live:
+            self.live.start()
+
+    def started(self, trial: Trial) -> None:
+        self.running[trial.id] = None
+
+    def epochs(self, trial: Trial, epochs: list[Epoch]) -> None:
+        self.running[trial.id] = epochs[-1]
+        self.seconds.setdefault(trial.variant, []).extend(e.seconds for e in epochs)
+        if not self.live:
+            self._tell_progress()
+
+    def stopped(self, trial: Trial) -> None:
+        """The trial runs no longer, but has not ended."""
+        self.running.pop(trial.id, None)
+
+    def ended(self, trial: Trial, record: Record) -> None:
+        self.running.pop(trial.id, None)
+        self.records[trial.id] = record
+        what = (
+            f"test top-1 {record.result.test_top1:.2f} %, {record.result.minutes:.1f} min" if record.result else f"{record.status}: {record.reason}"
+        )
+        if not self.live or not record.result:
+            self.say(f"[{len(self.records)}/{len(self.trials)}] {trial.name}: {what}")
+
+    def say(self, line: str) -> None:
+        if self.live:
+            self.terminal.print(line, highlight=False, markup=False)
+        else:
+            _print(line)
+
+    def tick(self) -> None:
+        """Redraw, a few times a second at most."""
+        if self.live and time.monotonic() - self.drawn > 0.25:
+            self.drawn = time.monotonic()
+            self.live.update(self._table(), refresh=True)
+
+    def close(self) -> None:
+        if self.live:
+            self.live.stop()
+
+    def _left(self) -> str:
+        """How long the rest takes at the pace so far, with as many trials at a time as now; nothing before the first epoch."""
+        every = [s for rows in self.seconds.values() for s in rows]
+        if not every or not self.running:
+            return ""
+        left = 0.0
+        for trial in self.trials.values():
+            if trial.id not in self.records:
+                last = self.running.get(trial.id)
+                epochs = trial.config.epochs - (last.epoch if last else 0)
+                left += epochs * statistics.fmean(self.seconds.get(trial.variant) or every)
+        return f", about {duration(left / len(self.running))} left"
+
+    def _table(self) -> Table:
+        table = Table(title=f"{self.sweep.name}: {len(self.records)} of {len(self.trials)} trials{self._left()}", box=None, title_justify="left")
+        table.add_column("variant")
+        table.add_column("seeds done", justify="right")
+        table.add_column("mean top-1", justify="right")
+        table.add_column("running")
+        for variant, config in self.sweep.variants.items():
+            mine = [t for t in self.trials.values() if t.variant == variant]
+            top1 = [r.result.test_top1 for t in mine if (r := self.records.get(t.id)) and r.result]
+            now = [f"seed {t.seed}: epoch {e.epoch if (e := self.running[t.id]) else 0}/{config.epochs}" for t in mine if t.id in self.running]
+            table.add_row(variant, f"{len(top1)}/{len(mine)}", f"{statistics.fmean(top1):.2f}" if top1 else "", ", ".join(now))
+        return table
+
+    def _tell_progress(self) -> None:
+        """A line per tenth of the work, so that a log file shows life."""
+        total = sum(t.config.epochs for t in self.trials.values())
+        ended = sum(self.trials[i].config.epochs for i in self.records)
+        tenth = 10 * (ended + sum(e.epoch for e in self.running.values() if e)) // total
+        if tenth > self.told:
+            self.told = tenth
+            _print(f"{10 * tenth} % of all epochs{self._left()}")
+
+
+def _print(line: str) -> None:
+    """Print at once; where nobody reads any more (`| head`), go on in silence: the trials matter more."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
+
+
+def duration(seconds: float) -> str:
+    """1 h 05 min, 4 min, 20 s"""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 100 else f"{minutes} min"

@@ -1,0 +1,289 @@
+"""From a question in YAML to a list of trials: load, check, plan, identify. Without torch, so planning is instant.
+
+A sweep is a list of trials; a trial is a config and a seed; a trial's id is the hash of everything that can change its numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from runners.options import canonical, catalogue, defaults_of, find_file, plain
+from runners.strict import SweepError, override, read, suggest, validate
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Whole = Annotated[int, Field(strict=True, ge=1)]
+RECIPES: dict[str, dict] = {
+    # the paper's section 4: SGD 0.05, x0.1 after half and three quarters of 200 epochs. Config's defaults, so it adds nothing
+    "paper": {},
+    # a few epochs that end annealed: linear warm-up, then cosine to zero
+    "short": {"epochs": 12, "lr": 0.1, "nesterov": True, "schedule": "cosine", "warmup": 0.15},
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that can change a trial's numbers, but for the seed. A field at its default stays out of the trial's id."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    backbone: str
+    dataset: str
+    conv: str = "standard"
+    conv_digest: str = ""  # of the file, for a convolution outside the catalogue
+    options: dict[str, Any] = field(default_factory=dict)  # the convolution's, those at their default left out
+    epochs: Whole = 200
+    batch_size: Annotated[int, Field(strict=True, ge=2)] = 128
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
+    momentum: Fraction = 0.9
+    nesterov: bool = False
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5e-4
+    schedule: Literal["step", "cosine"] = "step"
+    milestones: tuple[Fraction, ...] = (0.5, 0.75)  # of the epochs; "step" multiplies the rate by 0.1 at each
+    warmup: Fraction = 0.0  # of the epochs, linear
+    label_smoothing: Fraction = 0.0
+    augment: bool = True
+    val_fraction: Annotated[float, Field(ge=0, le=0.9)] = 0.1  # of the training set, held out; 0 trains on all of it
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: fp32 on a CPU, bf16 where the GPU has it, else fp16
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One variant with one seed."""
+
+    sweep: str
+    variant: str
+    config: Config
+    seed: int
+    conv_path: str = ""  # where the convolution's file is, outside the catalogue
+
+    @cached_property
+    def id(self) -> str:
+        """The same for the same numbers, whatever the sweep and the variant are called."""
+        return hashlib.sha256(f"{_canonical(self.config)} seed={self.seed}".encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant} seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one trial occupies. `gpu` 0.25 packs four on one; left out, it is 1 where there is a GPU and 0 elsewhere."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    gpu: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    cpu: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A question, its variants and its seeds."""
+
+    name: str
+    path: str
+    question: str
+    baseline: str
+    variants: dict[str, Config]
+    seeds: tuple[int, ...]
+    resources: Resources = Resources()
+    factors: dict[str, list] = field(default_factory=dict)
+    reference: str = ""
+    report: tuple[str, ...] = ("comparison", "curves", "cost")
+    conv_paths: dict[str, str] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The name of its results: the sweep's own, so long as nothing was overridden."""
+        return self.name + (f"-{hashlib.sha256(repr(self.overrides).encode()).hexdigest()[:6]}" if self.overrides else "")
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Seeds outermost: whatever is finished when a sweep is cut off is a balanced comparison."""
+        return [
+            Trial(self.name, variant, config, seed, self.conv_paths.get(config.conv, ""))
+            for seed in self.seeds
+            for variant, config in self.variants.items()
+        ]
+
+    def varying(self) -> dict[str, dict[str, Any]]:
+        """variant -> the settings in which the variants differ (options by their own names)."""
+        flat = {v: {k: x for k, x in asdict(c).items() if k != "options"} | self._all_options(c) for v, c in self.variants.items()}
+        keys = dict.fromkeys(k for row in flat.values() for k in row if k != "conv_digest")
+        named = {k for c in self.variants.values() for k in c.options}
+        differing = [k for k in keys if len({json.dumps(row[k]) for row in flat.values() if k in row}) > 1 or k in named]
+        return {v: {k: row[k] for k in differing if k in row} for v, row in flat.items()}
+
+    def _all_options(self, config: Config) -> dict[str, Any]:
+        file = Path(self.conv_paths.get(config.conv) or catalogue() / f"{config.conv}.py")
+        return {k: plain(v) for k, v in defaults_of(file).items()} | config.options
+
+
+@dataclass(frozen=True)
+class _File:
+    """The keys of a sweep file."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    question: str
+    baseline: str
+    base: dict[str, Any]
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    factors: dict[str, Annotated[list, Field(min_length=1)]] = field(default_factory=dict)
+    seeds: Whole | Annotated[list[Annotated[int, Field(strict=True, ge=0)]], Field(min_length=1)] = 3
+    resources: Resources = Resources()
+    reference: str = ""
+    report: tuple[Literal["comparison", "curves", "cost", "tradeoff"], ...] = ("comparison", "curves", "cost")
+
+
+def load(path: str | Path, sets: Iterable[str] = (), seeds: int | None = None, only: Iterable[str] = ()) -> Sweep:
+    """Read a sweep file strictly.
+
+    Args:
+        path: the YAML file; its stem is the sweep's name.
+        sets: overrides such as "base.epochs=3", applied before anything is checked.
+        seeds: how many seeds instead of the file's.
+        only: keep these variants alone.
+
+    Raises:
+        SweepError: one line that says file, place, rule, value and way out.
+    """
+    path = Path(path)
+    try:
+        return _load(path, tuple(sets), seeds, tuple(only))
+    except SweepError as error:
+        raise SweepError(f"{path}: {error}") from None
+
+
+def _load(path: Path, sets: tuple[str, ...], seeds: int | None, only: tuple[str, ...]) -> Sweep:
+    if not re.fullmatch(r"[\w][\w.-]{0,60}", path.stem):
+        raise SweepError(f"a sweep's name is its file's: letters, digits, '_', '-' and '.' only, got {path.stem!r}; rename the file")
+    raw = read(path)
+    for setting in sets:
+        override(raw, setting)
+    if seeds is not None:
+        raw["seeds"] = seeds
+    file: _File = validate(_File, raw)
+    seed_list = tuple(range(file.seeds)) if isinstance(file.seeds, int) else tuple(file.seeds)
+    if len(set(seed_list)) < len(seed_list):
+        raise SweepError(f"seeds: each must occur once, got {list(seed_list)}")
+    conv_paths: dict[str, str] = {}
+    arms = _arms(file)
+    if file.base.get("options") and not any(_inherits(file.base, arm) for _, arm in arms.values()):
+        raise SweepError("base.options: no variant has base's convolution, so they would apply to none; set them in the variants")
+    variants = {name: _config(name, place, file.base, arm, path.parent, conv_paths) for name, (place, arm) in arms.items()}
+    _refuse_twins(variants)
+    if file.baseline not in variants:
+        raise SweepError(f"baseline: no variant is called {file.baseline!r}{suggest(file.baseline, variants)}")
+    for name in only:
+        if name not in variants:
+            raise SweepError(f"--only: no variant is called {name!r}{suggest(name, variants)}")
+    if only:
+        variants = {v: c for v, c in variants.items() if v in only}
+    return Sweep(
+        name=path.stem,
+        path=str(path),
+        question=" ".join(file.question.split()),
+        baseline=file.baseline,
+        variants=variants,
+        seeds=seed_list,
+        resources=file.resources,
+        factors=file.factors,
+        reference=file.reference,
+        report=file.report,
+        conv_paths=conv_paths,
+        overrides=(
+            *(s for s in sets if not s.strip().startswith("resources")),
+            *([f"seeds={seeds}"] if seeds is not None else []),
+            *(f"only={name}" for name in only),
+        ),
+    )
+
+
+def _arms(file: _File) -> dict[str, tuple[str, dict]]:
+    """variant -> (its place in the file, its settings): the variants as they stand, then the full grid of the factors."""
+    arms: dict[str, tuple[str, dict]] = {name: (f"variants.{name}", dict(arm)) for name, arm in file.variants.items()}
+    if file.factors:
+        for values in itertools.product(*file.factors.values()):
+            cell = dict(zip(file.factors, values, strict=True))
+            name = ",".join(f"{key.removeprefix('options.')}={_short(value)}" for key, value in cell.items())
+            options = {k.removeprefix("options."): v for k, v in cell.items() if k.startswith("options.")}
+            arm = {k: v for k, v in cell.items() if not k.startswith("options.")}
+            if name in arms:
+                raise SweepError(f"factors: the cell {name!r} stands twice; remove the repeated value or the variant of that name")
+            arms[name] = ("factors", arm | ({"options": options} if options else {}))
+    if not arms:
+        raise SweepError("variants: at least one is needed (or factors); see sweeps/quickstart.yaml")
+    for name in arms:
+        if not name.isprintable() or not name.strip() or len(name) > 60 or re.search(r"[/\\]|^\.", name):
+            raise SweepError(f"variants: a name is at most 60 printable characters without '/' and '\\' and no dot first, got {name!r}")
+    return arms
+
+
+def _config(variant: str, place: str, base: dict, arm: dict, folder: Path, conv_paths: dict[str, str]) -> Config:
+    known = {f.name for f in fields(Config)} - {"conv_digest"} | {"recipe"}
+    for where, settings in (("base", base), (place, arm)):
+        for key in settings:
+            if key not in known:
+                raise SweepError(f"{where}: unknown key '{key}'{suggest(key, known)}")
+    recipe = arm.get("recipe", base.get("recipe", "paper"))
+    if not isinstance(recipe, str) or recipe not in RECIPES:
+        raise SweepError(f"{place if 'recipe' in arm else 'base'}.recipe: unknown recipe {recipe!r}{suggest(str(recipe), RECIPES)}")
+    merged = {k: v for k, v in (RECIPES[recipe] | base | arm).items() if k != "recipe"}
+    merged["options"] = _merged_options(base, arm, place)
+
+    def at(key: str) -> str:
+        return f"{place if key in arm else 'base'}.{key}"
+
+    config: Config = validate(Config, merged, at)
+    file = find_file(config.conv, folder, at("conv"))
+    if not file.is_relative_to(catalogue()):
+        conv_paths[config.conv] = str(file.resolve())
+        merged["conv_digest"] = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    merged["options"] = canonical(config.conv, config.options, file, at("options"))
+    return validate(Config, merged, at)
+
+
+def _inherits(base: dict, arm: dict) -> bool:
+    """Whether the variant has base's convolution, and so its options: another convolution's would mean nothing to it."""
+    standard = Config.conv
+    return arm.get("conv", base.get("conv", standard)) == base.get("conv", standard)
+
+
+def _merged_options(base: dict, arm: dict, place: str) -> dict:
+    merged: dict = {}
+    for where, settings in (("base", base if _inherits(base, arm) else {}), (place, arm)):
+        options = settings.get("options") or {}
+        if not isinstance(options, dict):
+            raise SweepError(f"{where}.options: must be a mapping of option to value, got {options!r}")
+        merged |= options
+    return merged
+
+
+def _refuse_twins(variants: Mapping[str, Config]) -> None:
+    seen: dict[str, str] = {}
+    for name, config in variants.items():
+        twin = seen.setdefault(_canonical(config), name)
+        if twin != name:
+            raise SweepError(f"variants: '{twin}' and '{name}' are the same configuration; change or remove one")
+
+
+def _canonical(config: Config) -> str:
+    defaults = {f.name: f.default for f in fields(Config)} | {"options": {}}
+    return json.dumps({k: v for k, v in asdict(config).items() if v != defaults[k]}, sort_keys=True)
+
+
+def _short(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,220 @@
+"""What a trial leaves behind: a checkpoint after every epoch, then its record. The truth of the project.
+
+One folder per trial id: `checkpoint.pt` while it trains; `weights.pt` and, last, `record.json` when it has ended; `log.txt`.
+Every file is written aside and moved into place, so a kill at any moment leaves the one before. Importing this needs no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from runners.strict import SweepError
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch's figures; top-1 in per cent, `seconds` with validation, `images_per_s` of training alone, `ended` in ms since 1970.
+
+    Without a validation split `val_loss` and `val_top1` are None.
+    """
+
+    epoch: int
+    lr: float
+    train_loss: float
+    train_top1: float
+    val_loss: float | None
+    val_top1: float | None
+    seconds: float
+    images_per_s: float
+    ended: int
+    sys: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished trial's figures; the test set was read once, after the last epoch. `correct` packs one bit per test image, in hex."""
+
+    test_top1: float
+    test_top5: float
+    correct: str
+    params: int
+    paper_params: int
+    macs: int
+    paper_flops: int
+    images_per_s: float
+    peak_memory_gb: float
+    swapped: int
+    minutes: float
+
+
+@dataclass(frozen=True)
+class Record:
+    """How a trial ended. `provenance`: commit, device, versions, data digest, ..."""
+
+    id: str
+    sweep: str
+    variant: str
+    seed: int
+    config: dict[str, Any]
+    status: Literal["finished", "diverged", "failed"]
+    reason: str
+    epochs: list[Epoch]
+    result: Result | None
+    provenance: dict[str, Any]
+
+
+class Store:
+    """The folder of all trials; many processes may read it and, each its own trial, write it."""
+
+    def __init__(self, root: str | Path = "runs"):
+        self.root = Path(root).resolve()
+        self.cache = self.root / "data"
+
+    @property
+    def identity(self) -> str:
+        """A name for this store that stays, whatever path or host it is reached by."""
+        path = self.root / "identity"
+        if not path.exists():
+            _replace(path, lambda file: file.write(uuid.uuid4().hex.encode()))
+        return path.read_text()
+
+    def folder(self, trial_id: str) -> Path:
+        return self.root / "trials" / trial_id
+
+    def record(self, trial_id: str) -> Record | None:
+        """How the trial ended, or None while it has not."""
+        path = self.folder(trial_id) / "record.json"
+        try:
+            raw = json.loads(path.read_text())
+            raw["epochs"] = [Epoch(**row) for row in raw["epochs"]]
+            raw["result"] = Result(**raw["result"]) if raw["result"] else None
+            return Record(**raw)
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError) as error:
+            raise SweepError(f"{path}: not a record of this version ({type(error).__name__}: {error}); remove it to train the trial again") from None
+
+    def started(self, trial_id: str) -> bool:
+        return (self.folder(trial_id) / "checkpoint.pt").exists()
+
+    def save(self, trial_id: str, state: dict[str, Any], epochs: list[Epoch]) -> None:
+        """Replace the checkpoint: weights, optimizer and every epoch so far."""
+        import torch
+
+        content = state | {"epochs": [asdict(e) for e in epochs]}
+        _replace(self.folder(trial_id) / "checkpoint.pt", lambda file: torch.save(content, file))
+
+    def checkpoint(self, trial_id: str) -> tuple[dict[str, Any], list[Epoch]] | None:
+        """What `save` wrote last; None where there is nothing, or nothing readable (which is then set aside)."""
+        import torch
+
+        path = self.folder(trial_id) / "checkpoint.pt"
+        if not path.exists():
+            return None
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            return state, [Epoch(**row) for row in state.pop("epochs")]
+        except (OSError, MemoryError):  # the machine's trouble, not the file's
+            raise
+        except Exception as error:  # a torn file fails in many ways; whatever it is, the trial starts over
+            os.replace(path, path.with_suffix(".damaged"))
+            print(f"{path}: damaged ({type(error).__name__}), set aside; the trial starts over", flush=True)
+            return None
+
+    def commit(self, record: Record, weights: dict[str, Any] | None = None) -> None:
+        """The trial has ended: keep its weights, then its record (the commit point), and drop the checkpoint of a finished one."""
+        folder = self.folder(record.id)
+        if weights is not None:
+            import torch
+
+            _replace(folder / "weights.pt", lambda file: torch.save(weights, file))
+        text = json.dumps(asdict(record), indent=1)
+        _replace(folder / "record.json", lambda file: file.write(text.encode()))
+        if record.status == "finished":
+            (folder / "checkpoint.pt").unlink(missing_ok=True)
+
+    def forget_failure(self, trial_id: str) -> None:
+        """Let a trial that did not finish run again, from its last checkpoint."""
+        record = self.record(trial_id)
+        if record and record.status != "finished":
+            (self.folder(trial_id) / "record.json").unlink()
+
+    def keep_conv(self, path: str, digest: str) -> str:
+        """A copy of a user's convolution under its digest, so that an edit while the sweep runs does not change its later trials."""
+        source = Path(path).read_bytes()
+        if hashlib.sha256(source).hexdigest()[:16] != digest:
+            raise SweepError(f"{path}: was edited after the sweep was planned; start the sweep again")
+        copy = self.root / "convs" / f"{Path(path).stem}-{digest}.py"
+        if not copy.exists():
+            _replace(copy, lambda file: file.write(source))
+        return str(copy)
+
+    @contextlib.contextmanager
+    def hold(self, trial_id: str, wait_s: float = 60) -> Iterator[None]:
+        """Keep other processes off this trial. A killed driver's workers train on for seconds: its successor waits for them here.
+
+        Raises:
+            TimeoutError: another process still holds it.
+        """
+        self.folder(trial_id).mkdir(parents=True, exist_ok=True)
+        with open(self.folder(trial_id) / "lock", "w") as file:
+            deadline = time.monotonic() + wait_s
+            while not _lock(file):
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"another process has been training trial {trial_id} for more than {wait_s:.0f} s; stop it")
+                time.sleep(0.2)
+            yield
+
+    @contextlib.contextmanager
+    def drive(self) -> Iterator[None]:
+        """Be the one driver of this store.
+
+        Raises:
+            SweepError: another process is; says which.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with open(self.root / "driver.lock", "a+") as file:
+            if not _lock(file):
+                file.seek(0)
+                raise SweepError(f"{self.root} is in use by {file.read().strip() or 'another sweep'}; wait for it, stop it, or use another --storage")
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {os.uname().nodename} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+            file.flush()
+            yield
+
+
+def _lock(file) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # freed by the system when the process ends, however it ends
+        return True
+    except BlockingIOError:
+        return False
+
+
+def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that at every moment either the old or the new content is there, even after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,237 @@
+"""The command: plan, check, launch on Ray Tune, show, summarise.
+
+python -m runners.sweep sweeps/order.yaml            run it; the same command again continues it
+python -m runners.sweep sweeps/order.yaml --plan     only say what would run
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis import reference, report, tables
+from runners.plan import Sweep, Trial, load
+from runners.store import Record, Store
+from runners.strict import SweepError
+
+if TYPE_CHECKING:
+    from runners.tracking import Tracker
+    from scconv import Cost
+
+
+def main(argv: list[str] | None = None) -> int:
+    """0: all finished; 1: some failed; 2: bad input, nothing was run; 130: interrupted."""
+    args = _arguments(argv)
+    try:
+        sweep, store = load(args.sweep, args.set, args.seeds, args.only), Store(args.storage)
+        if sweep.reference:
+            reference.load(sweep.reference, sweep.baseline)
+        if args.plan:
+            return _show_plan(sweep, store, args)
+        todo = _todo(sweep, store, args)
+        if todo:
+            networks(sweep)
+            _check_data(todo, store, args)
+        with store.drive():
+            return _run(sweep, store, args)
+    except (SweepError, ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the same command continues", file=sys.stderr)
+        return 130
+
+
+def _todo(sweep: Sweep, store: Store, args: argparse.Namespace) -> list[Trial]:
+    """The trials that have not ended; with --retry-failed, that have not finished."""
+    records = {t.id: store.record(t.id) for t in sweep.trials}
+    return [t for t in sweep.trials if (r := records[t.id]) is None or (args.retry_failed and r.status != "finished")]
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m runners.sweep", description="Run a sweep; the same command again continues it.")
+    parser.add_argument("sweep", help="the sweep file, such as sweeps/quickstart.yaml")
+    parser.add_argument("--plan", action="store_true", help="say what would run, and stop")
+    parser.add_argument("--json", action="store_true", help="with --plan: for programs")
+    parser.add_argument("--set", action="append", default=[], metavar="PLACE=VALUE", help="override, such as base.epochs=3")
+    parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds instead of the file's")
+    parser.add_argument("--only", action="append", default=[], metavar="VARIANT", help="this variant alone (may be repeated)")
+    parser.add_argument("--retry-failed", action="store_true", help="run the trials again that failed or diverged")
+    parser.add_argument("--data", metavar="DIR", help="where the data set is, or is downloaded to (default: $DATA_ROOT, else ./data)")
+    parser.add_argument("--storage", default="runs", metavar="DIR", help="where trials are kept (default: ./runs)")
+    parser.add_argument("--tracking-uri", default="sqlite:///mlflow.db", metavar="URI", help="MLflow's store (default: ./mlflow.db)")
+    parser.add_argument("--address", default="local", help="of a Ray cluster, or auto (default: Ray on this machine)")
+    args = parser.parse_args(argv)
+    if args.json and not args.plan:
+        parser.error("--json goes with --plan")
+    return args
+
+
+def networks(sweep: Sweep) -> dict[str, tuple[Cost, int]]:
+    """variant -> its network's cost and how many convolutions it replaces; builds each on the meta device.
+
+    Raises:
+        SweepError: a network cannot be built, or two variants build the same one; names variant and layer.
+    """
+    from runners.train import measure, outputs
+
+    costs: dict[str, tuple[Cost, int]] = {}
+    alike: dict[tuple, list[str]] = {}
+    for variant, config in sweep.variants.items():
+        path = sweep.conv_paths.get(config.conv, "")
+        try:
+            counted, swapped, structure = measure(config, path)
+        except Exception as error:  # a convolution of the user's own may raise anything
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            raise SweepError(f"{sweep.path}: variants.{variant}: {kind}{' '.join(str(error).split())}") from None
+        costs[variant] = counted, swapped
+        training = {k: v for k, v in asdict(config).items() if k not in ("conv", "conv_digest", "options")}
+        twins = alike.setdefault((structure, counted, json.dumps(training)), [])
+        for twin in twins:  # structures print alike: let them speak for themselves
+            other = sweep.variants[twin]
+            if outputs(config, path) == outputs(other, sweep.conv_paths.get(other.conv, "")):
+                raise SweepError(f"{sweep.path}: variants: '{twin}' and '{variant}' build the same network; change or remove one")
+        twins.append(variant)
+    return costs
+
+
+def _show_plan(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
+    costs = networks(sweep)
+    records = {t.id: r for t in sweep.trials if (r := store.record(t.id))}
+    to_run = _todo(sweep, store, args)
+    printed = reference.load(sweep.reference, sweep.baseline) if sweep.reference else {}
+    variants: list[dict[str, Any]] = []
+    for name, (counted, swapped) in costs.items():
+        row = {"name": name, **asdict(counted), "swapped": swapped, "reference": asdict(printed[name]) if name in printed else {}}
+        variants.append(row)
+    trials = [{"id": t.id, "variant": t.variant, "seed": t.seed, "status": _status(t, store, records)} for t in sweep.trials]
+    if args.json:
+        counts = {"done": len(trials) - len(to_run), "to_run": len(to_run)}
+        print(json.dumps({"sweep": sweep.name, "trials": trials, "variants": variants, **counts}, indent=1))
+        return 0
+    headers = ["variant", "replaced", "params M", "MACs M", "paper FLOPs M (ours)", "(printed)", "paper top-1"]
+    lines = []
+    for v in variants:
+        p = v["reference"]
+        counts = [f"{v['params'] / 1e6:.3f}", f"{v['macs'] / 1e6:.2f}", f"{v['paper_flops'] / 1e6:.2f}"]
+        lines.append([v["name"], str(v["swapped"]), *counts, f"{p['flops_m']:g}" if p else "-", f"{p['top1']:.2f}" if p else "-"])
+    print(f"{sweep.question}\n\n{tables.markdown(headers, lines)}")
+    by_status = {s: sum(t["status"] == s for t in trials) for s in dict.fromkeys(t["status"] for t in trials)}
+    print(f"{len(trials)} trials ({len(sweep.variants)} variants x {len(sweep.seeds)} seeds): " + ", ".join(f"{n} {s}" for s, n in by_status.items()))
+    weights = sum(costs[t.variant][0].params * 4 for t in to_run)
+    print(f"to run: {len(to_run)}; disk: {weights / 1e9:.2f} GB of weights, and as much again for each running trial's checkpoint")
+    print(f"time: {_estimate(sweep, costs, to_run, records)}")
+    return 0
+
+
+def _status(trial: Trial, store: Store, records: dict[str, Record]) -> str:
+    return records[trial.id].status if trial.id in records else "started" if store.started(trial.id) else "new"
+
+
+def _estimate(sweep: Sweep, costs: dict[str, tuple[Cost, int]], to_run: list[Trial], records: dict[str, Record]) -> str:
+    """From this sweep's finished trials: minutes per epoch and multiply-add."""
+    from runners.console import duration
+
+    rates = [r.result.minutes * 60 / (len(r.epochs) * r.result.macs) for r in records.values() if r.result]
+    if not rates:
+        return "known once a trial of this sweep has finished (try --set base.epochs=1 --seeds 1)"
+    seconds = sum(costs[t.variant][0].macs * t.config.epochs for t in to_run) * sum(rates) / len(rates)
+    return f"{duration(seconds)} of one slot, to be divided by the trials that run at a time"
+
+
+def _data_root(args: argparse.Namespace) -> str:
+    """Absolute, because a worker has a working directory of its own."""
+    return str(Path(args.data or os.environ.get("DATA_ROOT") or "data").resolve())
+
+
+def _check_data(todo: list[Trial], store: Store, args: argparse.Namespace) -> None:
+    """Load what the trials need: a data set that is missing is found before anything is launched, and decoded pixels are cached."""
+    from runners import data
+
+    for name in {t.config.dataset for t in todo}:
+        whole = data.load(name, _data_root(args), store.cache)
+        for trial in (t for t in todo if t.config.dataset == name):
+            if len(whole.hold_out(trial.config.val_fraction).train) < 2:
+                raise SweepError(f"val_fraction: {trial.config.val_fraction:g} leaves no training images of {len(whole.train)}; use less")
+
+
+def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
+    from runners.tracking import Tracker  # mlflow takes two seconds
+
+    try:
+        tracker = Tracker(sweep, args.tracking_uri, store.identity)
+    except Exception as error:
+        raise SweepError(f"--tracking-uri {args.tracking_uri}: MLflow cannot open it: {' '.join(str(error).split())[:200]}") from None
+    tracker.reconcile(sweep.trials, store.record)
+    todo = _todo(sweep, store, args)  # read again, now that no other driver can change it
+    stopped = bool(todo) and _launch(sweep, store, tracker, todo, args)
+    return _conclude(sweep, store, tracker, stopped)
+
+
+def _launch(sweep: Sweep, store: Store, tracker: Tracker, todo: list[Trial], args: argparse.Namespace) -> bool:
+    """Run the trials on Ray; True if the user stopped it before all had ended."""
+    from runners import launch
+    from runners.console import Console
+
+    launch.connect(args.address)
+    console = None
+    try:
+        resources = launch.fit_resources(sweep.resources)
+        todo = [replace(t, conv_path=store.keep_conv(t.conv_path, t.config.conv_digest)) if t.conv_path else t for t in todo]
+        for trial in todo:
+            store.forget_failure(trial.id)
+        at_a_time = min(launch.slots(resources), len(todo))
+        console = Console(sweep, {t.id: r for t in sweep.trials if (r := store.record(t.id))})
+        console.say(
+            f"{sweep.name}: {len(todo)} of {len(sweep.trials)} trials to run, {at_a_time} at a time; MLflow: {tracker.command or tracker.uri}"
+        )
+        return launch.launch(sweep, todo, resources, store, tracker, console, _data_root(args))
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # what follows takes seconds, and should end
+            signal.signal(number, signal.SIG_IGN)
+        if console:
+            console.close()
+        tracker.reconcile(sweep.trials, store.record)  # catches up on what MLflow missed, closes what was interrupted
+        launch.ray.shutdown()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: bool) -> int:
+    """Print the table, write the report, tell MLflow; the exit status."""
+    print(f"\n{report.text(sweep, store)}")
+    records = [(t, r) for t in sweep.trials if (r := store.record(t.id))]
+    files = []
+    try:
+        files = report.write(sweep, store, Path("results") / sweep.label)
+        print(f"tables and figures: results/{sweep.label}/")
+    except (OSError, ValueError) as error:
+        print(f"the report could not be written: {error}", file=sys.stderr)
+    ended = max((r.epochs[-1].ended for _, r in records if r.epochs), default=0)
+    tracker.summarise([_aggregates(row) for row in tables.rows(sweep, store)], ended, [*files, Path(sweep.path)])
+    print(f"charts: {tracker.command + ', then ' if tracker.command else ''}{tracker.link}")
+    bad = [(t, r) for t, r in records if r.status != "finished"]
+    for trial, record in bad:
+        print(f"{trial.name} {record.status}: {record.reason} (again with --retry-failed)", file=sys.stderr)
+    if left := len(sweep.trials) - len(records):
+        print(f"{'interrupted, ' if stopped else ''}{left} of {len(sweep.trials)} trials to go; the same command continues", file=sys.stderr)
+    return 130 if stopped else 1 if bad or left or not files else 0
+
+
+def _aggregates(row: tables.Row) -> dict[str, Any]:
+    """A variant's line for MLflow's summary."""
+    metrics: dict[str, float | None] = {"n": len(row.records), "planned": row.planned}
+    for name, summary in (("top1", row.top1), ("difference", row.difference)):
+        if summary:
+            metrics |= {f"test/{name}_mean": summary.mean, f"test/{name}_sd": summary.sd, f"test/{name}_n": summary.n}
+    return {"variant": row.variant, "metrics": metrics}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""ResNets for 32x32 images, as He et al. and the SCConv paper use them.
+
+K. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016. A 3x3 stem at stride 1 without max-pool; stride in the 3x3 of the
+bottleneck; projection shortcuts (1x1 convolution and BatchNorm) wherever the shape changes; no convolution has a bias.
+
+Its convolutions start from He's normal initialisation; what replaces one starts as its own author wrote it.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Basic(nn.Module):
+    """Two 3x3 convolutions and a shortcut; (n, c_in, h, w) -> (n, width, h / stride, w / stride)."""
+
+    expansion = 1
+    place = "conv2"
+
+    def __init__(self, c_in: int, width: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(c_in, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.shortcut = projection(c_in, width, stride)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h2 w2"]:
+        y = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 and a shortcut; (n, c_in, h, w) -> (n, c_out, h / stride, w / stride), c_out being 4 width unless said."""
+
+    expansion = 4
+    place = "conv2"
+
+    def __init__(self, c_in: int, width: int, stride: int, c_out: int = 0, groups: int = 1):
+        super().__init__()
+        c_out = c_out or 4 * width
+        self.conv1 = nn.Conv2d(c_in, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, groups=groups, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, c_out, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(c_out)
+        self.shortcut = projection(c_in, c_out, stride)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h2 w2"]:
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        return F.relu(self.bn3(self.conv3(y)) + self.shortcut(x))
+
+    def narrow(self, channels: int) -> None:
+        """Take this many channels from what replaces the 3x3."""
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv3 = nn.Conv2d(channels, self.conv3.out_channels, 1, bias=False)
+        initialise(self.conv3)
+
+
+class ResNet(nn.Module):
+    """A stem, stages of blocks that double the width and halve the size, a global average and a linear head.
+
+    `functional_pool` averages without a module: the paper's counts of ResNet-56 lack the pool that those of ResNet-50 have.
+    Shapes: (n, 3, h, w) -> (n, classes).
+    """
+
+    def __init__(self, block: type[Basic] | type[Bottleneck], depths: tuple[int, ...], width: int, classes: int, *, functional_pool: bool = False):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        stages, c_in = [], width
+        for i, depth in enumerate(depths):
+            blocks = []
+            for j in range(depth):
+                blocks.append(block(c_in, width << i, 2 if i and not j else 1))
+                c_in = (width << i) * block.expansion
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.Sequential(*stages)
+        self.pool = None if functional_pool else nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(c_in, classes)
+        self.places = frozenset(f"stages.{i}.{j}.{block.place}" for i, depth in enumerate(depths) for j in range(depth))
+        initialise(self)
+
+    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:
+        y = self.stages(self.stem(x))  # (n, c, h, w)
+        y = self.pool(y).flatten(1) if self.pool else y.mean((2, 3))
+        return self.head(y)
+
+
+def initialise(model: nn.Module) -> None:
+    """He's normal initialisation of every convolution, as if a ReLU follows it."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def projection(c_in: int, c_out: int, stride: int) -> nn.Module:
+    """The identity where the shape stays, else a 1x1 convolution and BatchNorm."""
+    if stride == 1 and c_in == c_out:
+        return nn.Identity()
+    return nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
+
+
+def resnet20(classes: int) -> nn.Module:
+    return ResNet(Basic, (3, 3, 3), 16, classes, functional_pool=True)
+
+
+def resnet56(classes: int) -> nn.Module:
+    return ResNet(Basic, (9, 9, 9), 16, classes, functional_pool=True)
+
+
+def resnet18(classes: int) -> nn.Module:
+    return ResNet(Basic, (2, 2, 2, 2), 64, classes)
+
+
+def resnet50(classes: int) -> nn.Module:
+    return ResNet(Bottleneck, (3, 4, 6, 3), 64, classes)
+
+
+def resnet101(classes: int) -> nn.Module:
+    return ResNet(Bottleneck, (3, 4, 23, 3), 64, classes)

@@ -1,0 +1,20 @@
+"""Plain group convolution: the k x k convolution in `groups` independent parts.
+
+A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012.
+"""
+
+from torch import nn
+
+from scconv.convs import like
+
+
+def drop_in(conv: nn.Conv2d, *, groups: int = 2) -> nn.Module:
+    """The same convolution in `groups` groups, without bias.
+
+    Raises:
+        ValueError: `groups` does not divide both channel counts.
+    """
+    for name, channels in (("in_channels", conv.in_channels), ("out_channels", conv.out_channels)):
+        if groups < 1 or channels % groups:
+            raise ValueError(f"`{name}` (={channels}) must be divisible by `groups` (={groups}); use groups=2")
+    return like(conv, conv.in_channels, conv.out_channels, groups=groups)

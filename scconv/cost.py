@@ -1,0 +1,70 @@
+"""What a network costs: parameters, multiply-adds, the paper's FLOPs, activations; counted, not estimated by formula.
+
+`macs` are the multiply-adds of convolutions, linear layers and matrix products. `paper_flops` is what the SCConv paper prints, the
+convention of the tool thop 0.0.31: multiply-adds, plus one per output element of a convolution that has a bias, plus two per
+BatchNorm element, plus the output of every AvgPool2d, plus input and output of every AdaptiveAvgPool2d; nothing for the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Counts for one image.
+
+    `params` counts every parameter; `paper_params` leaves out GroupNorm's, as the paper's tables do (all but the row "+ S");
+    `activations` are the output elements of all convolutions and linear layers.
+    """
+
+    params: int
+    paper_params: int
+    macs: int
+    paper_flops: int
+    activations: int
+
+
+def cost(model: nn.Module, image: tuple[int, int, int] = (3, 32, 32)) -> Cost:
+    """Count one forward pass of one image (c, h, w), on the device the model is on.
+
+    A model built under `torch.device("meta")` costs no memory and no arithmetic.
+    """
+    extra, activations = 0, 0
+
+    def count(module: nn.Module, args: tuple, output: torch.Tensor) -> None:
+        nonlocal extra, activations
+        extra += _extra(module, args[0], output)
+        activations += output.numel() if isinstance(module, nn.Conv2d | nn.Linear) else 0
+
+    counted = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+    hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, counted)]
+    training = model.training
+    parameter = next(model.parameters())
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model.eval()(torch.zeros(1, *image, device=parameter.device, dtype=parameter.dtype))
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    macs = counter.get_total_flops() // 2  # torch counts two per multiply-add
+    params = sum(p.numel() for p in model.parameters())
+    group_norms = sum(p.numel() for m in model.modules() if isinstance(m, nn.GroupNorm) for p in m.parameters())
+    return Cost(params, params - group_norms, macs, macs + extra, activations)
+
+
+def _extra(module: nn.Module, x: torch.Tensor, y: torch.Tensor) -> int:
+    if isinstance(module, nn.Conv2d):
+        return y.numel() if module.bias is not None else 0
+    if isinstance(module, nn.BatchNorm2d):
+        return 2 * x.numel()
+    if isinstance(module, nn.AvgPool2d):
+        return y.numel()
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return x.numel() + y.numel()
+    return 0
