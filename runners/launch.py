@@ -249,8 +249,7 @@ def launch(sweep: Sweep, todo: list[Trial], resources: Resources, store: Store, 
     setting = Setting(str(store.root), data, max(1, int(resources.cpu)), bool(resources.gpu))
     suspicions: Counter[str] = Counter()
     fruitless = 0
-    with _stop_signals(driver), contextlib.ExitStack() as at_the_end:
-        at_the_end.callback(driver.flush)
+    with _stop_signals(driver):
         while todo and not driver.stopping and fruitless <= RETRIES:
             driver.running.clear()
             problem = _fit(sweep, todo, resources, setting, driver)

@@ -7,6 +7,7 @@ python -m runners.sweep sweeps/order.yaml --plan     only say what would run
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -197,10 +198,21 @@ def _launch(sweep: Sweep, store: Store, tracker: Tracker, todo: list[Trial], arg
             signal.signal(number, signal.SIG_IGN)
         if console:
             console.close()
-        tracker.reconcile(sweep.trials, store.record)  # catches up on what MLflow missed, closes what was interrupted
         launch.ray.shutdown()
+        _catch_up(store, tracker, todo)
+        tracker.reconcile(sweep.trials, store.record)  # closes what was interrupted
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _catch_up(store: Store, tracker: Tracker, todo: list[Trial]) -> None:
+    """Tell MLflow every epoch that an interrupted trial has on disk: its worker's last words may not have reached the driver."""
+    for trial in todo:
+        if store.record(trial.id) is None and store.started(trial.id):
+            # the lock is free once the worker is gone, and then nothing is written any more
+            with contextlib.suppress(TimeoutError), store.hold(trial.id, wait_s=10):
+                if saved := store.checkpoint(trial.id):
+                    tracker.log(trial, saved[1])
 
 
 def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: bool) -> int:
