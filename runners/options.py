@@ -38,19 +38,19 @@ def defaults_of(file: Path) -> dict[str, Any]:
     """name -> default of a convolution's options, read from its source without importing it.
 
     Raises:
-        SweepError: the file defines no `drop_in`, or an option's default is not a literal.
+        SweepError: the file defines neither `drop_in` nor `convert`, or an option's default is not a literal.
     """
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError) as error:
         raise SweepError(f"{file}: not valid Python: {error}") from None
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "drop_in":
+        if isinstance(node, ast.FunctionDef) and node.name in ("drop_in", "convert"):
             pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
             try:
                 return {arg.arg: ast.literal_eval(default) if default else None for arg, default in pairs}
             except ValueError:
-                raise SweepError(f"{file}: the options of drop_in must have literal defaults, so that sweeps can be checked") from None
+                raise SweepError(f"{file}: the options of {node.name} must have literal defaults, so that sweeps can be checked") from None
     raise SweepError(f"{file}: must define drop_in(conv, *, option=default, ...) -> nn.Module")
 
 

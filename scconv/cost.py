@@ -44,10 +44,10 @@ def cost(model: nn.Module, image: tuple[int, int, int] = (3, 32, 32)) -> Cost:
     counted = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
     hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, counted)]
     training = model.training
-    parameter = next(model.parameters())
+    like = next(model.parameters(), torch.empty(0))
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model.eval()(torch.zeros(1, *image, device=parameter.device, dtype=parameter.dtype))
+            model.eval()(torch.zeros(1, *image, device=like.device, dtype=like.dtype))
     finally:
         model.train(training)
         for hook in hooks:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,8 +30,14 @@ def inner_3x3(path: str, conv: nn.Conv2d) -> bool:
     return conv.kernel_size == (3, 3) and conv.in_channels > 4 and (conv.groups == 1 or conv.groups < conv.in_channels)
 
 
-def replace_convs(model: nn.Module, conv: str, *, path: str | Path | None = None, where: Where | None = None, **options) -> list[Swap]:
+def replace_convs(
+    model: nn.Module, conv: str, *, path: str | Path | None = None, where: Where | None = None, keep_norm: bool = True, **options
+) -> list[Swap]:
     """Replace convolutions of `model`, in place, by the convolution called `conv`.
+
+    A convolution may change the block around it, where the block offers that: one with another `out_channels` has the block's
+    `narrow(channels)` called; one that says in `covers` that it stands for the "norm" or the "act" behind it too has the layers that the
+    block names in `after` removed. A design that changes the maps between convolutions converts the whole network (`convert`).
 
     Args:
         model: any module. A backbone of this package says in `places` which convolutions its paper replaces; of any other model,
@@ -37,6 +45,7 @@ def replace_convs(model: nn.Module, conv: str, *, path: str | Path | None = None
         conv: a name in the catalogue (`scconv/convs/`).
         path: the file that defines it, for a convolution outside the catalogue.
         where: `where(path, conv) -> bool`, to choose other places.
+        keep_norm: False removes the block's BatchNorm after each replaced convolution.
         options: handed to the convolution.
 
     Returns:
@@ -45,39 +54,73 @@ def replace_convs(model: nn.Module, conv: str, *, path: str | Path | None = None
     Raises:
         ValueError: nothing to replace; or the convolution refuses a place, which the message then names.
     """
-    drop_in = find(conv, path)
+    design = find(conv, path)
+    with torch.device(next((p.device for p in model.parameters()), "cpu")):
+        return _replace(model, conv, design, where, keep_norm, options)
+
+
+def _replace(model: nn.Module, conv: str, design: ModuleType, where: Where | None, keep_norm: bool, options: dict[str, Any]) -> list[Swap]:
+    if hasattr(design, "convert"):
+        if where or not keep_norm:
+            raise ValueError(f"conv '{conv}' converts a whole network; leave `where` and `keep_norm` out")
+        return _put(model, conv, design.convert(model, **options))
     places = getattr(model, "places", None)
     chosen = where or ((lambda name, _: name in places) if places is not None else inner_3x3)
-    found = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and chosen(n, m)]
-    swaps, replaced = [], {}
-    for name, old in found:
+    replaced = {}
+    for name, old in [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and chosen(n, m)]:
         try:
-            new = drop_in(old, **options)
+            new = design.drop_in(old, **options)
         except (ValueError, TypeError) as error:
             raise ValueError(f"layer {name}: {error}") from error
         if new is not old:
-            before = _params(old)
-            replaced[name] = new.to(old.weight.device, old.weight.dtype).train(old.training)
-            swaps.append(Swap(name, before, _params(new)))
+            replaced[name] = new
+    fits = [_fit(model, name, conv, new, keep_norm) for name, new in replaced.items()]  # all are asked before any is changed
+    swaps = _put(model, conv, replaced)
+    for fit in fits:
+        fit()
+    return swaps
+
+
+def _put(model: nn.Module, conv: str, replaced: dict[str, nn.Module]) -> list[Swap]:
+    """Put every new module in its place, on the device and in the dtype of the old one; the convolutions among them are the swaps."""
+    swaps = []
     for name, new in replaced.items():
         parent, _, leaf = name.rpartition(".")
-        block = model.get_submodule(parent)
-        channels, before = getattr(new, "out_channels", None), getattr(block, leaf).out_channels
-        setattr(block, leaf, new)
-        if channels not in (None, before):
-            _narrow(block, name, conv, channels, before)
+        old = model.get_submodule(name)
+        if (parameter := next(old.parameters(), None)) is not None:
+            new.to(parameter.device, parameter.dtype)
+        if isinstance(old, nn.Conv2d):
+            swaps.append(Swap(name, _params(old), _params(new)))
+        setattr(model.get_submodule(parent), leaf, new.train(old.training))
     if not swaps and conv != "standard":
         raise ValueError(f"conv '{conv}' replaced nothing in {type(model).__name__}: no 3x3 convolution to take; name others with `where`")
     return swaps
 
 
-def _narrow(block: nn.Module, place: str, conv: str, channels: int, before: int) -> None:
-    """Fit what follows in the block to a convolution that makes other channels; the block itself knows how."""
-    narrow = getattr(block, "narrow", None)
-    if narrow is None:
-        raise ValueError(f"layer {place}: '{conv}' makes {channels} channels of {before}, and a {type(block).__name__} cannot narrow what follows")
-    with torch.device(next(block.parameters()).device):
-        narrow(channels)
+def _fit(model: nn.Module, name: str, conv: str, new: nn.Module, keep_norm: bool) -> Callable[[], None]:
+    """What is to be done to the block of the convolution `name` once `new` is in its place; the block itself must offer it.
+
+    Raises:
+        ValueError: it does not.
+    """
+    parent, _, leaf = name.rpartition(".")
+    block = model.get_submodule(parent)
+    kind, before = type(block).__name__, getattr(block, leaf).out_channels
+    channels = getattr(new, "out_channels", None) or before
+    narrow, after = getattr(block, "narrow", None), getattr(block, "after", {})
+    if channels != before and narrow is None:
+        raise ValueError(f"layer {name}: '{conv}' makes {channels} channels of {before}, and a {kind} cannot narrow what follows")
+    covered = {*getattr(new, "covers", ())} | (set() if keep_norm else {"norm"})
+    if missing := covered - {*after}:
+        raise ValueError(f"layer {name}: '{conv}' is to stand for the {' and '.join(sorted(missing))} after it too, which a {kind} does not offer")
+
+    def fit() -> None:
+        if narrow and channels != before:
+            narrow(channels)
+        for layer in covered:
+            setattr(block, after[layer], nn.Identity())
+
+    return fit
 
 
 def _params(module: nn.Module) -> int:

@@ -18,14 +18,14 @@ class Dense(nn.Module):
 
     def __init__(self, c_in: int, growth: int):
         super().__init__()
-        self.bn1 = nn.BatchNorm2d(c_in)
+        self.bn1, self.act1 = nn.BatchNorm2d(c_in), nn.ReLU()
         self.conv1 = nn.Conv2d(c_in, 4 * growth, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(4 * growth)
+        self.bn2, self.act2 = nn.BatchNorm2d(4 * growth), nn.ReLU()
         self.conv2 = nn.Conv2d(4 * growth, growth, 3, 1, 1, bias=False)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h w"]:
-        y = self.conv1(F.relu(self.bn1(x)))
-        return torch.cat((x, self.conv2(F.relu(self.bn2(y)))), dim=1)
+        y = self.conv1(self.act1(self.bn1(x)))
+        return torch.cat((x, self.conv2(self.act2(self.bn2(y)))), dim=1)
 
 
 class DenseNet(nn.Module):

@@ -8,9 +8,22 @@ Its convolutions start from He's normal initialisation; what replaces one starts
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from scconv.convs.octave import Octaves
+
+# layer -> the feature maps it reads and writes: the block's input, those inside, its output. For designs that change the maps themselves
+POST_ACTIVATION = {
+    "conv1": ("in", "mid"),
+    "bn1": ("mid", "mid"),
+    "conv2": ("mid", "mid"),
+    "bn2": ("mid", "mid"),
+    "shortcut.0": ("in", "out"),
+    "shortcut.1": ("out", "out"),
+}
 
 
 class Basic(nn.Module):
@@ -18,18 +31,22 @@ class Basic(nn.Module):
 
     expansion = 1
     place = "conv2"
+    after: ClassVar = {"norm": "bn2"}  # layers behind the place, for designs that do without
+    maps: ClassVar = POST_ACTIVATION | {"conv2": ("mid", "out"), "bn2": ("out", "out")}
 
     def __init__(self, c_in: int, width: int, stride: int):
         super().__init__()
         self.conv1 = nn.Conv2d(c_in, width, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
+        self.act1 = nn.ReLU()
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
+        self.act2 = nn.ReLU()
         self.shortcut = projection(c_in, width, stride)
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h2 w2"]:
-        y = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+    def forward(self, x: Float[Tensor, "n c h w"] | Octaves) -> Float[Tensor, "n c2 h2 w2"] | Octaves:
+        y = self.act1(self.bn1(self.conv1(x)))
+        return self.act2(self.bn2(self.conv2(y)) + self.shortcut(x))
 
 
 class Bottleneck(nn.Module):
@@ -37,22 +54,27 @@ class Bottleneck(nn.Module):
 
     expansion = 4
     place = "conv2"
+    after: ClassVar = {"norm": "bn2", "act": "act2"}
+    maps: ClassVar = POST_ACTIVATION | {"conv3": ("mid", "out"), "bn3": ("out", "out")}
 
     def __init__(self, c_in: int, width: int, stride: int, c_out: int = 0, groups: int = 1):
         super().__init__()
         c_out = c_out or 4 * width
         self.conv1 = nn.Conv2d(c_in, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
+        self.act1 = nn.ReLU()
         self.conv2 = nn.Conv2d(width, width, 3, stride, 1, groups=groups, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
+        self.act2 = nn.ReLU()
         self.conv3 = nn.Conv2d(width, c_out, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(c_out)
+        self.act3 = nn.ReLU()
         self.shortcut = projection(c_in, c_out, stride)
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h2 w2"]:
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = F.relu(self.bn2(self.conv2(y)))
-        return F.relu(self.bn3(self.conv3(y)) + self.shortcut(x))
+    def forward(self, x: Float[Tensor, "n c h w"] | Octaves) -> Float[Tensor, "n c2 h2 w2"] | Octaves:
+        y = self.act1(self.bn1(self.conv1(x)))
+        y = self.act2(self.bn2(self.conv2(y)))
+        return self.act3(self.bn3(self.conv3(y)) + self.shortcut(x))
 
     def narrow(self, channels: int) -> None:
         """Take this many channels from what replaces the 3x3."""

@@ -5,27 +5,40 @@ Pre-activation blocks; every convolution has a bias, the 1x1 shortcuts too; conv
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scconv.backbones.resnet import initialise
+from scconv.convs.octave import Octaves
 
 
 class Wide(nn.Module):
     """BN-ReLU-3x3 twice and a shortcut; (n, c_in, h, w) -> (n, width, h / stride, w / stride)."""
 
+    maps: ClassVar = {
+        "bn1": ("in", "in"),
+        "conv1": ("in", "mid"),
+        "bn2": ("mid", "mid"),
+        "conv2": ("mid", "out"),
+        "shortcut": ("in", "out"),
+    }
+
     def __init__(self, c_in: int, width: int, stride: int):
         super().__init__()
         self.bn1 = nn.BatchNorm2d(c_in)
+        self.act1 = nn.ReLU()
         self.conv1 = nn.Conv2d(c_in, width, 3, 1, 1)
         self.bn2 = nn.BatchNorm2d(width)
+        self.act2 = nn.ReLU()
         self.conv2 = nn.Conv2d(width, width, 3, stride, 1)
         self.shortcut = nn.Identity() if stride == 1 and c_in == width else nn.Conv2d(c_in, width, 1, stride)
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h2 w2"]:
-        y = self.conv1(F.relu(self.bn1(x)))
-        return self.conv2(F.relu(self.bn2(y))) + self.shortcut(x)
+    def forward(self, x: Float[Tensor, "n c h w"] | Octaves) -> Float[Tensor, "n c2 h2 w2"] | Octaves:
+        y = self.conv1(self.act1(self.bn1(x)))
+        return self.conv2(self.act2(self.bn2(y))) + self.shortcut(x)
 
 
 class WideResNet(nn.Module):

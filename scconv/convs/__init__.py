@@ -1,26 +1,26 @@
 """The catalogue of convolutions: one file each, and the file's name is the convolution's name.
 
-A file defines `drop_in(conv, **options) -> nn.Module`: what takes the place of one `nn.Conv2d`. Its options are keyword-only
-with literal defaults, so that a sweep can be checked against them without importing torch.
+A file defines `drop_in(conv, **options) -> nn.Module`: what takes the place of one `nn.Conv2d`. A design that changes the maps between
+convolutions defines `convert(model, **options) -> {path: nn.Module}` instead: everything that takes another module's place in a network.
+Options are keyword-only with literal defaults, so that a sweep can be checked against them without importing torch. COST, if there, declares
+what a 3x3 convolution 64 -> 64 at 32x32 counts with the default options; `python -m scconv.check` holds the file to it.
 """
 
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from torch import nn
 
-DropIn = Callable[..., nn.Module]
 
-
-def find(name: str, path: str | Path | None = None) -> DropIn:
-    """The `drop_in` of the catalogue's file `name`.py, or of the file at `path`.
+def find(name: str, path: str | Path | None = None) -> ModuleType:
+    """The catalogue's file `name`.py, or the file at `path`, as a module that has `drop_in` or `convert`.
 
     Raises:
-        ValueError: there is no such file, or it defines no `drop_in`.
+        ValueError: there is no such file, or it defines neither.
     """
     if path:
         spec = importlib.util.spec_from_file_location(f"scconv_user_conv_{name}", path)
@@ -34,9 +34,9 @@ def find(name: str, path: str | Path | None = None) -> DropIn:
             known = sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py"))
             raise ValueError(f"unknown conv '{name}'; use one of {', '.join(known)}, or write {name}.py beside the sweep file")
         module = importlib.import_module(f"scconv.convs.{name}")
-    if not hasattr(module, "drop_in"):
+    if not hasattr(module, "drop_in") and not hasattr(module, "convert"):
         raise ValueError(f"conv '{name}' ({module.__file__}) must define drop_in(conv, **options) -> nn.Module")
-    return module.drop_in
+    return module
 
 
 def like(conv: nn.Conv2d, in_channels: int, out_channels: int, *, groups: int = 1, bias: bool = False) -> nn.Conv2d:

@@ -8,6 +8,8 @@ from torch import nn
 
 from scconv.convs import like
 
+COST = {"params": 4_800, "macs": 4_784_128}
+
 
 def drop_in(conv: nn.Conv2d) -> nn.Module:
     """Depthwise k x k with the convolution's stride, BatchNorm, ReLU, point-wise 1x1; no bias."""

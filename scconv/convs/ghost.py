@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+COST = {"params": 2_464, "macs": 2_392_064}
+
 
 class Ghost(nn.Module):
     """(n, c1, h, w) -> (n, c2, h / stride, w / stride).

@@ -7,6 +7,8 @@ from torch import nn
 
 from scconv.convs import like
 
+COST = {"params": 18_432, "macs": 18_874_368}
+
 
 def drop_in(conv: nn.Conv2d, *, groups: int = 2) -> nn.Module:
     """The same convolution in `groups` groups, without bias.

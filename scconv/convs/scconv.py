@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+COST = {"params": 8_752, "macs": 8_388_608}
 ORDERS = (("sru",), ("cru",), ("sru", "cru"), ("cru", "sru"), "parallel")
 
 
@@ -27,7 +28,7 @@ class SRU(nn.Module):
     """Spatial Reconstruction Unit: separate informative from redundant positions, then cross-reconstruct.
 
     `gate="hard"` is the paper's equation 2: the informative mask is 1 above the threshold and 0 below, the other mask is its
-    complement. Nothing is differentiable in a mask, so under it GroupNorm's weight and bias receive no gradient and stay at 1 and 0:
+    complement. Nothing is differentiable in a mask, so under it GroupNorm's weight and bias could learn nothing and are fixed at 1 and 0:
     the unit selects where the normalised feature is positive. `gate="soft"` keeps the gate's value g below the threshold, in both
     masks (1 | g and 0 | g above | below): the form of the most used re-implementation, in which the affine weights do learn.
 
@@ -50,7 +51,7 @@ class SRU(nn.Module):
             raise ValueError(f"`gate` (={gate!r}) must be 'hard' or 'soft'")
         _fraction("threshold", threshold)
         self.gate, self.threshold = gate, threshold
-        self.norm = nn.GroupNorm(gn_groups, channels)
+        self.norm = nn.GroupNorm(gn_groups, channels).requires_grad_(gate == "soft")
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         w1, w2 = self._masks(x)  # (n, c, h, w) each

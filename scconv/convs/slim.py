@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from scconv.convs import like
 
+COST = {"params": 15_080, "macs": 14_680_576}
+
 
 class Slim(nn.Module):
     """(n, c1, h, w) -> (n, out_channels, h / stride, w / stride).

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+COST = {"params": 13_632, "macs": 13_631_488}
+
 
 class SP(nn.Module):
     """(n, c1, h, w) -> (n, c2, ceil(h / stride), ceil(w / stride)).

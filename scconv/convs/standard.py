@@ -2,6 +2,8 @@
 
 from torch import nn
 
+COST = {"params": 36_864, "macs": 37_748_736}
+
 
 def drop_in(conv: nn.Conv2d) -> nn.Module:
     """The convolution itself, untouched."""

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from scconv.convs import like
 
+COST = {"params": 9_216, "macs": 18_874_368}
+
 
 class Tied(nn.Module):
     """(n, c1, h, w) -> (n, c2, h / stride, w / stride), the blocks' outputs side by side."""

@@ -1,0 +1,43 @@
+"""Versatile convolution (spatial): every k x k filter serves a second time with its centre alone, as a 1x1 filter.
+
+Y. Wang et al., "Learning Versatile Filters for Efficient Convolutional Neural Networks", NeurIPS 2018. Half of the output channels are
+those of the filters, the other half of their centres. The counts printed in the SCConv paper's Table 3 (18.7M, 1.80G) are not those of
+this definition: the authors compress further, by versatile channels too.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from scconv.convs import like
+
+COST = {"params": 18_432, "macs": 20_971_520}
+
+
+class Versatile(nn.Module):
+    """(n, c1, h, w) -> (n, c2, h / stride, w / stride).
+
+    Raises:
+        ValueError: out_channels is odd, or the kernel has no centre.
+    """
+
+    def __init__(self, conv: nn.Conv2d):
+        super().__init__()
+        if conv.out_channels % 2:
+            raise ValueError(f"`out_channels` (={conv.out_channels}) must be even: every filter makes two; use {conv.out_channels + 1}")
+        if any(k % 2 == 0 for k in conv.kernel_size):
+            raise ValueError(f"`kernel_size` (={conv.kernel_size}) must be odd: an even kernel has no centre; keep this convolution as it is")
+        self.conv = like(conv, conv.in_channels, conv.out_channels // 2)
+
+    def forward(self, x: Float[Tensor, "n c1 h w"]) -> Float[Tensor, "n c2 h2 w2"]:
+        i, j = (k // 2 for k in self.conv.kernel_size)
+        centre = self.conv.weight[:, :, i : i + 1, j : j + 1]
+        return torch.cat((self.conv(x), F.conv2d(x, centre, stride=self.conv.stride)), dim=1)
+
+
+def drop_in(conv: nn.Conv2d) -> nn.Module:
+    """Versatile filters with the convolution's channels, kernel and stride."""
+    return Versatile(conv)
