@@ -111,7 +111,7 @@ def convert(model: nn.Module, *, alpha: float = 0.5) -> dict[str, nn.Module]:
     """
     if not 0 < alpha < 1:
         raise ValueError(f"`alpha` (={alpha}) must be between 0 and 1, both excluded")
-    blocks = [(path, block, dict(block.maps)) for path, block in model.named_modules() if hasattr(block, "maps")]  # type: ignore[call-overload]
+    blocks = [(path, block, _maps(block)) for path, block in model.named_modules() if hasattr(block, "maps")]
     if not blocks:
         raise ValueError(
             f"octave splits the maps between convolutions in two, and no block of {type(model).__name__} says in `maps` which those are; "
@@ -130,6 +130,10 @@ def convert(model: nn.Module, *, alpha: float = 0.5) -> dict[str, nn.Module]:
             except ValueError as error:
                 raise ValueError(f"layer {path}.{name}: {error}") from error
     return {path: module for path, module in new.items() if model.get_submodule(path) is not module}
+
+
+def _maps(block: nn.Module) -> dict[str, tuple[str, str]]:
+    return block.maps  # type: ignore[return-value]
 
 
 def _octave(module: nn.Module, reads: float, writes: float) -> nn.Module:
