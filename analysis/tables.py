@@ -29,7 +29,7 @@ class Row:
 
 def rows(sweep: Sweep, store: Store) -> list[Row]:
     """A row per variant, in the sweep's order. Only finished trials enter a mean; all others are counted in `missing`."""
-    printed = reference.load(sweep.reference, sweep.baseline) if sweep.reference else {}
+    printed = reference.load(sweep).rows
     records: dict[str, list[Record]] = {v: [] for v in sweep.variants}
     missing: dict[str, Counter[str]] = {v: Counter() for v in sweep.variants}
     for trial in sweep.trials:
@@ -100,7 +100,7 @@ def footer(sweep: Sweep, table: list[Row]) -> list[str]:
         dirty = " (with uncommitted changes)" if any(r.provenance["dirty"] == "yes" for r in records) else ""
         lines.append(f"{seen['device']}, {seen['precision']}, torch {seen['torch']}, commit {seen['commit']}{dirty}.")
     if any(r.printed for r in table):
-        lines.append(f"Paper: {reference.TITLES[sweep.reference]}.")
+        lines.append(f"Paper: {reference.load(sweep).title}.")
     return lines
 
 

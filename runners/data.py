@@ -1,6 +1,7 @@
 """Image data sets as uint8 tensors in memory, and batches of them, augmented on the device they are on.
 
-The function's name is the data set's name. CIFAR fits in memory whole: no worker processes, no decoding while training.
+The function's name is the data set's name. CIFAR fits in memory whole: no worker processes, no decoding while training. What does not
+fit (imagenet) is read from its files by runners/folder.py.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from runners import folder
+from runners.folder import Files
+
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # train images (n, h, w, 3), train labels, test images, test labels
 
 
@@ -31,8 +35,21 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h, w)"""
+        return self.images.shape[1], self.images.shape[2]
+
     def to(self, device: torch.device | str) -> Split:
         return Split(self.images.to(device), self.labels.to(device))
+
+    def subset(self, rows: Tensor) -> Split:
+        return Split(self.images[rows], self.labels[rows])
+
+    def read(self, rows: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of these images in this order."""
+        for part in rows.to(self.images.device).split(batch_size):
+            yield self.images[part], self.labels[part]
 
 
 @dataclass(frozen=True)
@@ -48,15 +65,15 @@ class Dataset:
     std: tuple[float, float, float]
     pad: int
     flip: bool
-    train: Split
-    val: Split
-    test: Split
+    train: Split | Files
+    val: Split | Files
+    test: Split | Files
     digest: str
 
     @property
     def image(self) -> tuple[int, int, int]:
         """(c, h, w)"""
-        h, w = self.train.images.shape[1:3]
+        h, w = self.train.size
         return 3, h, w
 
     def hold_out(self, fraction: float) -> Dataset:
@@ -64,8 +81,7 @@ class Dataset:
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(0))
         n = round(fraction * len(self.train))
         val, train = order[:n].sort().values, order[n:].sort().values
-        images, labels = self.train.images, self.train.labels
-        return replace(self, train=Split(images[train], labels[train]), val=Split(images[val], labels[val]))
+        return replace(self, train=self.train.subset(train), val=self.train.subset(val))
 
     def to(self, device: torch.device | str) -> Dataset:
         return replace(self, train=self.train.to(device), val=self.val.to(device), test=self.test.to(device))
@@ -77,13 +93,26 @@ class Dataset:
         return ((images.float() - mean) / std).permute(0, 3, 1, 2)
 
 
+def in_order(data: Dataset, split: Split | Files, batch_size: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches ((n, 3, h, w), (n,)) of a split as it stands."""
+    for images, labels in split.read(torch.arange(len(split)), batch_size):
+        yield data.normalise(images), labels
+
+
 def batches(data: Dataset, batch_size: int, generator: torch.Generator, *, augment: bool) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of shuffled, augmented training batches ((n, 3, h, w), (n,)); a last batch of one image is left out.
 
     All randomness comes from `generator`, which lives on the CPU, so that order and augmentation are the same on every device.
     """
-    n, device = len(data.train), data.train.images.device
+    n = len(data.train)
     order = torch.randperm(n, generator=generator)
+    if isinstance(data.train, Files):
+        seeds = torch.randint(0, 2**62, (n,), generator=generator) if augment else None
+        last = n - (n % batch_size == 1)  # batch norm has no variance of one
+        for images, labels in data.train.read(order[:last], batch_size, seeds[:last] if seeds is not None else None):
+            yield data.normalise(images), labels
+        return
+    device = data.train.images.device
     shift = torch.randint(0, 2 * data.pad + 1, (n, 2), generator=generator)
     flip = torch.rand(n, generator=generator) < (0.5 if data.flip else 0)
     order, shift, flip = order.to(device), shift.to(device), flip.to(device)
@@ -121,6 +150,9 @@ def load(name: str, root: str | Path | None = None, cache: str | Path | None = N
         close = difflib.get_close_matches(name, SETS, n=1)
         raise ValueError(f"unknown dataset '{name}'" + (f": did you mean '{close[0]}'?" if close else f"; use one of {', '.join(SETS)}"))
     classes, _, pad, flip = SETS[name]
+    if name == "imagenet":
+        train, test, digest = folder.find(Path(root or os.environ.get("DATA_ROOT") or "data"))
+        return Dataset(name, classes, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), pad, flip, train, train.subset(torch.arange(0)), test, digest)
     arrays = globals()[name](Path(root or os.environ.get("DATA_ROOT") or "data"), Path(cache) if cache else None)
     train_x, train_y, test_x, test_y = (np.ascontiguousarray(a) for a in arrays)
     digest = hashlib.sha256()
@@ -146,6 +178,7 @@ SETS: dict[str, tuple[int, tuple[int, int, int], int, bool]] = {
     "cifar10": (10, (3, 32, 32), 4, True),
     "cifar100": (100, (3, 32, 32), 4, True),
     "digits": (10, (3, 8, 8), 1, False),
+    "imagenet": (1000, (3, folder.SIZE, folder.SIZE), 0, True),  # a tree of files; a subset of the classes keeps the head of 1000
     "synthetic": (10, (3, 8, 8), 1, False),
 }
 
@@ -159,8 +192,8 @@ def cifar10(root: Path, cache: Path | None = None) -> Arrays:
 
 def cifar100(root: Path, cache: Path | None = None) -> Arrays:
     """CIFAR-100 (Krizhevsky 2009): a folder of Parquet files as the Hugging Face hub has it, else through torchvision."""
-    for folder in (root, root / "cifar100"):
-        train, test = sorted(folder.glob("train-*.parquet")), sorted(folder.glob("test-*.parquet"))
+    for place in (root, root / "cifar100"):
+        train, test = sorted(place.glob("train-*.parquet")), sorted(place.glob("test-*.parquet"))
         if train and test:
             return _cached(train, test, cache)
     from torchvision.datasets import CIFAR100

@@ -25,6 +25,8 @@ Whole = Annotated[int, Field(strict=True, ge=1)]
 RECIPES: dict[str, dict] = {
     # the paper's section 4: SGD 0.05, x0.1 after half and three quarters of 200 epochs. Config's defaults, so it adds nothing
     "paper": {},
+    # the paper's section 4 for ImageNet: rate 0.1, x0.1 every 30 of 100 epochs; batches of 256 are the custom, the paper gives none
+    "imagenet": {"epochs": 100, "lr": 0.1, "weight_decay": 1e-4, "milestones": (0.3, 0.6, 0.9), "batch_size": 256},
     # a few epochs that end annealed: linear warm-up, then cosine to zero
     "short": {"epochs": 12, "lr": 0.1, "nesterov": True, "schedule": "cosine", "warmup": 0.15},
 }

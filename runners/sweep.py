@@ -31,8 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _arguments(argv)
     try:
         sweep, store = load(args.sweep, args.set, args.seeds, args.only), Store(args.storage)
-        if sweep.reference:
-            reference.load(sweep.reference, sweep.baseline)
+        reference.load(sweep)
         if args.plan:
             return _show_plan(sweep, store, args)
         todo = _todo(sweep, store, args)
@@ -106,7 +105,7 @@ def _show_plan(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     costs = networks(sweep)
     records = {t.id: r for t in sweep.trials if (r := store.record(t.id))}
     to_run = _todo(sweep, store, args)
-    printed = reference.load(sweep.reference, sweep.baseline) if sweep.reference else {}
+    printed = reference.load(sweep).rows
     variants: list[dict[str, Any]] = []
     for name, (counted, swapped) in costs.items():
         row = {"name": name, **asdict(counted), "swapped": swapped, "reference": asdict(printed[name]) if name in printed else {}}

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from runners import data as datasets
 from runners.data import Dataset, Split
 from runners.evidence import commit, peak_memory, reset_peak_memory
+from runners.folder import Files
 from runners.plan import Config, Trial, load
 from runners.store import Epoch, Record, Result, Store
 from runners.strict import SweepError
@@ -180,14 +181,13 @@ class Training:
         return loss_sum.item() / seen, hits.item() / seen
 
     @torch.no_grad()
-    def _evaluate(self, split: Split) -> tuple[float, Tensor]:
+    def _evaluate(self, split: Split | Files) -> tuple[float, Tensor]:
         """Mean loss, and which of the five likeliest classes was right: (n, 5) booleans on the CPU."""
         self.model.eval()
         losses, hits = [], []
-        for i in range(0, len(split), 500):
-            y = split.labels[i : i + 500]
+        for x, y in datasets.in_order(self.data, split):
             with self._autocast():
-                logits = self.model(self.data.normalise(split.images[i : i + 500]))
+                logits = self.model(x)
             losses.append(F.cross_entropy(logits.float(), y, reduction="sum"))
             hits.append(logits.topk(min(5, self.data.classes), 1).indices == y[:, None])
         return (torch.stack(losses).sum() / len(split)).item(), torch.cat(hits).cpu()

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -23,7 +24,6 @@ from torch import Tensor, nn
 from scconv.backbones.resnet import Basic
 from scconv.convs import find
 from scconv.cost import cost
-from scconv.surgery import replace_convs
 
 REFERENCE = 64, 64, 1, 32  # channels in and out, stride and size of the place that a file's COST is declared for
 
@@ -56,17 +56,17 @@ class _Host(nn.Module):
 class Design:
     """A convolution and the options it is checked with."""
 
-    name: str
-    path: Path | None
+    file: ModuleType
     options: dict[str, Any]
 
     def make(self, c1: int = 32, c2: int = 32, stride: int = 1, seed: int = 0) -> nn.Module:
         """What takes the place of a 3x3 convolution c1 -> c2 without bias."""
         torch.manual_seed(seed)
-        if not hasattr(find(self.name, self.path), "convert"):
-            return find(self.name, self.path).drop_in(nn.Conv2d(c1, c2, 3, stride, 1, bias=False), **self.options)
+        if not hasattr(self.file, "convert"):
+            return self.file.drop_in(nn.Conv2d(c1, c2, 3, stride, 1, bias=False), **self.options)
         host = _Host(c1, c2, stride)
-        replace_convs(host, self.name, path=self.path, **self.options)
+        for place, new in self.file.convert(host, **self.options).items():
+            host.set_submodule(place, new)
         return host
 
 
@@ -79,8 +79,7 @@ def check(name: str, path: Path | None = None, **options: Any) -> list[Finding]:
     Raises:
         ValueError: there is no such convolution.
     """
-    find(name, path)
-    design, findings = Design(name, path, options), []
+    design, findings = Design(find(name, path), options), []
     for rule in RULES:
         title = (rule.__doc__ or "").split(":")[0]
         try:
@@ -202,7 +201,7 @@ def _declared(design: Design) -> str:
     with torch.device("meta"):
         counted = cost(design.make(c1, c2, stride), (c1, size, size))
     got = {"params": counted.params, "macs": counted.macs}
-    declared = getattr(find(design.name, design.path), "COST", None)
+    declared = getattr(design.file, "COST", None)
     if declared is None or design.options:
         why = "not declared" if declared is None else "declared for its default options alone"
         return f"{why}; a 3x3 {c1} -> {c2} at {size}x{size} counts COST = {got}"

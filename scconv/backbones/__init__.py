@@ -1,7 +1,7 @@
-"""The networks of the paper's tables for 32x32 images, one file per family. A backbone's name is its function's name.
+"""The networks of the paper's tables, one file per family: for 32x32 images, and for 224x224 where the name ends in _imagenet.
 
-Each network says in `places` which convolutions the paper replaces: the 3x3 of every bottleneck and dense layer, the second 3x3 of every
-basic block; never the stem.
+A backbone's name is its function's name. Each network says in `places` which convolutions the paper replaces: the 3x3 of every
+bottleneck and dense layer, the second 3x3 of every basic block; never the stem.
 """
 
 import difflib
@@ -9,13 +9,13 @@ import difflib
 from torch import nn
 
 from scconv.backbones.densenet import densenet121
-from scconv.backbones.resnet import resnet18, resnet20, resnet50, resnet56, resnet101
-from scconv.backbones.resnext import resnext29
+from scconv.backbones.resnet import resnet18, resnet18_imagenet, resnet20, resnet50, resnet50_imagenet, resnet56, resnet101, resnet101_imagenet
+from scconv.backbones.resnext import resnext29, resnext29_8x56d
 from scconv.backbones.wideresnet import wideresnet28
 
-BACKBONES = {
-    f.__name__: f for f in (densenet121, resnet18, resnet20, resnet50, resnet56, resnet101, resnext29, wideresnet28)
-}  # fmt: skip
+SMALL = (densenet121, resnet18, resnet20, resnet50, resnet56, resnet101, resnext29, resnext29_8x56d, wideresnet28)
+LARGE = (resnet18_imagenet, resnet50_imagenet, resnet101_imagenet)
+BACKBONES = {f.__name__: f for f in SMALL + LARGE}
 
 
 def build(name: str, classes: int) -> nn.Module:

@@ -1,7 +1,8 @@
-"""ResNets for 32x32 images, as He et al. and the SCConv paper use them.
+"""ResNets for 32x32 and, by the names that end in _imagenet, for 224x224 images, as He et al. and the SCConv paper use them.
 
-K. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016. A 3x3 stem at stride 1 without max-pool; stride in the 3x3 of the
-bottleneck; projection shortcuts (1x1 convolution and BatchNorm) wherever the shape changes; no convolution has a bias.
+K. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016. For 32x32 a 3x3 stem at stride 1 without max-pool, for 224x224
+the 7x7 at stride 2 and a 3x3 max-pool. Stride in the 3x3 of the bottleneck (torchvision's "v1.5"); projection shortcuts (1x1 convolution
+and BatchNorm) wherever the shape changes; no convolution has a bias.
 
 Its convolutions start from He's normal initialisation; what replaces one starts as its own author wrote it.
 """
@@ -86,13 +87,26 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """A stem, stages of blocks that double the width and halve the size, a global average and a linear head.
 
+    `large` is the stem for large images, which quarters their sides before the stages begin: 224 -> 56.
     `functional_pool` averages without a module: the paper's counts of ResNet-56 lack the pool that those of ResNet-50 have.
     Shapes: (n, 3, h, w) -> (n, classes).
     """
 
-    def __init__(self, block: type[Basic] | type[Bottleneck], depths: tuple[int, ...], width: int, classes: int, *, functional_pool: bool = False):
+    def __init__(
+        self,
+        block: type[Basic] | type[Bottleneck],
+        depths: tuple[int, ...],
+        width: int,
+        classes: int,
+        *,
+        large: bool = False,
+        functional_pool: bool = False,
+    ):
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        first = nn.Conv2d(3, width, 7, 2, 3, bias=False) if large else nn.Conv2d(3, width, 3, 1, 1, bias=False)
+        self.stem = nn.Sequential(first, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        if large:
+            self.stem.append(nn.MaxPool2d(3, 2, 1))
         stages, c_in = [], width
         for i, depth in enumerate(depths):
             blocks = []
@@ -144,3 +158,15 @@ def resnet50(classes: int) -> nn.Module:
 
 def resnet101(classes: int) -> nn.Module:
     return ResNet(Bottleneck, (3, 4, 23, 3), 64, classes)
+
+
+def resnet18_imagenet(classes: int) -> nn.Module:
+    return ResNet(Basic, (2, 2, 2, 2), 64, classes, large=True)
+
+
+def resnet50_imagenet(classes: int) -> nn.Module:
+    return ResNet(Bottleneck, (3, 4, 6, 3), 64, classes, large=True)
+
+
+def resnet101_imagenet(classes: int) -> nn.Module:
+    return ResNet(Bottleneck, (3, 4, 23, 3), 64, classes, large=True)

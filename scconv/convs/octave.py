@@ -50,8 +50,9 @@ class OctConv(nn.Module):
         high_in, high_out = slice(low_in, None), slice(low_out, None)
         self.hh = _part(conv, high_out, high_in)
         self.hl = _part(conv, slice(low_out), high_in) if low_out else None
-        self.lh = _part(conv, high_out, slice(low_in)) if low_in else None
-        self.ll = _part(conv, slice(low_out), slice(low_in)) if low_in and low_out else None
+        # one bias for each part of the output
+        self.lh = _part(conv, high_out, slice(low_in), bias=False) if low_in else None
+        self.ll = _part(conv, slice(low_out), slice(low_in), bias=False) if low_in and low_out else None
         self.strided = conv.stride == (2, 2)
         self.pool = nn.AvgPool2d(2, ceil_mode=True)
 
@@ -153,10 +154,10 @@ def _low(channels: int, alpha: float) -> int:
     return low
 
 
-def _part(conv: nn.Conv2d, out: slice, into: slice) -> nn.Conv2d:
+def _part(conv: nn.Conv2d, out: slice, into: slice, *, bias: bool = True) -> nn.Conv2d:
     """A convolution at stride 1 with a block of the weights."""
     weight = conv.weight[out, into]
-    part = like(conv, weight.shape[1], weight.shape[0], bias=conv.bias is not None)
+    part = like(conv, weight.shape[1], weight.shape[0], bias=bias and conv.bias is not None)
     part.stride = (1, 1)
     with torch.no_grad():
         part.weight.copy_(weight)

@@ -83,6 +83,7 @@ class CRU(nn.Module):
     `lower` says how wide the squeezed lower part is: "paper" out_channels / squeeze whatever alpha is (the counts of Table 1 and
     Figure 4), "eq11" (1 - alpha) * in_channels / squeeze (equation 11; the counts of SCConv-R50 in Table 2), "eq11-full" as wide as
     "eq11", but the point-wise convolution makes all out_channels and nothing is concatenated (SCConv-RX29 in Table 2).
+    `lower_pool`: at stride 2, average the lower part "before" its squeeze, or "after" (the count of SCConv-WRN28).
 
     Shapes: (n, in_channels, h, w) -> (n, out_channels, ceil(h / stride), ceil(w / stride)).
 
@@ -102,14 +103,17 @@ class CRU(nn.Module):
         squeeze: int = 2,
         groups: int = 2,
         lower: str = "paper",
+        lower_pool: str = "before",
     ):
         super().__init__()
+        if lower_pool not in ("before", "after"):
+            raise ValueError(f"`lower_pool` (={lower_pool!r}) must be 'before' or 'after'")
         upper, low, up_mid, low_mid = _widths(in_channels, out_channels, alpha, squeeze, groups, lower)
         if stride not in (1, 2):
             raise ValueError(f"`stride` (={stride}) must be 1 or 2: the cheap path averages 2x2; keep this convolution as it is")
         if kernel_size % 2 == 0:
             raise ValueError(f"`kernel_size` (={kernel_size}) must be odd, so that both paths have one size; use {kernel_size + 1}")
-        self.split, self.alpha, self.lower = (upper, low), alpha, lower
+        self.split, self.alpha, self.lower, self.lower_pool = (upper, low), alpha, lower, lower_pool
         padding = dilation * (kernel_size // 2)
         self.squeeze_up = nn.Sequential(nn.Conv2d(upper, up_mid, 1), nn.BatchNorm2d(up_mid))
         self.gwc = nn.Conv2d(up_mid, out_channels, kernel_size, stride, padding, dilation, groups, bias=False)
@@ -125,7 +129,7 @@ class CRU(nn.Module):
         up, low = x.split(self.split, dim=1)
         up = self.squeeze_up(up)
         y1 = self.norm_up(self.gwc(up) + self.pwc1(self.pool(up)))  # (n, c2, h2, w2)
-        low = self.squeeze_low(self.pool(low))
+        low = self.squeeze_low(self.pool(low)) if self.lower_pool == "before" else self.pool(self.squeeze_low(low))
         kept = (low,) if self.lower != "eq11-full" else ()
         y2 = self.norm_low(torch.cat((self.pwc2(low), *kept), dim=1))  # (n, c2, h2, w2)
         beta1 = (self.average(y1) - self.average(y2)).sigmoid()  # a softmax over two, per channel: (n, c2, 1, 1)
@@ -167,6 +171,7 @@ class SCConv(nn.Module):
         gate: str = "hard",
         threshold: float = 0.5,
         lower: str = "paper",
+        lower_pool: str = "before",
         order: Sequence[str] | str = ("sru", "cru"),
     ):
         super().__init__()
@@ -185,7 +190,16 @@ class SCConv(nn.Module):
             self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=False)
         else:
             self.cru = CRU(
-                in_channels, out_channels, kernel_size, stride, dilation=dilation, alpha=alpha, squeeze=squeeze, groups=groups, lower=lower
+                in_channels,
+                out_channels,
+                kernel_size,
+                stride,
+                dilation=dilation,
+                alpha=alpha,
+                squeeze=squeeze,
+                groups=groups,
+                lower=lower,
+                lower_pool=lower_pool,
             )
         if self.order != ("cru",):
             channels = out_channels if self.order == ("cru", "sru") else in_channels
@@ -216,6 +230,7 @@ def drop_in(
     gate: str = "hard",
     threshold: float = 0.5,
     lower: str = "paper",
+    lower_pool: str = "before",
     order: Sequence[str] | str = ("sru", "cru"),
 ) -> nn.Module:
     """SCConv of the convolution's own shape. With order [sru] the convolution itself, weights and all, is kept behind the SRU."""
@@ -239,6 +254,7 @@ def drop_in(
         gate=gate,
         threshold=threshold,
         lower=lower,
+        lower_pool=lower_pool,
         order=order,
     )
 

@@ -2,6 +2,8 @@
 
 import csv
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from analysis.stats import paired, summarise
 from runners.plan import load
 from runners.store import Epoch, Record, Result, Store
 
+ROOT = Path(__file__).parents[2]
 TOP1 = {"R20": [70.0, 72.0, 71.0], "S+C": [71.0, 74.0, 72.0], "C": [60.0, None, 62.0]}
 EVIDENCE = {
     "commit": "c0ffee", "dirty": "no", "device": "CPU (test)", "precision": "fp32", "torch": "2.0", "data": "d1",
@@ -64,7 +67,25 @@ def test_the_papers_rows_stand_beside(sweep, store):
     row = dict(zip(headers, lines[1], strict=True))
     assert (row["paper top-1"], row["paper Δ"], row["Δ R20 (± sd)"]) == ("79.89", "+1.29", "+1.33 ± 0.58")
     with pytest.raises(ValueError, match="unknown table 'table9'"):
-        reference.load("table9", "R20")
+        reference.load(replace(sweep, reference="table9"))
+
+
+def test_a_table_of_several_networks_is_joined_by_backbone_and_data_set():
+    sweep = load(ROOT / "sweeps/table2-r56.yaml")
+    found = reference.load(sweep)
+    assert found.title.endswith("Table 2: resnet56, CIFAR-100, 200 epochs, median of several runs")
+    assert {v: p.top1 for v, p in found.rows.items()} == {
+        "R56": 71.50, "Octave": 70.93, "SP": 71.51, "Ghost": 70.42, "Slim": 71.71, "Tied": 71.10, "SCConv": 72.56
+    }  # fmt: skip
+    assert reference.load(load(ROOT / "sweeps/table2-r56.yaml", ["base.dataset=cifar10"])).rows["SCConv"].top1 == 94.12
+    with pytest.raises(ValueError, match="table2 has no rows of resnet18; it has resnet56, resnet50, "):
+        reference.load(load(ROOT / "sweeps/table2-r56.yaml", ["base.backbone=resnet18"]))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("table*.yaml")), ids=lambda p: p.stem)
+def test_every_sweep_of_a_table_has_a_variant_for_every_printed_row(path):
+    sweep = load(path)
+    assert {*reference.load(sweep).rows} <= {*sweep.variants} and len({v[:10] for v in sweep.variants}) == len(sweep.variants)
 
 
 def test_csv_has_the_trials_behind_every_row(sweep, store):

@@ -5,8 +5,9 @@ import torch
 import torchvision
 from torch import nn
 
-from scconv import SCConv, backbones, replace_convs
+from scconv import SCConv, backbones, cost, replace_convs
 from scconv.convs import find
+from scconv.convs.octave import Octaves, OctConv
 
 
 def test_own_backbones_say_where():
@@ -78,3 +79,65 @@ def test_unusual_kernels_are_refused():
         find("scconv").drop_in(nn.Conv2d(32, 32, (3, 5), padding=(1, 2)))
     with pytest.raises(ValueError, match="must keep the size"):
         find("scconv").drop_in(nn.Conv2d(32, 32, 3))
+
+
+def test_a_convolution_that_covers_what_follows_has_it_removed_or_says_that_it_cannot():
+    model = backbones.build("resnet50", 10)
+    replace_convs(model, "pf", where=lambda path, conv: path == "stages.0.1.conv2")
+    block, other = model.stages[0][1], model.stages[0][2]
+    assert isinstance(block.conv2, nn.MaxPool2d) and isinstance(block.bn2, nn.Identity) and isinstance(block.act2, nn.Identity)
+    assert isinstance(other.bn2, nn.BatchNorm2d) and isinstance(other.act2, nn.ReLU)
+    model(torch.randn(2, 3, 16, 16)).sum().backward()
+    basic = backbones.build("resnet20", 10)
+    with pytest.raises(ValueError, match=r"layer stages\.0\.0\.conv2: 'pf' is to stand for the act after it too, which a Basic does not offer"):
+        replace_convs(basic, "pf")
+    assert all(isinstance(b.conv2, nn.Conv2d) for stage in basic.stages for b in stage)
+
+
+def test_the_norm_after_a_replaced_convolution_can_be_left_out():
+    model = backbones.build("resnet56", 10)
+    replace_convs(model, "tied", keep_norm=False)
+    assert all(isinstance(b.bn2, nn.Identity) and isinstance(b.bn1, nn.BatchNorm2d) for stage in model.stages for b in stage)
+
+
+@pytest.mark.parametrize("backbone, convs", [("resnet20", 15), ("resnet50", 44), ("wideresnet28", 20)])
+def test_octave_keeps_the_parameters_and_works_at_odd_sizes(backbone, convs):
+    with torch.device("meta"):
+        plain, model = backbones.build(backbone, 10), backbones.build(backbone, 10)
+        swaps = replace_convs(model, "octave")
+        assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in plain.parameters())
+        assert all(s.params_before == s.params_after for s in swaps) and len(swaps) == convs
+        model(torch.randn(2, 3, 30, 30)).sum().backward()
+        assert all(p.grad is not None for p in model.parameters())
+
+
+def test_octave_of_a_map_without_detail_is_the_convolution():
+    """Pooling and enlarging leave a constant as it is, so a 1x1 must make of it what it made before, in two parts."""
+    for stride in (1, 2):
+        conv = nn.Conv2d(8, 12, 1, stride, bias=False)
+        x = torch.randn(2, 8, 1, 1).expand(2, 8, 8, 8)
+        split, joined = OctConv(conv, 0.0, 0.25), OctConv(conv, 0.25, 0.0)
+        halves = split(x)
+        assert halves.low.shape[1:] == (3, 4 // stride, 4 // stride) and halves.high.shape[1:] == (9, 8 // stride, 8 // stride)
+        want = conv(x)
+        torch.testing.assert_close(halves.high, want[:, 3:])
+        torch.testing.assert_close(halves.low, want[:, :3, : 4 // stride, : 4 // stride])
+        torch.testing.assert_close(joined(Octaves(x[:, 2:], x[:, :2, :4, :4])), want)
+        both = OctConv(conv, 0.25, 0.25)(Octaves(x[:, 2:], x[:, :2, :4, :4]))
+        torch.testing.assert_close((both.high, both.low), (halves.high, halves.low))
+
+
+def test_octave_needs_blocks_that_say_what_flows_between_their_layers():
+    for model in (torchvision.models.resnet18(), backbones.build("densenet121", 10)):
+        with pytest.raises(ValueError, match="octave splits the maps between convolutions in two, and no block of"):
+            replace_convs(model, "octave")
+    with pytest.raises(ValueError, match=r"layer stages\.0\.0\.conv2: `groups` \(=8\) must be 1"):
+        replace_convs(backbones.build("resnext29", 10), "octave")
+
+
+@pytest.mark.parametrize("ours, theirs", [("resnet18_imagenet", "resnet18"), ("resnet50_imagenet", "resnet50"), ("resnet101_imagenet", "resnet101")])
+def test_imagenet_forms_are_torchvisions(ours, theirs):
+    with torch.device("meta"):
+        a, b = backbones.build(ours, 1000), getattr(torchvision.models, theirs)()
+    shapes = [sorted(tuple(p.shape) for p in m.parameters()) for m in (a, b)]
+    assert shapes[0] == shapes[1] and cost(a, (3, 224, 224)).macs == cost(b, (3, 224, 224)).macs

@@ -7,6 +7,7 @@ BatchNorm element, plus the output of every AvgPool2d, plus input and output of 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,12 +15,19 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
+def _numel(*shapes: object, out_shape: tuple[int, ...], **kwargs: object) -> int:
+    return math.prod(out_shape)
+
+
+OUTPUTS = {f: _numel for f in (torch.ops.aten.convolution, torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.ops.aten.baddbmm)}
+
+
 @dataclass(frozen=True)
 class Cost:
     """Counts for one image.
 
     `params` counts every parameter; `paper_params` leaves out GroupNorm's, as the paper's tables do (all but the row "+ S");
-    `activations` are the output elements of all convolutions and linear layers.
+    `activations` are the output elements of all convolutions and matrix products.
     """
 
     params: int
@@ -34,19 +42,18 @@ def cost(model: nn.Module, image: tuple[int, int, int] = (3, 32, 32)) -> Cost:
 
     A model built under `torch.device("meta")` costs no memory and no arithmetic.
     """
-    extra, activations = 0, 0
+    extra = 0
 
     def count(module: nn.Module, args: tuple, output: torch.Tensor) -> None:
-        nonlocal extra, activations
+        nonlocal extra
         extra += _extra(module, args[0], output)
-        activations += output.numel() if isinstance(module, nn.Conv2d | nn.Linear) else 0
 
     counted = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
     hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, counted)]
     training = model.training
     like = next(model.parameters(), torch.empty(0))
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter, FlopCounterMode(display=False, custom_mapping=OUTPUTS) as outputs:
             model.eval()(torch.zeros(1, *image, device=like.device, dtype=like.dtype))
     finally:
         model.train(training)
@@ -55,7 +62,7 @@ def cost(model: nn.Module, image: tuple[int, int, int] = (3, 32, 32)) -> Cost:
     macs = counter.get_total_flops() // 2  # torch counts two per multiply-add
     params = sum(p.numel() for p in model.parameters())
     group_norms = sum(p.numel() for m in model.modules() if isinstance(m, nn.GroupNorm) for p in m.parameters())
-    return Cost(params, params - group_norms, macs, macs + extra, activations)
+    return Cost(params, params - group_norms, macs, macs + extra, outputs.get_total_flops())
 
 
 def _extra(module: nn.Module, x: torch.Tensor, y: torch.Tensor) -> int:
