@@ -2,10 +2,11 @@
 # make test         install and run the tests
 # make check        format, lint, types, tests
 # make bench        what orchestration costs
+# make validate     do the statistics keep what they promise? by simulation, about ten minutes
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: quickstart test check bench
+.PHONY: quickstart test check bench validate
 quickstart: .venv/installed
 	$(RUN) -m runners.sweep sweeps/quickstart.yaml
 
@@ -20,6 +21,9 @@ check: .venv/installed
 
 bench: .venv/installed
 	$(RUN) -m tests.bench
+
+validate: .venv/installed
+	$(RUN) -m tests.validate
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'

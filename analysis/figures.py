@@ -1,11 +1,11 @@
-"""Figures of a sweep, each as SVG and PNG: accuracy over the epochs, and accuracy against cost."""
+"""Figures of a sweep, each as SVG and PNG: accuracy over the epochs, and accuracy against what it costs."""
 
 from __future__ import annotations
 
 import statistics
 import textwrap
+from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 
@@ -15,62 +15,127 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.tables import Row
-from runners.plan import Sweep
+from analysis.tables import Row, Table
 
-# Okabe and Ito's colours, that colour-blind readers can tell apart; the baseline is black
-COLOURS = ["#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#F0E442"]
-STYLE: dict[Any, Any] = {
-    "figure.figsize": (6.4, 4.0),
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "svg.hashsalt": "x",
+STYLE = str(Path(__file__).with_name("style.mplstyle"))
+MOST = 16  # variants that a reader can tell apart
+# what accuracy may be drawn against -> (axis label, its unit's size, whether less is better)
+AXES = {
+    "macs": ("multiply-adds per image (millions)", 1e6, True),
+    "params": ("parameters (millions)", 1e6, True),
+    "images_per_s": ("training speed (images/s)", 1, False),
+    "peak_memory_gb": ("peak memory (GB)", 1, True),
+    "minutes": ("training time (minutes)", 1, True),
 }
 
 
-def curves(sweep: Sweep, table: list[Row]) -> Figure:
+def curves(table: Table) -> Figure:
     """Accuracy over the epochs: the mean over finished trials, and the range over seeds as a band."""
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(layout="constrained")
-        with_val = all(e.val_top1 is not None for row in table for r in row.records for e in r.epochs)
-        for row, colour in zip(table, _colours(sweep, table), strict=True):
+    with plt.style.context(STYLE):
+        figure, axes = plt.subplots()
+        rows, note = _fewer(table)
+        with_val = all(e.val_top1 is not None for row in rows for r in row.records for e in r.epochs)
+        for row, colour in zip(rows, _colours(table, rows), strict=True):
             series = [[e.val_top1 if e.val_top1 is not None and with_val else e.train_top1 for e in r.epochs] for r in row.records]
             if series:
-                epochs, columns = range(1, len(series[0]) + 1), list(zip(*series, strict=True))
-                axes.plot(epochs, [statistics.fmean(c) for c in columns], color=colour, label=_wrap(f"{row.variant} (n={len(series)})"))
+                columns = [*zip(*series, strict=False)]
+                epochs = range(1, len(columns) + 1)
+                axes.plot(epochs, [statistics.fmean(c) for c in columns], color=colour, label=_wrap(f"{row.variant} (n={len(series)})", 30))
                 axes.fill_between(epochs, [min(c) for c in columns], [max(c) for c in columns], color=colour, alpha=0.12, linewidth=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(xlabel="epoch", ylabel=f"{'validation' if with_val else 'training'} top-1 (%)")
-        _finish(axes, sweep)
+        axes.set(xlabel=f"epoch{note}", ylabel=f"{'validation' if with_val else 'training'} top-1 (%)")
+        axes.set_title(_wrap(table.sweep.question, 80))
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="mean, and range\nover seeds", title_fontsize="small", alignment="left")
         return figure
 
 
-def tradeoff(sweep: Sweep, table: list[Row]) -> Figure:
-    """Test accuracy against multiply-adds: every seed a dot, every variant its mean; the cells of a one-factor sweep joined."""
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(layout="constrained")
-        line = []
-        for row, colour in zip(table, _colours(sweep, table), strict=True):
-            if not row.top1:
-                continue
-            results = [r.result for r in row.records if r.result]
-            x = results[0].macs / 1e6
-            axes.scatter([x] * len(results), [r.test_top1 for r in results], s=12, color=colour, alpha=0.5)
-            axes.scatter([x], [row.top1.mean], s=48, color=colour, marker="D", label=_wrap(f"{row.variant} (n={row.top1.n})"), zorder=3)
-            if "=" in row.variant:
-                line.append((x, row.top1.mean))
-        if len(sweep.factors) == 1:
-            axes.plot(*zip(*sorted(line), strict=True) if line else ((), ()), color="#777777", linewidth=1, zorder=1)
-        axes.set(xlabel="multiply-adds per image (millions)", ylabel="test top-1 (%)")
-        _finish(axes, sweep)
+def tradeoff(table: Table, x: str = "macs") -> Figure:
+    """Test accuracy with its 95 % interval against a cost, a label at each variant, the Pareto front as a line, the paper's points hollow.
+
+    Args:
+        x: a key of AXES.
+    """
+    label, unit, less = AXES[x]
+    with plt.style.context(STYLE):
+        figure, axes = plt.subplots()
+        rows = [row for row in table.rows if row.top1]
+        places = {row.variant: (float(row.mean(x) or 0) / unit, row.top1.mean) for row in rows if row.top1}
+        front = pareto(places, less_is_better=less)
+        beside = dict(zip(places, _beside([x for x, _ in places.values()]), strict=True))
+        for row, colour in zip(rows, _colours(table, rows), strict=True):
+            _point(axes, row, beside[row.variant], colour)
+        if len(front) > 1:
+            axes.plot(
+                *zip(*((beside[v], places[v][1]) for v in front), strict=True),
+                color="0.6",
+                linewidth=1,
+                linestyle="--",
+                zorder=1,
+                label="Pareto front of the means",
+            )
+        if x in ("macs", "params") and any(row.printed for row in rows):
+            _printed(axes, rows, x)
+        axes.set(xlabel=label, ylabel="test top-1 (%)")
+        axes.set_title(_wrap(table.sweep.question, 80))
+        axes.margins(x=0.12, y=0.1)
+        axes.errorbar([], [], yerr=[], color="0.3", marker="o", linestyle="none", label="mean, 95 % interval, seeds;\none cost: side by side")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
         return figure
 
 
-def _finish(axes: Axes, sweep: Sweep) -> None:
-    axes.set_title(_wrap(sweep.question), fontsize="medium", loc="left")
-    axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))  # beside the data, never on it
+def pareto(places: dict[str, tuple[float, float]], *, less_is_better: bool = True) -> list[str]:
+    """The variants that no other beats in cost without losing accuracy, nor in accuracy without costing more; from cheap to dear."""
+    sign = 1 if less_is_better else -1
+    front: list[str] = []
+    best = float("-inf")
+    for v in sorted(places, key=lambda v: (sign * places[v][0], -places[v][1])):
+        if places[v][1] > best:
+            front.append(v)
+            best = places[v][1]
+    return front
+
+
+def _point(axes: Axes, row: Row, x: float, colour: str) -> None:
+    """A variant: its seeds as dots, mean and interval, and its name."""
+    assert row.top1
+    axes.scatter([x] * len(row.records), [r.result.test_top1 for r in row.records if r.result], s=8, color=colour, alpha=0.4)
+    low, high = (row.top1.low, row.top1.high) if row.top1.low is not None and row.top1.high is not None else (row.top1.mean,) * 2
+    bars = [[row.top1.mean - max(low, 0)], [min(high, 100) - row.top1.mean]]
+    axes.errorbar([x], [row.top1.mean], yerr=bars, color=colour, marker="o", markersize=5, capsize=2, zorder=3)
+    axes.annotate(row.variant, (x, min(high, 100)), (0, 4), textcoords="offset points", fontsize="small", color=colour, ha="center")
+
+
+def _beside(xs: list[float]) -> list[float]:
+    """The places of points along the cost axis, those of (nearly) one cost side by side around it."""
+    span = (max(xs) - min(xs)) or max(xs) or 1.0
+    together: dict[int, list[int]] = defaultdict(list)
+    for i, x in enumerate(xs):
+        together[round(50 * x / span)].append(i)
+    moved = list(xs)
+    for group in together.values():
+        for rank, i in enumerate(group):
+            moved[i] += 0.06 * span * (rank - (len(group) - 1) / 2)
+    return moved
+
+
+def _printed(axes: Axes, rows: list[Row], x: str) -> None:
+    """The paper's figures, on an axis of their own: another training, so only their places to each other compare."""
+    other = axes.twinx()
+    for row in rows:
+        if row.printed:
+            at = row.printed.flops_m if x == "macs" else row.printed.params_m
+            ours = float(row.mean(x) or 1) / AXES[x][1]
+            if 0.5 < at / ours < 2:  # else another network's, and the axis would shrink the measured ones
+                other.plot([at], [row.printed.top1], marker="D", markersize=6, markerfacecolor="none", color="0.45", linestyle="none")
+                other.annotate(row.variant, (at, row.printed.top1), (5, -9), textcoords="offset points", fontsize="x-small", color="0.45")
+    if other.lines:
+        other.set_ylabel("paper's top-1 (%)", color="0.45")
+        other.tick_params(colors="0.45")
+        other.grid(False)
+        other.margins(y=0.25)
+        axes.plot([], [], marker="D", markerfacecolor="none", color="0.45", linestyle="none", label="paper (right axis)")
+    else:
+        other.remove()
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
@@ -82,10 +147,21 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     return paths
 
 
-def _colours(sweep: Sweep, table: list[Row]) -> list[str]:
-    others = iter(range(len(table)))
-    return ["black" if row.variant == sweep.baseline else COLOURS[next(others) % len(COLOURS)] for row in table]
+def _fewer(table: Table) -> tuple[list[Row], str]:
+    """At most MOST rows, the baseline and the best of the others, and a note where some are left out."""
+    rows = [row for row in table.rows if row.top1]
+    if len(rows) <= MOST:
+        return rows, ""
+    rest = sorted((r for r in rows if r.variant != table.sweep.baseline), key=lambda r: -r.top1.mean if r.top1 else 0)
+    kept = {table.sweep.baseline, *(r.variant for r in rest[: MOST - 1])}
+    return [r for r in rows if r.variant in kept], f" (the baseline and the {MOST - 1} best of {len(rest)} others)"
 
 
-def _wrap(text: str) -> str:
-    return "\n".join(textwrap.wrap(text, 70)).replace("$", r"\$")  # matplotlib reads mathematics between dollars
+def _colours(table: Table, rows: list[Row]) -> list[str]:
+    cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    others = iter(range(len(rows)))
+    return ["black" if row.variant == table.sweep.baseline else f"#{cycle[next(others) % len(cycle)].lstrip('#')}" for row in rows]
+
+
+def _wrap(text: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(text, width)).replace("$", r"\$")  # matplotlib reads mathematics between dollars

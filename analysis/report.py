@@ -1,67 +1,153 @@
-"""The command that answers a sweep's question from its finished trials.
+"""The command that answers a sweep's question from its finished trials; it works while the sweep still runs, too.
 
-python -m analysis.report sweeps/order.yaml      ->  results/order/: table.md, table.tex, table.csv, figures
+python -m analysis.report sweeps/order.yaml      ->  results/order/: report.html, table.md, table.tex, table.csv, figures
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import sys
 from pathlib import Path
 
-from analysis import tables
-from runners.plan import Sweep, load
+from analysis import conclusion, tables
+from analysis.tables import Table
+from runners.plan import load
 from runners.store import Store
 from runners.strict import SweepError
 
 
-def text(sweep: Sweep, store: Store) -> str:
-    """The question, the comparison table and what it rests on, in Markdown."""
-    table = tables.rows(sweep, store)
-    notes = "\n".join(f"- {line}" for line in tables.footer(sweep, table))
-    return f"**{sweep.question}**\n\n{tables.markdown(*tables.cells(sweep, table))}\n{notes}\n"
+def text(table: Table) -> str:
+    """The question, the answer, the comparison and what it rests on, in Markdown."""
+    notes = "\n".join(f"- {line}" for line in conclusion.footer(table) + conclusion.factors(table))
+    head = f"**{table.sweep.question}**\n\n{conclusion.answer(table)}\n"
+    return f"{head}\n{tables.markdown(*tables.comparison(table), bold=table.best)}\n{notes}\n"
 
 
-def write(sweep: Sweep, store: Store, folder: Path) -> list[Path]:
-    """Write the tables and the figures that the sweep asks for; returns their paths."""
-    from analysis import figures  # matplotlib, which a table does not need
+def write(table: Table, folder: Path, x: str = "macs", pairs: bool = False) -> list[Path]:
+    """Write tables, figures and the page of one sweep; returns their paths, the page first."""
+    from analysis import page
 
     folder.mkdir(parents=True, exist_ok=True)
-    table = tables.rows(sweep, store)
-    headers, lines = tables.cells(sweep, table)
+    headers, lines = tables.comparison(table)
     contents = {
-        "table.md": text(sweep, store),
+        "table.md": f"{text(table)}\n{tables.markdown(*tables.cost(table))}",
         "table.csv": tables.to_csv(table),
-        "table.tex": tables.latex(headers, lines, tables.footer(sweep, table)),
+        "table.tex": tables.latex(headers, lines, conclusion.footer(table), table.best),
     }
     for name, content in contents.items():
         (folder / name).write_text(content, encoding="utf-8")
-    paths = [folder / name for name in contents]
-    if any(row.records for row in table):
-        for name, draw in (("curves", figures.curves), ("tradeoff", figures.tradeoff)):
-            if name in sweep.report or (name == "tradeoff" and "cost" in sweep.report):
-                paths += figures.save(draw(sweep, table), folder / name)
-    return paths
+    drawn, drawings = _draw(table, folder, x)
+    report = folder / "report.html"
+    report.write_text(page.html([table], {table.sweep.label: drawings}, pairs), encoding="utf-8")
+    return [report, *(folder / name for name in contents), *drawn]
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Tables and figures of a sweep's finished trials.")
-    parser.add_argument("sweep", help="the sweep file")
+def _draw(table: Table, folder: Path, x: str) -> tuple[list[Path], dict[str, Path]]:
+    """(all files, title -> SVG) of the figures that the sweep asks for."""
+    from analysis import figures  # matplotlib, which a table does not need
+
+    wanted = {}
+    if table.records and {"tradeoff", "cost"} & {*table.sweep.report}:
+        wanted["Accuracy against cost"] = "tradeoff", figures.tradeoff(table, x)
+    if table.records and "curves" in table.sweep.report:
+        wanted["Accuracy over the epochs"] = "curves", figures.curves(table)
+    paths, drawings = [], {}
+    for title, (stem, figure) in wanted.items():
+        paths += figures.save(figure, folder / stem)
+        drawings[title] = folder / f"{stem}.svg"
+    return paths, drawings
+
+
+def differences(table: Table, folder: Path) -> list[str]:
+    """What a stored table.csv says that the trials do not say (any more); a line each.
+
+    Raises:
+        OSError: there is no stored table.
+    """
+    stored = {row["variant"]: row for row in csv.DictReader(io.StringIO((folder / "table.csv").read_text(encoding="utf-8")))}
+    now = {row["variant"]: row for row in csv.DictReader(io.StringIO(tables.to_csv(table)))}
+    found = [f"{v}: not in the stored report" for v in now if v not in stored] + [f"{v}: not in the sweep" for v in stored if v not in now]
+    for v in (v for v in now if v in stored):
+        for key in dict.fromkeys([*stored[v], *now[v]]):
+            was, is_ = stored[v].get(key), now[v].get(key)
+            if was != is_:
+                found.append(f"{v}, {key}: stored {was or 'nothing'}, the trials say {is_ or 'nothing'}")
+    return found
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Tables, figures and a page from a sweep's finished trials.")
+    parser.add_argument("sweeps", nargs="+", metavar="sweep", help="the sweep file; several make one page")
     parser.add_argument("--set", action="append", default=[], metavar="PLACE=VALUE", help="override, as in the run")
     parser.add_argument("--seeds", type=int, help="how many seeds, as in the run")
     parser.add_argument("--only", action="append", default=[], metavar="VARIANT", help="these variants alone")
     parser.add_argument("--storage", default="runs", metavar="DIR", help="where the trials are (default: ./runs)")
     parser.add_argument("--out", metavar="DIR", help="where to write (default: results/<sweep>)")
-    args = parser.parse_args(argv)
+    parser.add_argument("--x", default="macs", choices=["macs", "params", "images_per_s", "peak_memory_gb", "minutes"], help="accuracy against this")
+    parser.add_argument("--pairs", action="store_true", help="compare all pairs, too (Tukey)")
+    parser.add_argument("--trials", metavar="VARIANT", help="only list the trials behind a row, with their evidence")
+    parser.add_argument("--verify", action="store_true", help="only say in what the stored report differs from the trials")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """0: done; 1: --verify found differences; 2: bad input."""
+    args = _arguments(argv)
     try:
-        sweep, store = load(args.sweep, args.set, args.seeds, args.only), Store(args.storage)
-        paths = write(sweep, store, Path(args.out or f"results/{sweep.label}"))
+        store = Store(args.storage)
+        found = [tables.read(load(path, args.set, args.seeds, args.only), store) for path in args.sweeps]
+        if args.trials:
+            return _list_trials(found[0], store, args.trials)
+        if args.verify:
+            return _verify(found, args.out)
+        paths = [p for table in found for p in write(table, _folder(table, args.out, len(found) > 1), args.x, args.pairs)]
+        if len(found) > 1:
+            paths.insert(0, _together(found, args))
     except (SweepError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(text(sweep, store))
+    for table in found:
+        print(text(table))
+        if args.pairs:
+            print(tables.markdown(*conclusion.pairs_table(table)))
     print("written:", ", ".join(map(str, paths)))
     return 0
+
+
+def _folder(table: Table, out: str | None, several: bool) -> Path:
+    return Path(out or "results") / table.sweep.label if several or not out else Path(out)
+
+
+def _together(found: list[Table], args: argparse.Namespace) -> Path:
+    """One page of several sweeps, over the figures just drawn."""
+    from analysis import page
+
+    drawings = {}
+    for table in found:
+        folder = _folder(table, args.out, several=True)
+        titles = {"Accuracy against cost": "tradeoff", "Accuracy over the epochs": "curves"}
+        drawings[table.sweep.label] = {t: folder / f"{stem}.svg" for t, stem in titles.items() if (folder / f"{stem}.svg").exists()}
+    path = Path(args.out or "results") / f"{'+'.join(t.sweep.label for t in found)}.html"
+    path.write_text(page.html(found, drawings, args.pairs), encoding="utf-8")
+    return path
+
+
+def _list_trials(table: Table, store: Store, variant: str) -> int:
+    if variant not in table.sweep.variants:
+        raise SweepError(f"--trials: no variant is called {variant!r}; there are {', '.join(table.sweep.variants)}")
+    headers, lines = conclusion.trials_table(table)
+    kept = [[*line[1:], str(store.folder(line[1]))] for line in lines if line[0] == variant]
+    print(tables.markdown([*headers[1:], "folder"], kept))
+    return 0
+
+
+def _verify(found: list[Table], out: str | None) -> int:
+    wrong = {table.sweep.label: differences(table, _folder(table, out, len(found) > 1)) for table in found}
+    for label, lines in wrong.items():
+        print("\n".join(f"{label}: {line}" for line in lines) or f"{label}: the stored report says what the trials say")
+    return int(any(wrong.values()))
 
 
 if __name__ == "__main__":

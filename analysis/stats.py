@@ -1,28 +1,399 @@
-"""Means and differences over seeds. The place for tests and intervals: whatever a verdict needs belongs here."""
+"""From the trials' accuracies to what may be concluded: intervals, tests and verdicts, each by a method that has a name.
+
+A seed is a block: all variants of one seed saw the same data in the same order, so differences are taken within seeds. The methods:
+C. W. Dunnett, "A multiple comparison procedure for comparing several treatments with a control", JASA 1955; J. W. Tukey's range test;
+B. L. Welch, Biometrika 1947, with S. Holm, Scand. J. Stat. 1979; M. B. Brown and A. B. Forsythe, JASA 1974; D. J. Schuirmann's two
+one-sided tests, J. Pharmacokinet. Biopharm. 1987; Q. McNemar, Psychometrika 1947. Held to scipy's values and to simulation (make validate).
+"""
 
 from __future__ import annotations
 
+import functools
+import itertools
+import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, special
+from scipy import stats as scipy_stats
+
+LEVEL = 0.95
+POWER = 0.8
+SCREENING = 5  # fewer seeds than these are a screening
+Scores = Mapping[str, Mapping[int, float]]  # variant -> seed -> per cent
 
 
 @dataclass(frozen=True)
 class Summary:
-    """`sd` is the sample's (n - 1), None for one value."""
+    """`sd` is the sample's (n - 1); `low` and `high` bound the mean by Student's t. None for one value."""
 
     n: int
     mean: float
     sd: float | None
+    low: float | None = None
+    high: float | None = None
 
 
-def summarise(values: list[float]) -> Summary | None:
+@dataclass(frozen=True)
+class Difference:
+    """A variant against the baseline, in percentage points; interval and `p` adjusted for the number of comparisons.
+
+    `equivalent_p` belongs to the two one-sided tests against the margin, where one is declared.
+    """
+
+    n: int
+    mean: float
+    low: float | None
+    high: float | None
+    p: float | None
+    equivalent_p: float | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All variants against the baseline. `method` is "Dunnett", "Welch" or ""; `why` says what decided it.
+
+    `icc`: the share of the variance that is the seeds'. `detectable`: the smallest true difference that this design shows with 80 % power.
+    """
+
+    method: str
+    why: str
+    differences: dict[str, Difference]
+    df: float | None = None
+    icc: float | None = None
+    detectable: float | None = None
+
+
+def summarise(values: Sequence[float]) -> Summary | None:
     """None for no values."""
     if not values:
         return None
-    return Summary(len(values), statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+    n, mean = len(values), statistics.fmean(values)
+    if n == 1:
+        return Summary(1, mean, None)
+    sd = statistics.stdev(values)
+    half = float(special.stdtrit(n - 1, (1 + LEVEL) / 2)) * sd / math.sqrt(n)
+    return Summary(n, mean, sd, mean - half, mean + half)
 
 
-def paired(variant: Mapping[int, float], baseline: Mapping[int, float]) -> Summary | None:
-    """The differences seed by seed: a seed is a block in which both saw the same data in the same order. None without a common seed."""
-    return summarise([variant[seed] - baseline[seed] for seed in variant if seed in baseline])
+def compare(scores: Scores, baseline: str, margin: float | None = None) -> Comparison:
+    """Every variant against the baseline.
+
+    With complete blocks and variances that are not plainly unequal: one additive model, variant + seed, with Dunnett's simultaneous
+    intervals. Else Welch's t for each pair, p by Holm, intervals by Bonferroni.
+
+    Args:
+        margin: percentage points below which a difference does not matter; asks for equivalence.
+    """
+    others = [v for v in scores if v != baseline and scores[v]]
+    if not scores.get(baseline) or not others:
+        return Comparison("", "there is nothing to compare with", {})
+    present = {v: scores[v] for v in [baseline, *others]}
+    why = _not_additive(present)
+    return _welch(present, baseline, margin, why) if why else _dunnett(present, baseline, margin)
+
+
+def _not_additive(scores: Scores) -> str:
+    """Why one model with a common variance does not fit; empty where it does."""
+    if len({frozenset(s) for s in scores.values()}) > 1:
+        return "not every seed has finished in every variant"
+    values = [[*s.values()] for s in scores.values()]
+    if len(values[0]) > 2:
+        variances = [statistics.variance(v) for v in values]
+        ratio = max(variances) / min(variances) if min(variances) else math.inf
+        # a group without any spread is as unequal as can be; the test itself divides by zero if all are so
+        p = float(scipy_stats.levene(*values, center="median").pvalue) if max(variances) else 1.0
+        if p < 0.05 and ratio > 10:
+            return f"the variances are unequal (Brown-Forsythe p = {p:.3f}, largest to smallest {ratio:.0f})"
+    return ""
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """The additive model of a complete layout: `values` (variants, seeds), residual mean square and its degrees of freedom."""
+
+    values: np.ndarray
+    mse: float
+    df: int
+    icc: float
+
+
+def _fit(scores: Scores) -> _Fit:
+    seeds = sorted(next(iter(scores.values())))
+    y = np.array([[s[seed] for seed in seeds] for s in scores.values()])
+    k, n = y.shape
+    rows, columns, mean = y.mean(1, keepdims=True), y.mean(0, keepdims=True), y.mean()
+    df = (k - 1) * (n - 1)
+    mse = float(((y - rows - columns + mean) ** 2).sum() / df) if df else math.nan
+    between = k * float(((columns - mean) ** 2).sum()) / (n - 1) if n > 1 else math.nan
+    total = between + (k - 1) * mse
+    return _Fit(y, mse, df, max(0.0, (between - mse) / total) if total > 0 else 0.0)
+
+
+def _dunnett(scores: Scores, baseline: str, margin: float | None) -> Comparison:
+    order = [baseline, *(v for v in scores if v != baseline)]
+    fit = _fit({v: scores[v] for v in order})
+    means, n, m = fit.values.mean(1), fit.values.shape[1], len(order) - 1
+    if not fit.df or fit.mse <= 1e-12 * max(1.0, abs(means[0])):
+        why = "one seed has no spread" if not fit.df else "the seeds do not differ at all"
+        rows = {v: Difference(n, float(x - means[0]), None, None, None, None, "inconclusive") for v, x in zip(order[1:], means[1:], strict=True)}
+        return Comparison("", why, rows)
+    error = math.sqrt(2 * fit.mse / n)
+    critical = dunnett_critical(m, fit.df)
+    ps = [1 - dunnett_cdf(abs(float(x - means[0])) / error, m, fit.df) for x in means[1:]]
+    equivalence = _equivalence([float(x - means[0]) for x in means[1:]], [error] * m, [fit.df] * m, margin)
+    rows = {}
+    for v, x, p, q in zip(order[1:], means[1:], ps, equivalence, strict=True):
+        d = float(x - means[0])
+        rows[v] = Difference(n, d, d - critical * error, d + critical * error, p, q, _verdict(d, p, q))
+    detectable = (critical + float(special.stdtrit(fit.df, POWER))) * error
+    return Comparison("Dunnett", "", rows, fit.df, fit.icc, detectable)
+
+
+def _welch(scores: Scores, baseline: str, margin: float | None, why: str) -> Comparison:
+    base = [*scores[baseline].values()]
+    others = [v for v in scores if v != baseline]
+    found: dict[str, tuple[float, float, float]] = {}  # difference, its standard error, degrees of freedom
+    for v in others:
+        values = [*scores[v].values()]
+        if len(base) > 1 and len(values) > 1:
+            parts = [statistics.variance(x) / len(x) for x in (base, values)]
+            if sum(parts) > 0:
+                df = sum(parts) ** 2 / sum(p**2 / (len(x) - 1) for p, x in zip(parts, (base, values), strict=True))
+                found[v] = statistics.fmean(values) - statistics.fmean(base), math.sqrt(sum(parts)), df
+    raw = {v: 2 * float(special.stdtr(df, -abs(d) / error)) for v, (d, error, df) in found.items()}
+    ps = dict(zip(raw, holm([*raw.values()]), strict=True))
+    estimates = [*found.values()]
+    tested = _equivalence([d for d, _, _ in estimates], [e for _, e, _ in estimates], [df for _, _, df in estimates], margin)
+    equivalence = dict(zip(found, tested, strict=True))
+    rows = {}
+    for v in others:
+        n = len(scores[v])
+        if v not in found:
+            d = statistics.fmean(scores[v].values()) - statistics.fmean(base)
+            rows[v] = Difference(n, d, None, None, None, None, "inconclusive")
+            continue
+        d, error, df = found[v]
+        half = float(special.stdtrit(df, 1 - (1 - LEVEL) / 2 / len(others))) * error
+        rows[v] = Difference(n, d, d - half, d + half, ps[v], equivalence[v], _verdict(d, ps[v], equivalence[v]))
+    return Comparison("Welch" if found else "", why, rows)
+
+
+def _equivalence(differences: list[float], errors: list[float], dfs: Sequence[float], margin: float | None) -> list[float | None]:
+    """Schuirmann's two one-sided tests against ±margin: the larger of the two p, by Holm over the variants."""
+    if margin is None:
+        return [None] * len(differences)
+    ps = [
+        max(float(special.stdtr(df, -(margin - d) / e)), float(special.stdtr(df, -(margin + d) / e)))
+        for d, e, df in zip(differences, errors, dfs, strict=True)
+    ]
+    return [*holm(ps)]
+
+
+def _verdict(difference: float, p: float, equivalent_p: float | None) -> str:
+    """A difference that is shown to be smaller than the declared margin is called so, even where it is shown not to be zero."""
+    if equivalent_p is not None and equivalent_p < 1 - LEVEL:
+        return "equivalent"
+    if p < 1 - LEVEL:
+        return "better" if difference > 0 else "worse"
+    return "inconclusive"
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Adjusted p-values, in the order given (Holm 1979)."""
+    adjusted, highest = [0.0] * len(ps), 0.0
+    for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))
+        adjusted[i] = highest
+    return adjusted
+
+
+@functools.cache
+def _nodes(df: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Nodes and weights: of a standard normal, and of the root of a chi-squared over its df."""
+    z, wz = np.polynomial.hermite_e.hermegauss(80)
+    u, wu = np.polynomial.legendre.leggauss(80)
+    s = np.sqrt(special.chdtri(df, 1 - (u + 1) / 2) / df)  # quantiles of the whole range, so that the weights are the density's
+    return z, wz / wz.sum(), s, wu / 2
+
+
+def dunnett_cdf(t: float, comparisons: int, df: float) -> float:
+    """P(max |T_i| <= t) for `comparisons` studentised differences to one control of equal size (their correlation is 1/2).
+
+    A double integral over the control and the common standard deviation, by Gauss quadrature; agrees with scipy.stats.dunnett, whose
+    quasi-random integration serves one-way layouts alone.
+    """
+    z, wz, s, ws = _nodes(df)
+    near = special.ndtr(z[:, None] + math.sqrt(2) * t * s) - special.ndtr(z[:, None] - math.sqrt(2) * t * s)
+    return float(np.clip(wz @ near**comparisons @ ws, 0, 1))
+
+
+@functools.cache
+def dunnett_critical(comparisons: int, df: float, level: float = LEVEL) -> float:
+    """The two-sided critical value of Dunnett's test with equal group sizes."""
+    return float(optimize.brentq(lambda t: dunnett_cdf(t, comparisons, df) - level, 0.1, 1e3))  # type: ignore[arg-type]
+
+
+def all_pairs(scores: Scores, only: tuple[str, str] | None = None) -> dict[tuple[str, str], Difference]:
+    """Every pair of variants, Tukey's simultaneous intervals in the additive model. Seeds that not all have are left out.
+
+    Fewer than two such seeds, or no spread: no pairs. `only`: this pair alone, adjusted for all of them nevertheless.
+    """
+    present = {v: s for v, s in scores.items() if s}
+    common = set.intersection(*(set(s) for s in present.values())) if present else set()
+    if len(present) < 2 or len(common) < 2:
+        return {}
+    fit = _fit({v: {seed: s[seed] for seed in common} for v, s in present.items()})
+    k, n = fit.values.shape
+    if not fit.mse:
+        return {}
+    error = math.sqrt(fit.mse / n)
+    critical = float(scipy_stats.studentized_range.ppf(LEVEL, k, fit.df)) * error
+    means, pairs = dict(zip(present, fit.values.mean(1), strict=True)), {}
+    for a, b in [only] if only else itertools.combinations(present, 2):
+        d = float(means[b] - means[a])
+        p = float(scipy_stats.studentized_range.sf(abs(d) / error, k, fit.df))
+        pairs[a, b] = Difference(n, d, d - critical, d + critical, p, None, _verdict(d, p, None))
+    return pairs
+
+
+def sign_flip(differences: Sequence[float]) -> tuple[float, float] | None:
+    """Exact two-sided p of the mean under all flips of sign, and the smallest p that so many can reach. None for fewer than 6 or more than 20."""
+    n = len(differences)
+    if not 6 <= n <= 20:
+        return None
+    signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+    sums = np.abs(signs @ np.asarray(differences, float))
+    return float((sums >= sums[0] - 1e-9).mean()), 2 / 2**n
+
+
+def mcnemar(a: np.ndarray, b: np.ndarray) -> tuple[int, int, float]:
+    """Which images only a, and only b, has right ((n,) booleans each), and the exact two-sided p that both are equally likely."""
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    p = float(scipy_stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    return only_a, only_b, p
+
+
+def seeds_by_images(values: np.ndarray) -> Summary | None:
+    """The mean of (seeds, images) with an interval for other seeds AND other test images; both are random in a two-way layout.
+
+    The mean's variance is (MS_seeds + MS_images - MS_rest) / (seeds images), its degrees of freedom are Satterthwaite's. None for one seed.
+    """
+    n, m = values.shape
+    if n < 2 or m < 2:
+        return None
+    rows, columns, mean = values.mean(1), values.mean(0), float(values.mean())
+    seeds = m * float(((rows - mean) ** 2).sum()) / (n - 1)
+    images = n * float(((columns - mean) ** 2).sum()) / (m - 1)
+    total = float(((values - mean) ** 2).sum())
+    rest = max(0.0, total - seeds * (n - 1) - images * (m - 1)) / ((n - 1) * (m - 1))
+    variance = max(seeds + images - rest, seeds, images) / (n * m)  # never below what one of the two alone says
+    if variance == 0:
+        return Summary(n, mean, 0.0, mean, mean)
+    df = (seeds + images - rest) ** 2 / (seeds**2 / (n - 1) + images**2 / (m - 1) + rest**2 / ((n - 1) * (m - 1)))
+    half = float(special.stdtrit(max(df, 1.0), (1 + LEVEL) / 2)) * math.sqrt(variance)
+    return Summary(n, mean, math.sqrt(variance), mean - half, mean + half)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """An estimate in percentage points (a slope: per unit of the factor) with its interval and p; `n` is the number of seeds."""
+
+    name: str
+    estimate: float
+    low: float
+    high: float
+    p: float
+
+
+def trend(levels: Mapping[str, float], scores: Scores) -> list[Effect]:
+    """The linear and the quadratic trend over an ordered factor, with seeds as blocks.
+
+    Args:
+        levels: variant -> the factor's value, for the variants that take part.
+
+    Returns:
+        The slope per unit, and the curvature: what the square of the factor adds, once the line is fitted. Empty without two common seeds.
+    """
+    common = set.intersection(*(set(scores[v]) for v in levels)) if levels else set()
+    if len(levels) < 3 or len(common) < 2:
+        return []
+    fit = _fit({v: {s: scores[v][s] for s in common} for v in levels})
+    x = np.array([*levels.values()], float)
+    line = x - x.mean()
+    square = line**2 - (line**2).mean()
+    square = square - line * (square @ line) / (line @ line)
+    return [_contrast(name, c, fit) for name, c in (("linear", line), ("quadratic", square)) if c @ c > 1e-12]
+
+
+def _contrast(name: str, c: np.ndarray, fit: _Fit) -> Effect:
+    """The regression coefficient of the variants' means on `c`, which is orthogonal to the blocks."""
+    estimate = float(fit.values.mean(1) @ c / (c @ c))
+    error = math.sqrt(fit.mse / (fit.values.shape[1] * float(c @ c)))
+    return _effect(name, estimate, error, fit.df)
+
+
+def _effect(name: str, estimate: float, error: float, df: float) -> Effect:
+    if error == 0:
+        return Effect(name, estimate, estimate, estimate, float(estimate == 0))
+    half = float(special.stdtrit(df, (1 + LEVEL) / 2)) * error
+    return Effect(name, estimate, estimate - half, estimate + half, 2 * float(special.stdtr(df, -abs(estimate) / error)))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A main effect or an interaction: its F test, and how far each level, or combination of levels, lies from what lesser effects say."""
+
+    name: str
+    f: float
+    df: int
+    p: float
+    effects: list[Effect]
+
+
+def factorial(cells: Mapping[tuple, Mapping[int, float]], names: Sequence[str]) -> list[Source]:
+    """Main effects and interactions of a full grid, with seeds as blocks.
+
+    Args:
+        cells: the levels of the factors, in the order of `names` -> seed -> per cent.
+
+    Returns:
+        Main effects first. Empty where the grid has holes, or fewer than two common seeds. A level's interval is not adjusted for their number.
+    """
+    levels = [[*dict.fromkeys(cell[i] for cell in cells)] for i in range(len(names))]
+    grid = [*itertools.product(*levels)]
+    if not cells or {*grid} != {*cells}:
+        return []
+    common = sorted(set.intersection(*(set(s) for s in cells.values())))
+    if len(common) < 2:
+        return []
+    fit = _fit({str(cell): {s: cells[cell][s] for s in common} for cell in grid})
+    means = fit.values.mean(1).reshape([len(x) for x in levels])
+    sources = []
+    for size in range(1, len(names) + 1):
+        for factors in itertools.combinations(range(len(names)), size):
+            sources += [_source(means, factors, levels, names, fit)] if all(len(levels[i]) > 1 for i in factors) else []
+    return sources
+
+
+def _source(means: np.ndarray, factors: tuple[int, ...], levels: list[list], names: Sequence[str], fit: _Fit) -> Source:
+    """By inclusion and exclusion over the marginal means."""
+    effect = np.zeros([len(levels[i]) for i in factors])
+    for size in range(len(factors) + 1):
+        for kept in itertools.combinations(factors, size):
+            marginal = means.mean(axis=tuple(i for i in range(means.ndim) if i not in kept), keepdims=True)
+            marginal = marginal.reshape([len(levels[i]) if i in kept else 1 for i in factors])
+            effect = effect + (-1) ** (len(factors) - size) * marginal
+    n, per_level = fit.values.shape[1], means.size // effect.size
+    df = math.prod(len(levels[i]) - 1 for i in factors)
+    f = n * per_level * float((effect**2).sum()) / df / fit.mse if fit.mse else math.nan
+    shrink = math.prod(1 - 1 / len(levels[i]) for i in factors)  # of the variance, since effects sum to zero
+    error = math.sqrt(fit.mse / (n * per_level) * shrink)
+    found = [
+        _effect(", ".join(f"{names[i]}={level}" for i, level in zip(factors, combination, strict=True)), float(value), error, fit.df)
+        for combination, value in zip(itertools.product(*(levels[i] for i in factors)), effect.flatten(), strict=True)
+    ]
+    return Source(" x ".join(names[i] for i in factors), f, df, float(special.fdtrc(df, fit.df, f)), found)

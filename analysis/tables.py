@@ -1,4 +1,4 @@
-"""The comparison table of a sweep: what was measured, and beside it what the paper printed."""
+"""A sweep's finished trials as a table: what was measured, what may be concluded, and beside it what the paper printed."""
 
 from __future__ import annotations
 
@@ -7,29 +7,79 @@ import io
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
-from analysis import reference
-from analysis.stats import Summary, paired, summarise
+import numpy as np
+
+from analysis import reference, stats
+from analysis.stats import Comparison, Difference, Summary
 from runners.plan import Sweep
-from runners.store import Record, Store
+from runners.store import Record, Result, Store
+
+ENOUGH_PP = 0.5  # an interval wider than ± this cannot confirm a printed figure: the paper's own effects are about one point
 
 
 @dataclass(frozen=True)
 class Row:
-    """One variant: its finished trials in figures, and how many others there are of each kind."""
+    """One variant: its finished trials in figures, and how many others there are of each kind.
+
+    `images`: the mean with an interval for other seeds and other test images. `against_paper`: the verdict, and what it rests on.
+    """
 
     variant: str
     planned: int
-    top1: Summary | None
-    difference: Summary | None
     records: list[Record]
     missing: Counter[str]
+    top1: Summary | None
+    images: Summary | None
+    difference: Difference | None
     printed: reference.Printed | None
+    against_paper: tuple[str, str]
+
+    @property
+    def result(self) -> Result | None:
+        """Of its first finished trial: what all of them have in common, such as counts."""
+        return self.records[0].result if self.records else None
+
+    def mean(self, name: str) -> float | None:
+        """The mean of a measured field of the results."""
+        summary = stats.summarise([getattr(r.result, name) for r in self.records])
+        return summary.mean if summary else None
 
 
-def rows(sweep: Sweep, store: Store) -> list[Row]:
-    """A row per variant, in the sweep's order. Only finished trials enter a mean; all others are counted in `missing`."""
-    printed = reference.load(sweep).rows
+@dataclass(frozen=True)
+class Table:
+    """A sweep's rows, in its order, and how they were compared."""
+
+    sweep: Sweep
+    rows: list[Row]
+    comparison: Comparison
+    scores: dict[str, dict[int, float]]  # variant -> seed -> test top-1
+    reference: reference.Reference
+
+    @property
+    def records(self) -> list[Record]:
+        return [r for row in self.rows for r in row.records]
+
+    @property
+    def seeds(self) -> int:
+        """The fewest seeds that a variant with any has."""
+        return min((len(row.records) for row in self.rows if row.records), default=0)
+
+    @cached_property
+    def best(self) -> str | None:
+        """The variant with the highest mean, if its simultaneous interval excludes the runner-up; else None."""
+        ranked = sorted((row for row in self.rows if row.top1), key=lambda row: -row.top1.mean if row.top1 else 0)
+        if len(ranked) < 2 or self.seeds < stats.SCREENING:
+            return None
+        a, b = ranked[0].variant, ranked[1].variant
+        pair = stats.all_pairs(self.scores, only=(b, a)).get((b, a))
+        return a if self.comparison.method == "Dunnett" and pair and pair.p is not None and pair.p < 1 - stats.LEVEL else None
+
+
+def read(sweep: Sweep, store: Store) -> Table:
+    """Every trial of the sweep from the store. Only finished ones enter a mean; all others are counted in `missing`."""
+    printed = reference.load(sweep)
     records: dict[str, list[Record]] = {v: [] for v in sweep.variants}
     missing: dict[str, Counter[str]] = {v: Counter() for v in sweep.variants}
     for trial in sweep.trials:
@@ -38,75 +88,112 @@ def rows(sweep: Sweep, store: Store) -> list[Row]:
             records[trial.variant].append(record)
         else:
             missing[trial.variant][record.status if record else "not finished"] += 1
-    top1 = {v: {r.seed: r.result.test_top1 for r in rs if r.result} for v, rs in records.items()}
-    return [
-        Row(
-            v,
-            len(sweep.seeds),
-            summarise([*top1[v].values()]),
-            paired(top1[v], top1.get(sweep.baseline, {})) if v != sweep.baseline else None,
-            records[v],
-            missing[v],
-            printed.get(v),
+    scores = {v: {r.seed: r.result.test_top1 for r in rs if r.result} for v, rs in records.items()}
+    comparison = stats.compare(scores, sweep.baseline, sweep.margin_pp)
+    rows = []
+    for v in sweep.variants:
+        top1 = stats.summarise([*scores[v].values()])
+        paper = _against_paper(records[v], top1, printed, v)
+        rows.append(
+            Row(
+                v,
+                len(sweep.seeds),
+                records[v],
+                missing[v],
+                top1,
+                _images(records[v]),
+                comparison.differences.get(v),
+                printed.rows.get(v),
+                paper,
+            )
         )
-        for v in sweep.variants
-    ]
+    return Table(sweep, rows, comparison, scores, printed)
 
 
-def cells(sweep: Sweep, table: list[Row]) -> tuple[list[str], list[list[str]]]:
-    """(headers, lines of text)."""
-    headers = ["variant", "n", "top-1 % (± sd)", f"Δ {sweep.baseline} (± sd)", "params M", "MACs M"]
-    if with_paper := any(r.printed for r in table):
-        headers += ["paper top-1", "paper Δ", "paper params M", "paper FLOPs M"]
-    base = next((r.printed for r in table if r.variant == sweep.baseline), None)
+def correct(record: Record) -> np.ndarray:
+    """Which test images the trial has right: (images,) booleans, in the data set's order."""
+    assert record.result
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(record.result.correct), np.uint8))
+    return bits[: int(record.provenance["test_images"])].astype(bool)
+
+
+def _images(records: list[Record]) -> Summary | None:
+    if len({r.provenance["test_images"] for r in records}) != 1:
+        return None
+    return stats.seeds_by_images(100.0 * np.stack([correct(r) for r in records]))
+
+
+def _against_paper(records: list[Record], top1: Summary | None, printed: reference.Reference, variant: str) -> tuple[str, str]:
+    """reproduced, differs, underpowered or other protocol, and why."""
+    row = printed.rows.get(variant)
+    if row is None or top1 is None:
+        return "", ""
+    if departures := [*dict.fromkeys(d for r in records for d in printed.departures(r.config, int(r.provenance["train_images"])))]:
+        return "other protocol", "; ".join(departures)
+    if top1.low is None or top1.high is None:
+        return "underpowered", "one seed"
+    interval = f"printed {row.top1:.2f}, interval {top1.low:.2f} to {top1.high:.2f}"
+    if not top1.low - 0.005 <= row.top1 <= top1.high + 0.005:  # the printed figure is rounded
+        return "differs", interval
+    if (top1.high - top1.low) / 2 > ENOUGH_PP:
+        return "underpowered", f"{interval}, wider than ±{ENOUGH_PP:g}"
+    return "reproduced", interval
+
+
+def comparison(table: Table) -> tuple[list[str], list[list[str]]]:
+    """(headers, lines of text) of the main table."""
+    base = table.sweep.baseline
+    adjusted = {"Dunnett": "95 % (Dunnett)", "Welch": "95 % (Welch)"}.get(table.comparison.method, "95 %")
+    headers = ["variant", "n", "top-1 % ± sd", "95 %", f"Δ {base}", adjusted, "p", "verdict", "params M", "MACs M"]
+    with_paper = any(row.printed for row in table.rows)
+    if with_paper:
+        headers += ["paper top-1", "paper Δ", "against the paper"]
+    printed_base = table.reference.rows.get(base)
     lines = []
-    for row in table:
-        result = row.records[0].result if row.records else None
+    for row in table.rows:
+        d, r = row.difference, row.result
         line = [
             row.variant,
             str(len(row.records)) if not row.missing else f"{len(row.records)} of {row.planned}",
-            _with_sd(row.top1, "{:.2f}"),
-            _with_sd(row.difference, "{:+.2f}") + (f" (n={row.difference.n})" if row.difference and row.difference.n < len(row.records) else ""),
-            f"{result.params / 1e6:.3f}" if result else "-",
-            f"{result.macs / 1e6:.2f}" if result else "-",
+            (f"{row.top1.mean:.2f}" + (f" ± {row.top1.sd:.2f}" if row.top1.sd is not None else "")) if row.top1 else "-",
+            _interval(row.top1, "{:.2f}"),
+            f"{d.mean:+.2f}" if d else "-",
+            _interval(d, "{:+.2f}"),
+            _p(d.p) if d and d.p is not None else "-",
+            d.verdict if d else "-",
+            f"{r.params / 1e6:.3f}" if r else "-",
+            f"{r.macs / 1e6:.2f}" if r else "-",
         ]
         if with_paper:
             p = row.printed
-            change = f"{p.top1 - base.top1:+.2f}" if p and base and p is not base else "-"
-            line += [f"{p.top1:.2f}", change, f"{p.params_m:.2f}", f"{p.flops_m:g}"] if p else ["-"] * 4
+            change = f"{p.top1 - printed_base.top1:+.2f}" if p and printed_base and p is not printed_base else "-"
+            line += [f"{p.top1:.2f}", change, row.against_paper[0] or "-"] if p else ["-"] * 3
         lines.append(line)
     return headers, lines
 
 
-def footer(sweep: Sweep, table: list[Row]) -> list[str]:
-    """What the numbers rest on, a sentence a line."""
-    records = [r for row in table for r in row.records]
-    lines = [f"{sum(len(r.records) for r in table)} of {sum(r.planned for r in table)} trials finished; seeds {', '.join(map(str, sweep.seeds))}."]
-    for row in table:
-        for reason, n in row.missing.items():
-            lines.append(f"{row.variant}: {n} {reason}.")
-    lines.append("Top-1 on the test set after the last epoch. Δ is paired by seed; sd is over seeds.")
-    if any(0 < len(r.records) < 5 for r in table):
-        lines.append("Fewer than five seeds: a screening, not evidence for a difference.")
-    if sweep.overrides:
-        lines.append(f"Not the sweep as its file has it: {', '.join(sweep.overrides)}.")
-    if records:
-        configs = {k: " / ".join(dict.fromkeys(str(getattr(c, k)) for c in sweep.variants.values())) for k in ("dataset", "backbone", "epochs")}
-        seen = {k: _distinct(records, k) for k in ("train_images", "val_images", "test_images", "device", "precision", "torch", "commit", "data")}
-        lines.append(
-            f"{configs['dataset']}: {seen['train_images']} images to train on, {seen['val_images']} to validate, {seen['test_images']} to test "
-            f"(digest {seen['data']}); {configs['backbone']}, {configs['epochs']} epochs."
-        )
-        dirty = " (with uncommitted changes)" if any(r.provenance["dirty"] == "yes" for r in records) else ""
-        lines.append(f"{seen['device']}, {seen['precision']}, torch {seen['torch']}, commit {seen['commit']}{dirty}.")
-    if any(r.printed for r in table):
-        lines.append(f"Paper: {reference.load(sweep).title}.")
-    return lines
+def cost(table: Table) -> tuple[list[str], list[list[str]]]:
+    """(headers, lines) of what each variant costs: counted, measured, and as the paper counts and prints it."""
+    headers = ["variant", "params M", "MACs M", "images/s", "peak memory GB", "minutes/trial", "paper FLOPs M, ours"]
+    with_paper = any(row.printed for row in table.rows)
+    headers += ["printed", "paper params M, ours", "printed"] if with_paper else []
+    lines = []
+    for row in table.rows:
+        r, p = row.result, row.printed
+        if r is None:
+            lines.append([row.variant, *["-"] * (len(headers) - 1)])
+            continue
+        measured = [f"{row.mean('images_per_s'):.0f}", f"{row.mean('peak_memory_gb'):.2f}", f"{row.mean('minutes'):.1f}"]
+        line = [row.variant, f"{r.params / 1e6:.3f}", f"{r.macs / 1e6:.2f}", *measured, f"{r.paper_flops / 1e6:.2f}"]
+        if with_paper:
+            line += [f"{p.flops_m:g}" if p else "-", f"{r.paper_params / 1e6:.3f}", f"{p.params_m:g}" if p else "-"]
+        lines.append(line)
+    return headers, lines
 
 
-def markdown(headers: list[str], lines: list[list[str]]) -> str:
-    """A table that reads well as it stands, too."""
-    body = [[c.replace("|", "\\|") for c in line] for line in [headers, *lines]]
+def markdown(headers: list[str], lines: list[list[str]], bold: str | None = None) -> str:
+    """A table that reads well as it stands, too. `bold`: the variant that stands out."""
+    body = [[_bold(c.replace("|", "\\|"), line[0] == bold, "**{}**") for c in line] for line in [headers, *lines]]
     widths = [max(len(line[i]) for line in body) for i in range(len(headers))]
 
     def text(line: list[str]) -> str:
@@ -116,55 +203,9 @@ def markdown(headers: list[str], lines: list[list[str]]) -> str:
     return "\n".join([text(body[0]), rule, *map(text, body[1:])]) + "\n"
 
 
-def to_csv(table: list[Row]) -> str:
-    """One line per variant, full precision, with the trials' ids."""
-    names = [
-        "variant",
-        "n",
-        "planned",
-        "top1_mean",
-        "top1_sd",
-        "difference_n",
-        "difference_mean",
-        "difference_sd",
-        "params",
-        "macs",
-        "paper_flops",
-        "images_per_s",
-    ]
-    names += ["peak_memory_gb", "minutes", "printed_top1", "printed_params_m", "printed_flops_m", "trials"]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    for row in table:
-        results = [r.result for r in row.records if r.result]
-        first, p = (results[0] if results else None), row.printed
-
-        def mean(name: str, results=results) -> float | None:
-            summary = summarise([getattr(r, name) for r in results])
-            return summary and round(summary.mean, 4)
-
-        counts = [getattr(first, name, None) for name in ("params", "macs", "paper_flops")]
-        measured = [mean(name) for name in ("images_per_s", "peak_memory_gb", "minutes")]
-        printed = [p.top1, p.params_m, p.flops_m] if p else [None] * 3
-        values = [
-            row.variant,
-            len(results),
-            row.planned,
-            *_pair(row.top1),
-            row.difference and row.difference.n,
-            *_pair(row.difference),
-            *counts,
-            *measured,
-            *printed,
-        ]
-        writer.writerow(["" if v is None else v for v in values] + [" ".join(r.id for r in row.records)])
-    return out.getvalue()
-
-
-def latex(headers: list[str], lines: list[list[str]], notes: list[str]) -> str:
+def latex(headers: list[str], lines: list[list[str]], notes: list[str], bold: str | None = None) -> str:
     """A booktabs table; needs \\usepackage{booktabs}."""
-    body = "\n".join("  " + " & ".join(map(_tex, line)) + r" \\" for line in lines)
+    body = "\n".join("  " + " & ".join(_bold(_tex(c), line[0] == bold, r"\textbf{{{}}}") for c in line) + r" \\" for line in lines)
     head = " & ".join(map(_tex, headers))
     comments = "\n".join(f"% {line}" for line in notes)
     return (
@@ -173,20 +214,55 @@ def latex(headers: list[str], lines: list[list[str]], notes: list[str]) -> str:
     )
 
 
+COLUMNS = (
+    "variant", "n", "planned", "top1_mean", "top1_sd", "top1_low", "top1_high", "top1_images_low", "top1_images_high", "difference_n",
+    "difference_mean", "difference_low", "difference_high", "p", "equivalent_p", "verdict", "params", "macs", "paper_params", "paper_flops",
+    "images_per_s", "peak_memory_gb", "minutes", "printed_top1", "printed_params_m", "printed_flops_m", "against_paper", "against_paper_why",
+    "trials",
+)  # fmt: skip
+
+
+def to_csv(table: Table) -> str:
+    """One line per variant, in full precision, with the trials' ids."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n", restval="")
+    writer.writeheader()
+    for row in table.rows:
+        t, i, d, r, p = row.top1, row.images, row.difference, row.result, row.printed
+        line: dict[str, object] = {"variant": row.variant, "n": len(row.records), "planned": row.planned}
+        line |= {"top1_mean": t.mean, "top1_sd": t.sd, "top1_low": t.low, "top1_high": t.high} if t else {}
+        line |= {"top1_images_low": i.low, "top1_images_high": i.high} if i else {}
+        if d:
+            line |= {"difference_n": d.n, "difference_mean": d.mean, "difference_low": d.low, "difference_high": d.high}
+            line |= {"p": d.p, "equivalent_p": d.equivalent_p, "verdict": d.verdict}
+        if r:
+            line |= {name: getattr(r, name) for name in ("params", "macs", "paper_params", "paper_flops")}
+            line |= {name: row.mean(name) for name in ("images_per_s", "peak_memory_gb", "minutes")}
+        if p:
+            line |= {"printed_top1": p.top1, "printed_params_m": p.params_m, "printed_flops_m": p.flops_m}
+        line |= {"against_paper": row.against_paper[0], "against_paper_why": row.against_paper[1]}
+        line["trials"] = " ".join(x.id for x in row.records)
+        writer.writerow({k: ("" if v is None else f"{v:.6g}" if isinstance(v, float) else v) for k, v in line.items()})
+    return out.getvalue()
+
+
+def _bold(text: str, yes: bool, form: str) -> str:
+    return form.format(text) if yes and text != "-" else text
+
+
+def _interval(value: Summary | Difference | None, form: str) -> str:
+    if value is None or value.low is None or value.high is None:
+        return "-"
+    low, high = (max(0.0, value.low), min(100.0, value.high)) if isinstance(value, Summary) else (value.low, value.high)
+    return f"{form.format(low)} to {form.format(high)}"
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def _tex(text: str) -> str:
     text = re.sub(r"([&%$#_{}])", r"\\\1", text.replace("\\", r"\textbackslash "))
-    return text.replace("±", r"$\pm$").replace("Δ", r"$\Delta$").replace("α", r"$\alpha$").replace("~", r"\textasciitilde ").replace("^", r"\^{}")
-
-
-def _with_sd(summary: Summary | None, form: str) -> str:
-    if summary is None:
-        return "-"
-    return form.format(summary.mean) + (f" ± {summary.sd:.2f}" if summary.sd is not None else "")
-
-
-def _pair(summary: Summary | None) -> tuple[float | None, float | None]:
-    return (summary.mean, summary.sd) if summary else (None, None)
-
-
-def _distinct(records: list[Record], key: str) -> str:
-    return " / ".join(dict.fromkeys(str(r.provenance[key]) for r in records))
+    for character, command in (("±", r"$\pm$"), ("Δ", r"$\Delta$"), ("α", r"$\alpha$"), ("<", "$<$"), (">", "$>$")):
+        text = text.replace(character, command)
+    return text.replace("~", r"\textasciitilde ").replace("^", r"\^{}")

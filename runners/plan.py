@@ -101,6 +101,8 @@ class Sweep:
     seeds: tuple[int, ...]
     resources: Resources = Resources()
     factors: dict[str, list] = field(default_factory=dict)
+    cells: dict[str, tuple] = field(default_factory=dict)  # of the factors' grid: variant -> their values
+    margin_pp: float | None = None  # a difference below this, in percentage points, does not matter
     reference: str = ""
     report: tuple[str, ...] = ("comparison", "curves", "cost")
     conv_paths: dict[str, str] = field(default_factory=dict)
@@ -146,6 +148,7 @@ class _File:
     factors: dict[str, Annotated[list, Field(min_length=1)]] = field(default_factory=dict)
     seeds: Whole | Annotated[list[Annotated[int, Field(strict=True, ge=0)]], Field(min_length=1)] = 3
     resources: Resources = Resources()
+    margin_pp: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     reference: str = ""
     report: tuple[Literal["comparison", "curves", "cost", "tradeoff"], ...] = ("comparison", "curves", "cost")
 
@@ -203,6 +206,8 @@ def _load(path: Path, sets: tuple[str, ...], seeds: int | None, only: tuple[str,
         seeds=seed_list,
         resources=file.resources,
         factors=file.factors,
+        cells={name: tuple(cell.values()) for name, cell in _cells(file) if name in variants},
+        margin_pp=file.margin_pp,
         reference=file.reference,
         report=file.report,
         conv_paths=conv_paths,
@@ -217,21 +222,24 @@ def _load(path: Path, sets: tuple[str, ...], seeds: int | None, only: tuple[str,
 def _arms(file: _File) -> dict[str, tuple[str, dict]]:
     """variant -> (its place in the file, its settings): the variants as they stand, then the full grid of the factors."""
     arms: dict[str, tuple[str, dict]] = {name: (f"variants.{name}", dict(arm)) for name, arm in file.variants.items()}
-    if file.factors:
-        for values in itertools.product(*file.factors.values()):
-            cell = dict(zip(file.factors, values, strict=True))
-            name = ",".join(f"{key.removeprefix('options.')}={_short(value)}" for key, value in cell.items())
-            options = {k.removeprefix("options."): v for k, v in cell.items() if k.startswith("options.")}
-            arm = {k: v for k, v in cell.items() if not k.startswith("options.")}
-            if name in arms:
-                raise SweepError(f"factors: the cell {name!r} stands twice; remove the repeated value or the variant of that name")
-            arms[name] = ("factors", arm | ({"options": options} if options else {}))
+    for name, cell in _cells(file):
+        options = {k.removeprefix("options."): v for k, v in cell.items() if k.startswith("options.")}
+        arm = {k: v for k, v in cell.items() if not k.startswith("options.")}
+        if name in arms:
+            raise SweepError(f"factors: the cell {name!r} stands twice; remove the repeated value or the variant of that name")
+        arms[name] = ("factors", arm | ({"options": options} if options else {}))
     if not arms:
         raise SweepError("variants: at least one is needed (or factors); see sweeps/quickstart.yaml")
     for name in arms:
         if not name.isprintable() or not name.strip() or len(name) > 60 or re.search(r"[/\\]|^\.", name):
             raise SweepError(f"variants: a name is at most 60 printable characters without '/' and '\\' and no dot first, got {name!r}")
     return arms
+
+
+def _cells(file: _File) -> list[tuple[str, dict[str, Any]]]:
+    """(variant, its settings) for every cell of the factors' full grid."""
+    cells = [dict(zip(file.factors, values, strict=True)) for values in itertools.product(*file.factors.values())] if file.factors else []
+    return [(",".join(f"{key.removeprefix('options.')}={_short(value)}" for key, value in cell.items()), cell) for cell in cells]
 
 
 def _config(variant: str, place: str, base: dict, arm: dict, folder: Path, conv_paths: dict[str, str]) -> Config:

@@ -216,16 +216,17 @@ def _catch_up(store: Store, tracker: Tracker, todo: list[Trial]) -> None:
 
 def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: bool) -> int:
     """Print the table, write the report, tell MLflow; the exit status."""
-    print(f"\n{report.text(sweep, store)}")
+    table = tables.read(sweep, store)
+    print(f"\n{report.text(table)}")
     records = [(t, r) for t in sweep.trials if (r := store.record(t.id))]
     files = []
     try:
-        files = report.write(sweep, store, Path("results") / sweep.label)
-        print(f"tables and figures: results/{sweep.label}/")
+        files = report.write(table, Path("results") / sweep.label)
+        print(f"report: {files[0]}")
     except (OSError, ValueError) as error:
         print(f"the report could not be written: {error}", file=sys.stderr)
     ended = max((r.epochs[-1].ended for _, r in records if r.epochs), default=0)
-    tracker.summarise([_aggregates(row) for row in tables.rows(sweep, store)], ended, [*files, Path(sweep.path)])
+    tracker.summarise([_aggregates(row) for row in table.rows], ended, [*files, Path(sweep.path)])
     print(f"charts: {tracker.command + ', then ' if tracker.command else ''}{tracker.link}")
     bad = [(t, r) for t, r in records if r.status != "finished"]
     for trial, record in bad:
@@ -238,9 +239,12 @@ def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: bool) -> in
 def _aggregates(row: tables.Row) -> dict[str, Any]:
     """A variant's line for MLflow's summary."""
     metrics: dict[str, float | None] = {"n": len(row.records), "planned": row.planned}
-    for name, summary in (("top1", row.top1), ("difference", row.difference)):
-        if summary:
-            metrics |= {f"test/{name}_mean": summary.mean, f"test/{name}_sd": summary.sd, f"test/{name}_n": summary.n}
+    if row.top1:
+        t = row.top1
+        metrics |= {"test/top1_mean": t.mean, "test/top1_sd": t.sd, "test/top1_low": t.low, "test/top1_high": t.high}
+    if row.difference:
+        d = row.difference
+        metrics |= {"test/difference_mean": d.mean, "test/difference_low": d.low, "test/difference_high": d.high, "test/difference_p": d.p}
     return {"variant": row.variant, "metrics": metrics}
 
 

@@ -1,17 +1,22 @@
-"""What the paper printed, as CSV: figures only, joined to a sweep's variants by name.
+"""What the paper printed, as CSV: figures only, joined to a sweep's variants by name; and the protocol behind them.
 
 SCConv, CVPR 2023, Tables 1-3. `flops_m` is the paper's word and counting; see scconv/cost. Where a row prints several accuracies, the sweep's
 data set says which one is meant.
 """
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from runners.plan import Sweep
+from runners.plan import RECIPES, Config, Sweep
 
 TABLES = ("table1", "table2", "table3")
 DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
+IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet": 1_281_167}  # that the paper trained on
+# of a config, what the paper's own training fixes; batches of ImageNet it does not give
+FIXED = ("epochs", "lr", "momentum", "nesterov", "weight_decay", "schedule", "milestones", "warmup", "label_smoothing", "augment")
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,23 @@ class Printed:
 class Reference:
     """The printed rows of one network on one data set, by the sweep's variants; `title` says where they are from."""
 
-    title: str
-    rows: dict[str, Printed]
+    title: str = ""
+    backbone: str = ""
+    dataset: str = ""
+    rows: dict[str, Printed] = field(default_factory=dict)
+
+    def departures(self, config: Mapping[str, Any], train_images: int) -> list[str]:
+        """In what a trial's training was not the paper's: "epochs 8, not 200", ..."""
+        paper = Config(self.backbone, self.dataset, **RECIPES["imagenet" if self.dataset == "imagenet" else "paper"])
+        wanted = {name: getattr(paper, name) for name in FIXED} | {"dataset": self.dataset, "backbone": self.backbone}
+        if self.dataset != "imagenet":
+            wanted["batch_size"] = paper.batch_size
+        had = {name: config[name] for name in wanted} | {"backbone": config["backbone"].partition("_")[0]}
+        had["milestones"] = tuple(had["milestones"])
+        found = [f"{name} {had[name]}, not {wanted[name]}" for name in ("dataset", "backbone", *wanted) if had[name] != wanted[name]]
+        if train_images != IMAGES[self.dataset] and config["dataset"] == self.dataset:
+            found.append(f"{train_images:,} training images, not {IMAGES[self.dataset]:,}")
+        return [*dict.fromkeys(found)]
 
 
 def load(sweep: Sweep) -> Reference:
@@ -40,7 +60,7 @@ def load(sweep: Sweep) -> Reference:
         ValueError: no such table, or it has several networks and none is the sweep's.
     """
     if not sweep.reference:
-        return Reference("", {})
+        return Reference()
     if sweep.reference not in TABLES:
         raise ValueError(f"reference: unknown table {sweep.reference!r}; there are {', '.join(TABLES)}")
     with open(Path(__file__).parent / f"{sweep.reference}.csv", newline="") as file:
@@ -60,4 +80,4 @@ def load(sweep: Sweep) -> Reference:
     }
     protocol = "100 epochs" if dataset == "imagenet" else "200 epochs, median of several runs"
     title = f"SCConv (CVPR 2023), Table {sweep.reference[-1]}: {backbone}, {DATASETS[dataset]}, {protocol}"
-    return Reference(title, rows)
+    return Reference(title, backbone, dataset, rows)
