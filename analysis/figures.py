@@ -58,8 +58,10 @@ def tradeoff(table: Table, x: str = "macs") -> Figure:
     label, unit, less = AXES[x]
     with plt.style.context(STYLE):
         figure, axes = plt.subplots()
-        rows = [row for row in table.rows if row.top1]
-        places = {row.variant: (float(row.mean(x) or 0) / unit, row.top1.mean) for row in rows if row.top1}
+        places = {row.variant: (float(row.mean(x) or 0) / unit, row.top1.mean) for row in table.rows if row.top1}
+        rows, note = _fewer(table)
+        if note:
+            axes.scatter(*zip(*places.values(), strict=True), s=6, color="0.75", zorder=0)
         front = pareto(places, less_is_better=less)
         beside = dict(zip(places, _beside([x for x, _ in places.values()]), strict=True))
         for row, colour in zip(rows, _colours(table, rows), strict=True):
@@ -75,7 +77,7 @@ def tradeoff(table: Table, x: str = "macs") -> Figure:
             )
         if x in ("macs", "params") and any(row.printed for row in rows):
             _printed(axes, rows, x)
-        axes.set(xlabel=label, ylabel="test top-1 (%)")
+        axes.set(xlabel=f"{label}{note}", ylabel="test top-1 (%)")
         axes.set_title(_wrap(table.sweep.question, 80))
         axes.margins(x=0.12, y=0.1)
         axes.errorbar([], [], yerr=[], color="0.3", marker="o", linestyle="none", label="mean, 95 % interval, seeds;\none cost: side by side")
@@ -154,7 +156,7 @@ def _fewer(table: Table) -> tuple[list[Row], str]:
         return rows, ""
     rest = sorted((r for r in rows if r.variant != table.sweep.baseline), key=lambda r: -r.top1.mean if r.top1 else 0)
     kept = {table.sweep.baseline, *(r.variant for r in rest[: MOST - 1])}
-    return [r for r in rows if r.variant in kept], f" (the baseline and the {MOST - 1} best of {len(rest)} others)"
+    return [r for r in rows if r.variant in kept], f" (in colour: the baseline and the {MOST - 1} best of {len(rest)} others)"
 
 
 def _colours(table: Table, rows: list[Row]) -> list[str]:

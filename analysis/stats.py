@@ -273,8 +273,7 @@ def sign_flip(differences: Sequence[float]) -> tuple[float, float] | None:
 def mcnemar(a: np.ndarray, b: np.ndarray) -> tuple[int, int, float]:
     """Which images only a, and only b, has right ((n,) booleans each), and the exact two-sided p that both are equally likely."""
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    p = float(scipy_stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
-    return only_a, only_b, p
+    return only_a, only_b, min(1.0, 2 * float(special.bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 
 def seeds_by_images(values: np.ndarray) -> Summary | None:

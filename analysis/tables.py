@@ -214,7 +214,7 @@ def latex(headers: list[str], lines: list[list[str]], notes: list[str], bold: st
     )
 
 
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "variant", "n", "planned", "top1_mean", "top1_sd", "top1_low", "top1_high", "top1_images_low", "top1_images_high", "difference_n",
     "difference_mean", "difference_low", "difference_high", "p", "equivalent_p", "verdict", "params", "macs", "paper_params", "paper_flops",
     "images_per_s", "peak_memory_gb", "minutes", "printed_top1", "printed_params_m", "printed_flops_m", "against_paper", "against_paper_why",

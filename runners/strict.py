@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import typing
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -91,7 +92,7 @@ def validate(kind: type, raw: dict, place: Callable[[str], str] = str) -> Any:
         SweepError: pydantic's first complaint, as one line.
     """
     try:
-        return TypeAdapter(kind).validate_python(raw)
+        return _adapter(kind).validate_python(raw)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         loc = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "list[", "constrained-"))]
@@ -104,6 +105,11 @@ def validate(kind: type, raw: dict, place: Callable[[str], str] = str) -> Any:
             raise SweepError(f"'{where}' is missing; see sweeps/quickstart.yaml") from None
         rule = first["msg"].replace("Input should be", "must be").replace("Input should have", "must have")
         raise SweepError(f"{where}: {rule[0].lower()}{rule[1:]}, got {_clip(first['input'])}") from None
+
+
+@functools.cache
+def _adapter(kind: type) -> TypeAdapter:
+    return TypeAdapter(kind)  # building one takes longer than a hundred validations
 
 
 def _clip(value: Any) -> str:
