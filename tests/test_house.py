@@ -18,6 +18,8 @@ FORBIDDEN = {
     "runners.evidence": {"torch", "ray", "mlflow", "scconv", "analysis"},
     "runners.plan": {"torch", "ray", "mlflow", "scconv", "analysis"},
     "runners.data": {"ray", "mlflow", "analysis"},
+    "runners.folder": {"ray", "mlflow", "scconv", "analysis"},
+    "runners.inspect": {"ray", "mlflow", "runners.sweep", "runners.launch", "runners.tracking"},
     "runners.train": {"ray", "mlflow", "analysis", "runners.sweep", "runners.launch", "runners.tracking"},
     "runners.store": {"ray", "mlflow", "scconv", "analysis", "runners.train"},
     "runners.tracking": {"ray", "torch", "scconv", "analysis", "runners.train"},

@@ -1,7 +1,7 @@
 """What the paper printed, as CSV: figures only, joined to a sweep's variants by name; and the protocol behind them.
 
-SCConv, CVPR 2023, Tables 1-3. `flops_m` is the paper's word and counting; see scconv/cost. Where a row prints several accuracies, the sweep's
-data set says which one is meant.
+SCConv, CVPR 2023, Tables 1-3, and of Figure 4, which prints no numbers, the two points that Table 1 prints. `flops_m` is the paper's word
+and counting; see scconv/cost. Where a row prints several accuracies, the sweep's data set says which one is meant.
 """
 
 import csv
@@ -12,7 +12,7 @@ from typing import Any
 
 from runners.plan import RECIPES, Config, Sweep
 
-TABLES = ("table1", "table2", "table3")
+TITLES = {"table1": "Table 1", "table2": "Table 2", "table3": "Table 3", "figure4": "Figure 4 (those of its points that Table 1 prints)"}
 DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
 IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet": 1_281_167}  # that the paper trained on
 # of a config, what the paper's own training fixes; batches of ImageNet it does not give
@@ -61,8 +61,8 @@ def load(sweep: Sweep) -> Reference:
     """
     if not sweep.reference:
         return Reference()
-    if sweep.reference not in TABLES:
-        raise ValueError(f"reference: unknown table {sweep.reference!r}; there are {', '.join(TABLES)}")
+    if sweep.reference not in TITLES:
+        raise ValueError(f"reference: unknown table {sweep.reference!r}; there are {', '.join(TITLES)}")
     with open(Path(__file__).parent / f"{sweep.reference}.csv", newline="") as file:
         lines = [*csv.DictReader(file)]
     config = sweep.variants.get(sweep.baseline) or next(iter(sweep.variants.values()))
@@ -79,5 +79,5 @@ def load(sweep: Sweep) -> Reference:
         for line in lines
     }
     protocol = "100 epochs" if dataset == "imagenet" else "200 epochs, median of several runs"
-    title = f"SCConv (CVPR 2023), Table {sweep.reference[-1]}: {backbone}, {DATASETS[dataset]}, {protocol}"
+    title = f"SCConv (CVPR 2023), {TITLES[sweep.reference]}: {backbone}, {DATASETS[dataset]}, {protocol}"
     return Reference(title, backbone, dataset, rows)

@@ -1,0 +1,265 @@
+"""Look into finished trials from their saved weights: which classes a variant mistakes, and how redundant its first feature maps are.
+
+    python -m runners.inspect sweeps/quickstart.yaml --variant S --against R20
+
+Nothing is trained, and nothing should be chosen by what is seen here: it is the test set that every finished trial was already read on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import pickle
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from analysis import classes, features
+from analysis.figures import save
+from analysis.stats import Summary, summarise
+from runners import data as datasets
+from runners.data import Dataset
+from runners.plan import Sweep, Trial, load
+from runners.store import Record, Store
+from runners.strict import SweepError, suggest
+from runners.train import build, pick_device
+from scconv.convs.octave import Octaves
+
+IMAGES = 100  # the first ones of the test set, over which redundancy is averaged
+
+_load = functools.lru_cache(1)(datasets.load)  # kept between the trials of one command
+
+
+def predictions(trial: Trial, store: Store, data_root: str | None = None, device: str = "auto") -> tuple[np.ndarray, np.ndarray]:
+    """True and predicted class numbers, (n,) each, of every test image in the set's order; computed as the trial itself was tested.
+
+    Raises:
+        SweepError: the trial has not finished, its weights are missing or do not fit, or the data is not what it was trained on.
+    """
+    network = _Network(trial, store, data_root, pick_device(device))
+    batches = [(y, network.run(network.model, x).argmax(1)) for x, y in datasets.in_order(network.data, network.data.test)]
+    truth, predicted = (torch.cat(parts).cpu().numpy() for parts in zip(*batches, strict=True))
+    return truth, predicted
+
+
+def feature_maps(trial: Trial, store: Store, data_root: str | None, images: int, device: str = "auto") -> tuple[np.ndarray, np.ndarray]:
+    """What the network's first stage makes of the first test images: float32 (images, c, h, w), and the images, bytes (images, h, w, 3).
+
+    Octave's maps are in two sizes; the small ones are doubled, as that network itself does where it joins them.
+
+    Raises:
+        SweepError: as `predictions`.
+    """
+    network = _Network(trial, store, data_root, pick_device(device))
+    first = nn.Sequential(network.model.get_submodule("stem"), network.model.get_submodule("stages.0"))
+    rows = torch.arange(min(images, len(network.data.test)))
+    maps, inputs = [], []
+    for pixels, _ in network.data.test.read(rows, 50):
+        maps.append(_joined(network.run(first, network.data.normalise(pixels))).float().cpu().numpy())
+        inputs.append(pixels.cpu().numpy())
+    return np.concatenate(maps), np.concatenate(inputs)
+
+
+class _Network:
+    """A finished trial's model in eval mode, and its data, on a device."""
+
+    def __init__(self, trial: Trial, store: Store, data_root: str | None, device: str):
+        record = store.record(trial.id)
+        if record is None or record.result is None:
+            raise SweepError(f"{trial.name} is {record.status if record else 'not finished'}: only a finished trial can be inspected; train it first")
+        self.data = _same_data(trial, record, _load(trial.config.dataset, data_root, store.cache)).to(device)
+        model, _ = build(trial.config, self.data.classes, trial.conv_path)
+        _put_weights(model, store.folder(trial.id) / "weights.pt", trial)
+        # layout and precision as in training: another rounding could turn a close call
+        self.model = model.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.device, self.precision = torch.device(device), record.provenance["precision"]
+
+    @torch.no_grad()
+    def run(self, module: nn.Module, x: Tensor) -> Tensor:
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+        with torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None):
+            return module(x)
+
+
+def _same_data(trial: Trial, record: Record, data: Dataset) -> Dataset:
+    if data.digest != record.provenance["data"]:
+        raise SweepError(
+            f"{trial.name} was trained on {data.name} with digest {record.provenance['data']}, this is {data.digest}; name its folder by --data"
+        )
+    return data
+
+
+def _put_weights(model: nn.Module, path: Path, trial: Trial) -> None:
+    try:
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except FileNotFoundError:
+        raise SweepError(f"{path}: the weights of {trial.name} are missing; remove record.json beside it to train the trial again") from None
+    except (RuntimeError, pickle.UnpicklingError, EOFError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise SweepError(
+            f"{path}: not the weights of {trial.name} as this code builds it ({reason}); use the record's commit, or remove its folder to train again"
+        ) from None
+
+
+def _joined(maps: Tensor | Octaves) -> Tensor:
+    if isinstance(maps, Tensor):
+        return maps
+    return torch.cat((F.interpolate(maps.low, size=maps.high.shape[-2:], mode="nearest"), maps.high), dim=1)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """0: written; 2: bad input, one line says why."""
+    args = _arguments(argv)
+    try:
+        sweep, store = load(args.sweep, args.set, args.seeds), Store(args.storage)
+        names = {"--variant": args.variant} | ({"--against": args.against} if args.against else {})
+        finished = {name: _finished(sweep, store, option, name) for option, name in names.items()}
+        seed = _seed_to_draw(sweep, finished, args.seed)
+        folder = Path(args.out or f"results/{sweep.label}")
+        paths = _write_classes(finished[args.variant], store, args.data, folder)
+        seen = {name: _look(trials, seed, store, args.data) for name, trials in finished.items()}
+        if args.against:
+            drawn = [trials[seed] for trials in finished.values()]
+            paths += _write_features(seen[args.variant], seen[args.against], _caption(drawn), folder)
+    except (SweepError, ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print("written:", ", ".join(map(str, paths)))
+    return 0
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m runners.inspect", description="Per-class scores and first-stage feature maps of finished trials."
+    )
+    parser.add_argument("sweep", help="the sweep file")
+    parser.add_argument("--variant", required=True, help="the variant to look into, over all its finished seeds")
+    parser.add_argument("--against", metavar="VARIANT", help="draw this one's feature maps beside the variant's")
+    parser.add_argument("--seed", type=int, metavar="N", help="whose feature maps are drawn (default: the first that has finished in both)")
+    parser.add_argument("--set", action="append", default=[], metavar="PLACE=VALUE", help="override, as in the run")
+    parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds, as in the run")
+    parser.add_argument("--data", metavar="DIR", help="where the data set is, or is downloaded to (default: $DATA_ROOT, else ./data)")
+    parser.add_argument("--storage", default="runs", metavar="DIR", help="where the trials are (default: ./runs)")
+    parser.add_argument("--out", metavar="DIR", help="where to write (default: results/<sweep>)")
+    args = parser.parse_args(argv)
+    if args.seed is not None and not args.against:
+        parser.error("--seed goes with --against: it says whose feature maps are drawn")
+    if args.against == args.variant:
+        parser.error(f"--against must be another variant than --variant, got {args.against!r} for both")
+    return args
+
+
+def _finished(sweep: Sweep, store: Store, option: str, variant: str) -> dict[int, Trial]:
+    """seed -> trial, of the variant's finished ones.
+
+    Raises:
+        SweepError: no such variant, or none of its trials has finished.
+    """
+    if variant not in sweep.variants:
+        raise SweepError(f"{sweep.path}: {option}: no variant is called {variant!r}{suggest(variant, sweep.variants)}")
+    trials = [t for t in sweep.trials if t.variant == variant]
+    status = {t.seed: record.status if (record := store.record(t.id)) else "not finished" for t in trials}
+    if "finished" not in status.values():
+        seen = ", ".join(f"{n} {s}" for s, n in Counter(status.values()).items())
+        raise SweepError(
+            f"{sweep.path}: {option} {variant}: no trial of it has finished in {store.root} ({seen}); "
+            "run the sweep first, or give the --set and --storage of its run"
+        )
+    return {t.seed: t for t in trials if status[t.seed] == "finished"}
+
+
+def _seed_to_draw(sweep: Sweep, finished: dict[str, dict[int, Trial]], wanted: int | None) -> int:
+    """The seed whose feature maps are drawn: one that every variant has finished.
+
+    Raises:
+        SweepError: there is none, or it is not the one that is wanted, or the variants have not one data set.
+    """
+    if len({trial.config.dataset for trials in finished.values() for trial in trials.values()}) > 1:
+        raise SweepError(f"{sweep.path}: --against: {' and '.join(finished)} must have one data set, so that both see the same images; name another")
+    common = [seed for seed in sweep.seeds if all(seed in trials for trials in finished.values())]
+    if not common:
+        raise SweepError(
+            f"{sweep.path}: --against: {' and '.join(finished)} must have finished a seed in common, and have none; run the sweep further"
+        )
+    if wanted not in (None, *common):
+        raise SweepError(
+            f"{sweep.path}: --seed: must be one that {' and '.join(finished)} have finished ({', '.join(map(str, common))}), got {wanted}"
+        )
+    return common[0] if wanted is None else wanted
+
+
+def _write_classes(trials: dict[int, Trial], store: Store, data_root: str | None, folder: Path) -> list[Path]:
+    """Per-class scores and the confusion matrix of one variant; prints its macro F1."""
+    pairs = []
+    for trial in trials.values():
+        pairs.append(predictions(trial, store, data_root))
+        _compare(trial, store, *pairs[-1])
+    trial, table = next(iter(trials.values())), classes.scores(pairs)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"classes-{_stem(trial.variant)}.csv"
+    path.write_text(classes.to_csv(table), encoding="utf-8")
+    seeds = f"{len(trials)} seed{'s' if len(trials) > 1 else ''} ({', '.join(map(str, trials))})"
+    macro = table[-1]
+    print(f"{trial.variant}: macro F1 {_plus_minus(macro.f1, '.2f', ' %')}; {macro.support} test images of {trial.config.dataset}, {seeds}")
+    title = f"{trial.variant}: test set of {trial.config.dataset}, {trial.config.epochs} epochs, mean over {seeds}; macro F1 {macro.f1.mean:.1f} %"
+    return [path, *save(classes.figure(pairs, title), folder / f"confusion-{_stem(trial.variant)}")]
+
+
+def _compare(trial: Trial, store: Store, truth: np.ndarray, predicted: np.ndarray) -> None:
+    """Say so where these predictions are not those of the record: on another device a close call may turn."""
+    record = store.record(trial.id)
+    assert record and record.result
+    recorded = np.unpackbits(np.frombuffer(bytes.fromhex(record.result.correct), np.uint8), count=len(truth)).astype(bool)
+    if other := int((recorded != (truth == predicted)).sum()):
+        here, there = 100 * (truth == predicted).mean(), record.result.test_top1
+        print(f"{trial.name}: {other} of {len(truth)} test images come out otherwise than in its record (top-1 {here:.2f} %, there {there:.2f} %)")
+
+
+def _look(trials: dict[int, Trial], seed: int, store: Store, data_root: str | None) -> tuple[features.Side, np.ndarray]:
+    """One variant's redundancy, printed, with the maps of `seed` for the first test image; and that image, bytes (h, w, 3)."""
+    values, flat, drawn, images = {}, [], np.empty(0), np.empty(0)
+    for s, trial in trials.items():
+        maps, images = feature_maps(trial, store, data_root, IMAGES)
+        values[s] = features.redundancy(maps)
+        flat.append(features.constant(maps))
+        drawn = maps[0].copy() if s == seed else drawn  # a copy, so that the other images' maps can go
+    variant = trials[seed].variant
+    shares = f"redundancy {_plus_minus(summarise([*values.values()]), '.3f')}, {100 * sum(flat) / len(flat):.1f} % of the channels constant"
+    print(f"{variant}: {shares}; first stage, {len(images)} test images")
+    return features.Side(variant, drawn, values, len(images)), images[0]
+
+
+def _write_features(seen: tuple[features.Side, np.ndarray], other: tuple[features.Side, np.ndarray], caption: str, folder: Path) -> list[Path]:
+    """Two variants side by side, `other` left; prints their difference in redundancy."""
+    (side, image), (against, _) = seen, other
+    difference = summarise([value - against.redundancy[s] for s, value in side.redundancy.items() if s in against.redundancy])
+    print(f"{side.variant} - {against.variant}: redundancy {_plus_minus(difference, '+.3f')}, paired by seed")
+    return save(features.figure(image, against, side, caption), folder / f"features-{_stem(against.variant)}-{_stem(side.variant)}")
+
+
+def _caption(drawn: list[Trial]) -> str:
+    """What is on the picture of these trials, which have one seed and one data set."""
+    epochs = " / ".join(dict.fromkeys(str(t.config.epochs) for t in drawn))
+    where = f"the test set of {drawn[0].config.dataset} (not picked)"
+    return f"The first image of {where}, and what each network's first stage makes of it after {epochs} epochs; seed {drawn[0].seed}."
+
+
+def _plus_minus(summary: Summary | None, form: str, unit: str = "") -> str:
+    assert summary  # there is at least one finished trial
+    sd = f" ± {summary.sd:{form.lstrip('+')}}" if summary.sd is not None else ""
+    return f"{summary.mean:{form}}{sd}{unit} (n={summary.n})"
+
+
+def _stem(variant: str) -> str:
+    """A variant's name as a part of a file's: what shells and file systems read otherwise becomes '_'."""
+    return re.sub(r"[^\w.+=,-]+", "_", variant)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
