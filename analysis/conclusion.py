@@ -159,13 +159,17 @@ def factors(table: Table) -> list[str]:
     if len(names) == 1 and all(isinstance(cell[0], int | float) and not isinstance(cell[0], bool) for cell in cells.values()):
         for e in stats.trend({v: float(cell[0]) for v, cell in cells.items()}, table.scores):
             what = f"per unit of {names[0]}" if e.name == "linear" else f"per squared unit of {names[0]}, beyond the line"
-            lines.append(f"{e.name.capitalize()} trend: {e.estimate:+.2f} points {what} (95 % {e.low:+.2f} to {e.high:+.2f}, p = {e.p:.3f}).")
+            lines.append(f"{e.name.capitalize()} trend: {e.estimate:+.2f} points {what} (95 % {e.low:+.2f} to {e.high:+.2f}, p {_equals(e.p)}).")
     elif len(names) > 1:
         for source in stats.factorial({cell: table.scores[v] for v, cell in cells.items()}, names):
             widest = max(source.effects, key=lambda e: abs(e.estimate))
             interval = f"{widest.estimate:+.2f} (95 % {widest.low:+.2f} to {widest.high:+.2f})"
-            lines.append(f"{source.name}: F = {source.f:.2f}, p = {source.p:.3f}; largest: {widest.name} {interval}.")
+            lines.append(f"{source.name}: F = {source.f:.2f}, p {_equals(source.p)}; largest: {widest.name} {interval}.")
     return lines
+
+
+def _equals(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def _list(words: list[str]) -> str:

@@ -13,6 +13,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator
 
 from analysis.tables import Row, Table
@@ -82,6 +83,7 @@ def tradeoff(table: Table, x: str = "macs") -> Figure:
         axes.margins(x=0.12, y=0.1)
         axes.errorbar([], [], yerr=[], color="0.3", marker="o", linestyle="none", label="mean, 95 % interval, seeds;\none cost: side by side")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
+        _apart(axes)
         return figure
 
 
@@ -105,6 +107,20 @@ def _point(axes: Axes, row: Row, x: float, colour: str) -> None:
     bars = [[row.top1.mean - max(low, 0)], [min(high, 100) - row.top1.mean]]
     axes.errorbar([x], [row.top1.mean], yerr=bars, color=colour, marker="o", markersize=5, capsize=2, zorder=3)
     axes.annotate(row.variant, (x, min(high, 100)), (0, 4), textcoords="offset points", fontsize="small", color=colour, ha="center")
+
+
+def _apart(axes: Axes) -> None:
+    """Raise the names that would be printed over others."""
+    axes.figure.canvas.draw()  # only then are places known
+    placed = []
+    for name in axes.texts:
+        assert isinstance(name, Annotation)
+        for _ in range(8):
+            box = name.get_window_extent()
+            if not any(box.overlaps(other) for other in placed):
+                break
+            name.xyann = name.xyann[0], name.xyann[1] + 5
+        placed.append(name.get_window_extent())
 
 
 def _beside(xs: list[float]) -> list[float]:
