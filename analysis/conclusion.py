@@ -151,21 +151,38 @@ def trials_table(table: Table) -> tuple[list[str], list[list[str]]]:
 
 
 def factors(table: Table) -> list[str]:
-    """Trends over an ordered factor, main effects and interactions of a full grid; a sentence a line."""
-    sweep = table.sweep
-    names = [key.removeprefix("options.") for key in sweep.factors]
-    cells = {v: cell for v, cell in sweep.cells.items() if table.scores.get(v)}
+    """Trends over an ordered factor, or main effects and interactions of a full grid; a sentence a line."""
+    trends, sources = _effects(table)
     lines = []
-    if len(names) == 1 and all(isinstance(cell[0], int | float) and not isinstance(cell[0], bool) for cell in cells.values()):
-        for e in stats.trend({v: float(cell[0]) for v, cell in cells.items()}, table.scores):
-            what = f"per unit of {names[0]}" if e.name == "linear" else f"per squared unit of {names[0]}, beyond the line"
-            lines.append(f"{e.name.capitalize()} trend: {e.estimate:+.2f} points {what} (95 % {e.low:+.2f} to {e.high:+.2f}, p {_equals(e.p)}).")
-    elif len(names) > 1:
-        for source in stats.factorial({cell: table.scores[v] for v, cell in cells.items()}, names):
-            widest = max(source.effects, key=lambda e: abs(e.estimate))
-            interval = f"{widest.estimate:+.2f} (95 % {widest.low:+.2f} to {widest.high:+.2f})"
-            lines.append(f"{source.name}: F = {source.f:.2f}, p {_equals(source.p)}; largest: {widest.name} {interval}.")
+    for e in trends:
+        what = f"per unit of {_names(table)[0]}" if e.name == "linear" else f"per squared unit of {_names(table)[0]}, beyond the line"
+        lines.append(f"{e.name.capitalize()} trend: {e.estimate:+.2f} points {what} (95 % {e.low:+.2f} to {e.high:+.2f}, p {_equals(e.p)}).")
+    for source in sources:
+        widest = max(source.effects, key=lambda e: abs(e.estimate))
+        interval = f"{widest.estimate:+.2f} (95 % {widest.low:+.2f} to {widest.high:+.2f})"
+        lines.append(f"{source.name}: F = {source.f:.2f}, p {_equals(source.p)}; largest: {widest.name} {interval}.")
     return lines
+
+
+def effects_table(table: Table) -> tuple[list[str], list[list[str]]]:
+    """(headers, lines): every level's main effect and every combination's interaction, in points; empty without a grid."""
+    lines = []
+    for source in _effects(table)[1]:
+        for e in source.effects:
+            lines.append([source.name, e.name, f"{e.estimate:+.2f}", f"{e.low:+.2f} to {e.high:+.2f}", f"{e.p:.3f}"])
+    return ["effect", "level", "points", "95 % (each)", "p"], lines
+
+
+def _effects(table: Table) -> tuple[list[stats.Effect], list[stats.Source]]:
+    cells = {v: cell for v, cell in table.sweep.cells.items() if table.scores.get(v)}
+    if len(_names(table)) > 1:
+        return [], stats.factorial({cell: table.scores[v] for v, cell in cells.items()}, _names(table))
+    ordered = cells and all(isinstance(cell[0], int | float) and not isinstance(cell[0], bool) for cell in cells.values())
+    return (stats.trend({v: float(cell[0]) for v, cell in cells.items()}, table.scores) if ordered else []), []
+
+
+def _names(table: Table) -> list[str]:
+    return [key.removeprefix("options.") for key in table.sweep.factors]
 
 
 def _equals(p: float) -> str:

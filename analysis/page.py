@@ -49,6 +49,8 @@ def _section(table: Table, drawings: dict[str, Path], pairs: bool) -> str:
     parts += ["<h2>Cost</h2>", _table(*tables.cost(table))]
     if pairs:
         parts += ["<h2>All pairs</h2>", _table(*conclusion.pairs_table(table))]
+    headers, lines = conclusion.effects_table(table)
+    parts += ["<h2>Main effects and interactions</h2>", _table(headers, lines)] if lines else []
     headers, lines = conclusion.images_table(table)
     if lines:
         parts += ["<details><summary>Image by image: which test images only one of the two has right</summary>", _table(headers, lines), "</details>"]

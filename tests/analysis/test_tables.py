@@ -202,7 +202,11 @@ def test_trends_and_factors_are_told(make, tmp_path):
     assert lines[0].startswith("Linear trend: +9.9") and "points per unit of alpha (95 %" in lines[0] and lines[1].startswith("Quadratic trend: ")
     two = make(factors={"options.alpha": [0.25, 0.5], "options.gate": ["hard", "soft"]}, **base)
     scores = {v: [60 + 5 * ("soft" in v) + 0.1 * i, 60.5, 61] for i, v in enumerate(two.cells)}
-    lines = conclusion.factors(tables.read(two, fill(Store(tmp_path / "b"), two, scores | {"R20": [70.0, 71.25, 70.625]})))
+    table = tables.read(two, fill(Store(tmp_path / "b"), two, scores | {"R20": [70.0, 71.25, 70.625]}))
+    lines = conclusion.factors(table)
+    effects = conclusion.effects_table(table)[1]
+    assert [e[:2] for e in effects[:4]] == [["alpha", "alpha=0.25"], ["alpha", "alpha=0.5"], ["gate", "gate=hard"], ["gate", "gate=soft"]]
+    assert len(effects) == 8 and "Main effects and interactions" in report.write(table, tmp_path / "out")[0].read_text()
     assert [line.split(":")[0] for line in lines] == ["alpha", "gate", "alpha x gate"] and "largest: gate=" in lines[1]
 
 
