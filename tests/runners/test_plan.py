@@ -36,6 +36,14 @@ def test_factors_are_a_full_grid_beside_the_variants(write_sweep):
     assert sweep.varying()["alpha=0.5,lr=0.1"] == {"conv": "scconv", "lr": 0.1, "alpha": 0.5}
 
 
+def test_the_cells_of_a_grid_are_known_by_their_levels(write_sweep):
+    base = {"conv": "scconv", "backbone": "resnet20"}
+    factors = {"options.order": [["sru"], ["cru", "sru"]], "options.alpha": [0.25, 0.5]}
+    sweep = load(write_sweep(base=base, variants={"R20": {"conv": "standard"}}, factors=factors))
+    assert [*sweep.cells.values()] == [("sru", 0.25), ("sru", 0.5), ("cru+sru", 0.25), ("cru+sru", 0.5)]
+    assert {*sweep.cells} == {*sweep.variants} - {"R20"}
+
+
 def test_results_of_an_overridden_sweep_have_a_name_of_their_own(write_sweep):
     path = write_sweep()
     assert load(path).label == "tiny" == load(path, ["resources.gpu=0"]).label
