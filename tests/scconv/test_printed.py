@@ -78,9 +78,9 @@ def test_macs_are_below_every_count_that_adds_to_them(found):
 
 
 def test_the_text_has_a_line_per_row_and_table_2_takes_seconds(capsys):
-    begin = time.perf_counter()
+    begin = time.process_time()  # of this process, whatever else the machine does
     assert main(["table2"]) == 0
-    assert time.perf_counter() - begin < 20
+    assert time.process_time() - begin < 20
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "33 rows; to the printed digits: 27 of params, 22 of FLOPs, 22 of both."
     assert sum(line.startswith(("resn", "wide", "dense")) for line in lines) == 33
