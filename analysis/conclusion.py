@@ -6,28 +6,48 @@ from analysis import stats
 from analysis.tables import Row, Table, correct
 from runners.store import Record
 
+_MIXED = (("code", "commit"), ("code", "dirty"), ("devices", "device"), ("versions", "torch"), ("precision", "precision"), ("data", "data"))
+
 
 def answer(table: Table) -> str:
     """The sweep's answer in one sentence, with how sure it is."""
     rows = [row for row in table.rows if row.difference]
     base = table.sweep.baseline
-    if not rows:
-        return "There is no answer yet: too few trials have finished."
-    if not table.comparison.method:
-        return f"There is no answer yet: {table.comparison.why}, so no difference to {base} can be told from chance."
+    if reason := _no_answer(table, rows):
+        return f"There is no answer{reason}."
     parts = []
     for verdict, words in (("better", "better than"), ("worse", "worse than"), ("equivalent", "equivalent to")):
         if found := [row for row in rows if row.difference and row.difference.verdict == verdict]:
             parts.append(f"{_list([_named(row, verdict) for row in found])} {'is' if len(found) == 1 else 'are'} {words} {base}")
     if open_ := [row.variant for row in rows if row.difference and row.difference.verdict == "inconclusive"]:
         parts.append(f"for {_list(open_)} the difference to {base} may be chance" if len(open_) < len(rows) else f"no difference to {base} is shown")
-    sure = f"(simultaneously at 95 %, {_count(table.seeds, 'seed')})"
-    sentence = f"In this training, {'; '.join(parts)} {sure}"
+    sentence = f"In this training, {'; '.join(parts)} (simultaneously at 95 %, {_count(table.seeds, 'seed')})"
     if table.seeds < stats.SCREENING:
         sentence += ", and with so few seeds that is a screening, to be confirmed with five or more"
-    elif all(row.difference and row.difference.verdict == "inconclusive" for row in rows) and table.comparison.detectable:
-        sentence += f": a difference under {table.comparison.detectable:.1f} points would have gone unseen"
+    elif len(open_) == len(rows) and table.comparison.detectable:
+        sentence += f": a difference under {table.comparison.detectable:.1f} points could well have gone unseen (power below 80 %)"
+    if incomplete := [f"{row.variant} has {len(row.records)} of {row.planned}" for row in table.rows if len(row.records) < row.planned]:
+        sentence += f"; of the planned trials {_list(incomplete)} finished"
     return sentence + (f"; {table.best} is above all others" if table.best else "") + "."
+
+
+def _no_answer(table: Table, rows: list[Row]) -> str:
+    """Why there is none, to be read after "There is no answer"; empty where there is one."""
+    base = table.sweep.baseline
+    if base not in table.sweep.variants:
+        return f": the baseline {base} is not among these variants"
+    if len(table.rows) == 1:
+        return ": there is only one variant"
+    if not rows:
+        over = all(sum(n for why, n in row.missing.items() if why == "not finished") == 0 for row in table.rows)
+        return (
+            ": no trial of " + ("the baseline" if not table.scores[base] else "another variant") + " finished"
+            if over
+            else " yet: too few trials have finished"
+        )
+    if not table.comparison.method:
+        return f" yet: {table.comparison.why}"
+    return ""
 
 
 def _named(row: Row, verdict: str) -> str:
@@ -69,7 +89,7 @@ def _methods(table: Table) -> list[str]:
             spread = f"{min(sds):.2f} to {max(sds):.2f}"
             lines.append(f"The standard deviations go from {spread}; these seeds are too few to call them unequal, and the model takes them as one.")
     elif found.method:
-        lines.append(f"Differences by Welch's t, p by Holm, intervals by Bonferroni, because {found.why}.")
+        lines.append(f"Differences by Welch's t, because {found.why}: p by Holm, which decides the verdict; intervals by Bonferroni.")
     elif found.why and table.records:
         lines.append(f"No intervals of differences: {found.why}.")
     if table.sweep.margin_pp is not None and found.method:
@@ -78,10 +98,8 @@ def _methods(table: Table) -> list[str]:
         lines.append("Fewer than five seeds: a screening, not evidence for a difference.")
     flips = {row.variant: stats.sign_flip(paired(table, row.variant)) for row in table.rows if row.variant != table.sweep.baseline}
     if told := {v: flip for v, flip in flips.items() if flip}:
-        least = min(smallest for _, smallest in told.values())
-        lines.append(
-            f"Exact sign-flip p: {', '.join(f'{v} {p:.3f}' for v, (p, _) in told.items())}; so many seeds can reach {least:.3f} at the least."
-        )
+        ps = ", ".join(f"{v} {p:.3f} (at the least {least:.3f})" for v, (p, least) in told.items())
+        lines.append(f"Exact sign-flip p, each variant by itself, and the smallest that its seeds can reach: {ps}.")
     widest = max((r.images.high - r.images.low for r in table.rows if r.images and r.images.high and r.images.low), default=None)
     if widest is not None:
         lines.append(f"For other test images as well as other seeds, the intervals of the means are up to {widest:.2f} points wide (table.csv).")
@@ -105,8 +123,8 @@ def _evidence(table: Table) -> list[str]:
         f"(digest {told['data']}); {configs['backbone']}, {configs['epochs']} epochs.",
         f"{told['device']}, {told['precision']}, torch {told['torch']}, commit {told['commit']}{dirty}.",
     ]
-    mixed = [word for word, key in (("code", "commit"), ("devices", "device"), ("precision", "precision"), ("data", "data")) if len(seen[key]) > 1]
-    if mixed:
+    mixed = [word for word, key in _MIXED if len(distinct(table.records, key)) > 1]
+    if mixed := [*dict.fromkeys(mixed)]:
         lines.append(f"These trials were not all run on the same {_list(mixed)}: part of a difference may be due to that.")
     return lines
 
@@ -127,16 +145,17 @@ def images_table(table: Table) -> tuple[list[str], list[list[str]]]:
                 continue
             only_base, only_variant, p = stats.mcnemar(correct(other), correct(record))
             lines.append([row.variant, str(record.seed), str(only_base), str(only_variant), f"{p:.3f}"])
-    return ["variant", "seed", f"only {table.sweep.baseline} right", "only the variant right", "McNemar p"], lines
+    return ["variant", "seed", f"only {table.sweep.baseline} right", "only the variant right", "McNemar p (each)"], lines
 
 
 def pairs_table(table: Table) -> tuple[list[str], list[list[str]]]:
     """(headers, lines): every pair of variants with Tukey's simultaneous intervals."""
     lines = []
-    for (a, b), d in stats.all_pairs(table.scores).items():
+    unequal = table.comparison.method == "Welch"
+    for (a, b), d in stats.all_pairs(table.scores, unequal=unequal).items():
         interval = f"{d.low:+.2f} to {d.high:+.2f}" if d.low is not None and d.high is not None else "-"
         lines.append([f"{b} - {a}", str(d.n), f"{d.mean:+.2f}", interval, f"{d.p:.3f}" if d.p is not None else "-"])
-    return ["pair", "n", "Δ", "95 % (Tukey)", "p"], lines
+    return ["pair", "n", "Δ", f"95 % ({'Games-Howell' if unequal else 'Tukey'})", "p"], lines
 
 
 def trials_table(table: Table) -> tuple[list[str], list[list[str]]]:
@@ -161,6 +180,8 @@ def factors(table: Table) -> list[str]:
         widest = max(source.effects, key=lambda e: abs(e.estimate))
         interval = f"{widest.estimate:+.2f} (95 % {widest.low:+.2f} to {widest.high:+.2f})"
         lines.append(f"{source.name}: F = {source.f:.2f}, p {_equals(source.p)}; largest: {widest.name} {interval}.")
+    if lines and table.comparison.method == "Welch":
+        lines.append("Trends and effects take the variances of all variants as one.")
     return lines
 
 
@@ -170,7 +191,7 @@ def effects_table(table: Table) -> tuple[list[str], list[list[str]]]:
     for source in _effects(table)[1]:
         for e in source.effects:
             lines.append([source.name, e.name, f"{e.estimate:+.2f}", f"{e.low:+.2f} to {e.high:+.2f}", f"{e.p:.3f}"])
-    return ["effect", "level", "points", "95 % (each)", "p"], lines
+    return ["effect", "level", "points", "95 % (within the effect)", "p"], lines
 
 
 def _effects(table: Table) -> tuple[list[stats.Effect], list[stats.Source]]:

@@ -36,12 +36,14 @@ def curves(table: Table) -> Figure:
         figure, axes = plt.subplots()
         rows, note = _fewer(table)
         with_val = all(e.val_top1 is not None for row in rows for r in row.records for e in r.epochs)
-        for row, colour in zip(rows, _colours(table, rows), strict=True):
+        for i, (row, colour) in enumerate(zip(rows, _colours(table, rows), strict=True)):
             series = [[e.val_top1 if e.val_top1 is not None and with_val else e.train_top1 for e in r.epochs] for r in row.records]
             if series:
                 columns = [*zip(*series, strict=False)]
                 epochs = range(1, len(columns) + 1)
-                axes.plot(epochs, [statistics.fmean(c) for c in columns], color=colour, label=_wrap(f"{row.variant} (n={len(series)})", 30))
+                label = " " + _wrap(f"{row.variant} (n={len(series)})", 30)  # matplotlib hides labels that begin with an underscore
+                style = ("-", "--", ":")[i // 8 % 3]  # the colours come round again
+                axes.plot(epochs, [statistics.fmean(c) for c in columns], color=colour, linestyle=style, label=label)
                 axes.fill_between(epochs, [min(c) for c in columns], [max(c) for c in columns], color=colour, alpha=0.12, linewidth=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel=f"epoch{note}", ylabel=f"{'validation' if with_val else 'training'} top-1 (%)")
@@ -106,7 +108,7 @@ def _point(axes: Axes, row: Row, x: float, colour: str) -> None:
     low, high = (row.top1.low, row.top1.high) if row.top1.low is not None and row.top1.high is not None else (row.top1.mean,) * 2
     bars = [[row.top1.mean - max(low, 0)], [min(high, 100) - row.top1.mean]]
     axes.errorbar([x], [row.top1.mean], yerr=bars, color=colour, marker="o", markersize=5, capsize=2, zorder=3)
-    axes.annotate(row.variant, (x, min(high, 100)), (0, 4), textcoords="offset points", fontsize="small", color=colour, ha="center")
+    axes.annotate(_wrap(row.variant, 30), (x, min(high, 100)), (0, 4), textcoords="offset points", fontsize="small", color=colour, ha="center")
 
 
 def _apart(axes: Axes) -> None:
@@ -145,7 +147,7 @@ def _printed(axes: Axes, rows: list[Row], x: str) -> None:
             ours = float(row.mean(x) or 1) / AXES[x][1]
             if 0.5 < at / ours < 2:  # else another network's, and the axis would shrink the measured ones
                 other.plot([at], [row.printed.top1], marker="D", markersize=6, markerfacecolor="none", color="0.45", linestyle="none")
-                other.annotate(row.variant, (at, row.printed.top1), (5, -9), textcoords="offset points", fontsize="x-small", color="0.45")
+                other.annotate(_wrap(row.variant, 30), (at, row.printed.top1), (5, -9), textcoords="offset points", fontsize="x-small", color="0.45")
     if other.lines:
         other.set_ylabel("paper's top-1 (%)", color="0.45")
         other.tick_params(colors="0.45")

@@ -25,23 +25,30 @@ def text(table: Table) -> str:
     return f"{head}\n{tables.markdown(*tables.comparison(table), bold=table.best)}\n{notes}\n"
 
 
+def contents(table: Table) -> dict[str, str]:
+    """File name -> text of the tables."""
+    headers, lines = tables.comparison(table)
+    return {
+        "table.md": f"{text(table)}\n{tables.markdown(*tables.cost(table))}",
+        "table.csv": tables.to_csv(table),
+        "table.tex": tables.latex(headers, lines, conclusion.footer(table), table.best),
+    }
+
+
 def write(table: Table, folder: Path, x: str = "macs", pairs: bool = False) -> list[Path]:
     """Write tables, figures and the page of one sweep; returns their paths, the page first."""
     from analysis import page
 
     folder.mkdir(parents=True, exist_ok=True)
-    headers, lines = tables.comparison(table)
-    contents = {
-        "table.md": f"{text(table)}\n{tables.markdown(*tables.cost(table))}",
-        "table.csv": tables.to_csv(table),
-        "table.tex": tables.latex(headers, lines, conclusion.footer(table), table.best),
-    }
-    for name, content in contents.items():
+    texts = contents(table)
+    for name, content in texts.items():
         (folder / name).write_text(content, encoding="utf-8")
+    for old in (folder / f"{stem}.{kind}" for stem in ("tradeoff", "curves") for kind in ("svg", "png")):
+        old.unlink(missing_ok=True)  # of an earlier report that had more to draw
     drawn, drawings = _draw(table, folder, x)
     report = folder / "report.html"
     report.write_text(page.html([table], {table.sweep.label: drawings}, pairs), encoding="utf-8")
-    return [report, *(folder / name for name in contents), *drawn]
+    return [report, *(folder / name for name in texts), *drawn]
 
 
 def _draw(table: Table, folder: Path, x: str) -> tuple[list[Path], dict[str, Path]]:
@@ -61,19 +68,27 @@ def _draw(table: Table, folder: Path, x: str) -> tuple[list[Path], dict[str, Pat
 
 
 def differences(table: Table, folder: Path) -> list[str]:
-    """What a stored table.csv says that the trials do not say (any more); a line each.
+    """What the stored tables say that the trials do not say (any more); a line each.
 
     Raises:
-        OSError: there is no stored table.
+        OSError: there are no stored tables.
     """
-    stored = {row["variant"]: row for row in csv.DictReader(io.StringIO((folder / "table.csv").read_text(encoding="utf-8")))}
-    now = {row["variant"]: row for row in csv.DictReader(io.StringIO(tables.to_csv(table)))}
+    texts = contents(table)
+    stored, now = (
+        {row.get("variant", ""): row for row in csv.DictReader(io.StringIO(part))}
+        for part in ((folder / "table.csv").read_text(encoding="utf-8"), texts["table.csv"])
+    )
     found = [f"{v}: not in the stored report" for v in now if v not in stored] + [f"{v}: not in the sweep" for v in stored if v not in now]
     for v in (v for v in now if v in stored):
         for key in dict.fromkeys([*stored[v], *now[v]]):
             was, is_ = stored[v].get(key), now[v].get(key)
             if was != is_:
                 found.append(f"{v}, {key}: stored {was or 'nothing'}, the trials say {is_ or 'nothing'}")
+    for name in ("table.md", "table.tex"):
+        was = (folder / name).read_text(encoding="utf-8").splitlines()
+        changed = [line for line in texts[name].splitlines() if line not in was]
+        if changed or len(was) != len(texts[name].splitlines()):
+            found.append(f"{name}: differs" + (f", first in what should be: {changed[0].strip()}" if changed else " in its length"))
     return found
 
 
@@ -88,7 +103,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--x", default="macs", choices=["macs", "params", "images_per_s", "peak_memory_gb", "minutes"], help="accuracy against this")
     parser.add_argument("--pairs", action="store_true", help="compare all pairs, too (Tukey)")
     parser.add_argument("--trials", metavar="VARIANT", help="only list the trials behind a row, with their evidence")
-    parser.add_argument("--verify", action="store_true", help="only say in what the stored report differs from the trials")
+    parser.add_argument("--verify", action="store_true", help="only say in what the stored tables differ from the trials")
     return parser.parse_args(argv)
 
 
@@ -98,8 +113,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         store = Store(args.storage)
         found = [tables.read(load(path, args.set, args.seeds, args.only), store) for path in args.sweeps]
+        labels = [table.sweep.label for table in found]
+        if twin := next((label for label in labels if labels.count(label) > 1), None):
+            raise SweepError(f"two of these sweeps are called {twin}, and would overwrite each other's report; rename one, or report on them apart")
         if args.trials:
-            return _list_trials(found[0], store, args.trials)
+            return _list_trials(found, store, args.trials)
         if args.verify:
             return _verify(found, args.out)
         paths = [p for table in found for p in write(table, _folder(table, args.out, len(found) > 1), args.x, args.pairs)]
@@ -134,12 +152,15 @@ def _together(found: list[Table], args: argparse.Namespace) -> Path:
     return path
 
 
-def _list_trials(table: Table, store: Store, variant: str) -> int:
-    if variant not in table.sweep.variants:
-        raise SweepError(f"--trials: no variant is called {variant!r}; there are {', '.join(table.sweep.variants)}")
-    headers, lines = conclusion.trials_table(table)
-    kept = [[*line[1:], str(store.folder(line[1]))] for line in lines if line[0] == variant]
-    print(tables.markdown([*headers[1:], "folder"], kept))
+def _list_trials(found: list[Table], store: Store, variant: str) -> int:
+    having = [table for table in found if variant in table.sweep.variants]
+    if not having:
+        known = ", ".join(dict.fromkeys(v for table in found for v in table.sweep.variants))
+        raise SweepError(f"--trials: no variant is called {variant!r}; there are {known}")
+    for table in having:
+        headers, lines = conclusion.trials_table(table)
+        kept = [[*line[1:], str(store.folder(line[1]))] for line in lines if line[0] == variant]
+        print(tables.markdown([*headers[1:], "folder"], kept))
     return 0
 
 

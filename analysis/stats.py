@@ -21,13 +21,14 @@ from scipy import stats as scipy_stats
 
 LEVEL = 0.95
 POWER = 0.8
+UNEQUAL = 3  # variances within this ratio pass as one
 SCREENING = 5  # fewer seeds than these are a screening
 Scores = Mapping[str, Mapping[int, float]]  # variant -> seed -> per cent
 
 
 @dataclass(frozen=True)
 class Summary:
-    """`sd` is the sample's (n - 1); `low` and `high` bound the mean by Student's t. None for one value."""
+    """`sd` is the sample's (n - 1); `low` and `high` bound the mean by Student's t. No bounds for one value, or values that do not differ."""
 
     n: int
     mean: float
@@ -75,6 +76,8 @@ def summarise(values: Sequence[float]) -> Summary | None:
     if n == 1:
         return Summary(1, mean, None)
     sd = statistics.stdev(values)
+    if sd == 0:
+        return Summary(n, mean, sd)
     half = float(special.stdtrit(n - 1, (1 + LEVEL) / 2)) * sd / math.sqrt(n)
     return Summary(n, mean, sd, mean - half, mean + half)
 
@@ -83,7 +86,7 @@ def compare(scores: Scores, baseline: str, margin: float | None = None) -> Compa
     """Every variant against the baseline.
 
     With complete blocks and variances that are not plainly unequal: one additive model, variant + seed, with Dunnett's simultaneous
-    intervals. Else Welch's t for each pair, p by Holm, intervals by Bonferroni.
+    intervals. Else Welch's t for each pair: p by Holm, which decides; intervals by Bonferroni, which can be a little wider than that p.
 
     Args:
         margin: percentage points below which a difference does not matter; asks for equivalence.
@@ -104,10 +107,12 @@ def _not_additive(scores: Scores) -> str:
     if len(values[0]) > 2:
         variances = [statistics.variance(v) for v in values]
         ratio = max(variances) / min(variances) if min(variances) else math.inf
-        # a group without any spread is as unequal as can be; the test itself divides by zero if all are so
-        p = float(scipy_stats.levene(*values, center="median").pvalue) if max(variances) else 1.0
-        if p < 0.05 and ratio > 10:
-            return f"the variances are unequal (Brown-Forsythe p = {p:.3f}, largest to smallest {ratio:.0f})"
+        # scipy divides by zero where every group's deviations from its median are alike
+        with np.errstate(divide="ignore", invalid="ignore"):
+            p = float(scipy_stats.levene(*values, center="median").pvalue)
+        if p < 0.05 and ratio > UNEQUAL:
+            most = f"largest to smallest {ratio:.0f}" if min(variances) else "one variant's seeds do not differ"
+            return f"the variances are unequal (Brown-Forsythe p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}, {most})"
     return ""
 
 
@@ -127,8 +132,10 @@ def _fit(scores: Scores) -> _Fit:
     k, n = y.shape
     rows, columns, mean = y.mean(1, keepdims=True), y.mean(0, keepdims=True), y.mean()
     df = (k - 1) * (n - 1)
-    mse = float(((y - rows - columns + mean) ** 2).sum() / df) if df else math.nan
-    between = k * float(((columns - mean) ** 2).sum()) / (n - 1) if n > 1 else math.nan
+    mse = float(((y - rows - columns + mean) ** 2).sum() / df) if df else 0.0
+    if mse <= 1e-12 * max(1.0, float(mean) ** 2):  # nothing but rounding
+        mse = 0.0
+    between = k * float(((columns - mean) ** 2).sum()) / (n - 1) if n > 1 else 0.0
     total = between + (k - 1) * mse
     return _Fit(y, mse, df, max(0.0, (between - mse) / total) if total > 0 else 0.0)
 
@@ -137,8 +144,8 @@ def _dunnett(scores: Scores, baseline: str, margin: float | None) -> Comparison:
     order = [baseline, *(v for v in scores if v != baseline)]
     fit = _fit({v: scores[v] for v in order})
     means, n, m = fit.values.mean(1), fit.values.shape[1], len(order) - 1
-    if not fit.df or fit.mse <= 1e-12 * max(1.0, abs(means[0])):
-        why = "one seed has no spread" if not fit.df else "the seeds do not differ at all"
+    if not fit.mse:
+        why = "the differences are the same in every seed, so there is no spread to judge them by" if fit.df else "one seed has no spread"
         rows = {v: Difference(n, float(x - means[0]), None, None, None, None, "inconclusive") for v, x in zip(order[1:], means[1:], strict=True)}
         return Comparison("", why, rows)
     error = math.sqrt(2 * fit.mse / n)
@@ -177,7 +184,7 @@ def _welch(scores: Scores, baseline: str, margin: float | None, why: str) -> Com
             rows[v] = Difference(n, d, None, None, None, None, "inconclusive")
             continue
         d, error, df = found[v]
-        half = float(special.stdtrit(df, 1 - (1 - LEVEL) / 2 / len(others))) * error
+        half = float(special.stdtrit(df, 1 - (1 - LEVEL) / 2 / len(found))) * error
         rows[v] = Difference(n, d, d - half, d + half, ps[v], equivalence[v], _verdict(d, ps[v], equivalence[v]))
     return Comparison("Welch" if found else "", why, rows)
 
@@ -237,37 +244,42 @@ def dunnett_critical(comparisons: int, df: float, level: float = LEVEL) -> float
     return float(optimize.brentq(lambda t: dunnett_cdf(t, comparisons, df) - level, 0.1, 1e3))  # type: ignore[arg-type]
 
 
-def all_pairs(scores: Scores, only: tuple[str, str] | None = None) -> dict[tuple[str, str], Difference]:
-    """Every pair of variants, Tukey's simultaneous intervals in the additive model. Seeds that not all have are left out.
+def all_pairs(scores: Scores, only: tuple[str, str] | None = None, *, unequal: bool = False) -> dict[tuple[str, str], Difference]:
+    """Every pair of variants: Tukey's simultaneous intervals in the additive model; with `unequal` variances, Games and Howell's (1976).
 
-    Fewer than two such seeds, or no spread: no pairs. `only`: this pair alone, adjusted for all of them nevertheless.
+    Seeds that not all have are left out. Fewer than two such seeds, or no spread: no pairs.
+
+    Args:
+        only: this pair alone, adjusted for all of them nevertheless.
     """
     present = {v: s for v, s in scores.items() if s}
-    common = set.intersection(*(set(s) for s in present.values())) if present else set()
+    common = sorted(set.intersection(*(set(s) for s in present.values()))) if present else []
     if len(present) < 2 or len(common) < 2:
         return {}
     fit = _fit({v: {seed: s[seed] for seed in common} for v, s in present.items()})
-    k, n = fit.values.shape
-    if not fit.mse:
-        return {}
-    error = math.sqrt(fit.mse / n)
-    critical = float(scipy_stats.studentized_range.ppf(LEVEL, k, fit.df)) * error
-    means, pairs = dict(zip(present, fit.values.mean(1), strict=True)), {}
+    (k, n), pairs = fit.values.shape, {}
+    values = dict(zip(present, fit.values, strict=True))
     for a, b in [only] if only else itertools.combinations(present, 2):
-        d = float(means[b] - means[a])
-        p = float(scipy_stats.studentized_range.sf(abs(d) / error, k, fit.df))
-        pairs[a, b] = Difference(n, d, d - critical, d + critical, p, None, _verdict(d, p, None))
+        parts = [float(values[v].var(ddof=1)) / n if unequal else fit.mse / n for v in (a, b)]
+        if not sum(parts):
+            continue
+        df = sum(parts) ** 2 / sum(p**2 / (n - 1) for p in parts) if unequal else fit.df
+        d, error = float(values[b].mean() - values[a].mean()), math.sqrt(sum(parts) / 2)
+        half = float(scipy_stats.studentized_range.ppf(LEVEL, k, df)) * error
+        p = float(scipy_stats.studentized_range.sf(abs(d) / error, k, df))
+        pairs[a, b] = Difference(n, d, d - half, d + half, p, None, _verdict(d, p, None))
     return pairs
 
 
 def sign_flip(differences: Sequence[float]) -> tuple[float, float] | None:
-    """Exact two-sided p of the mean under all flips of sign, and the smallest p that so many can reach. None for fewer than 6 or more than 20."""
+    """Exact two-sided p of the mean under all flips of sign, and the smallest p that so many can reach. None for fewer than 6 or more than 16."""
     n = len(differences)
-    if not 6 <= n <= 20:
+    if not 6 <= n <= 16:
         return None
-    signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-    sums = np.abs(signs @ np.asarray(differences, float))
-    return float((sums >= sums[0] - 1e-9).mean()), 2 / 2**n
+    sums = np.zeros(1)
+    for d in differences:
+        sums = np.concatenate([sums + d, sums - d])
+    return float((np.abs(sums) >= abs(sum(differences)) - 1e-9).mean()), 2 / 2**n
 
 
 def mcnemar(a: np.ndarray, b: np.ndarray) -> tuple[int, int, float]:
@@ -322,24 +334,26 @@ def trend(levels: Mapping[str, float], scores: Scores) -> list[Effect]:
         return []
     fit = _fit({v: {s: scores[v][s] for s in common} for v in levels})
     x = np.array([*levels.values()], float)
-    line = x - x.mean()
+    unit = float(np.ptp(x))
+    if not fit.mse or not unit:
+        return []
+    line = (x - x.mean()) / unit
     square = line**2 - (line**2).mean()
     square = square - line * (square @ line) / (line @ line)
-    return [_contrast(name, c, fit) for name, c in (("linear", line), ("quadratic", square)) if c @ c > 1e-12]
+    return [_contrast(name, c, fit, scale) for name, c, scale in (("linear", line, unit), ("quadratic", square, unit**2)) if c @ c > 1e-9]
 
 
-def _contrast(name: str, c: np.ndarray, fit: _Fit) -> Effect:
-    """The regression coefficient of the variants' means on `c`, which is orthogonal to the blocks."""
-    estimate = float(fit.values.mean(1) @ c / (c @ c))
-    error = math.sqrt(fit.mse / (fit.values.shape[1] * float(c @ c)))
+def _contrast(name: str, c: np.ndarray, fit: _Fit, scale: float) -> Effect:
+    """The regression coefficient of the variants' means on `c` times `scale`; `c` is orthogonal to the blocks."""
+    estimate = float(fit.values.mean(1) @ c / (c @ c)) / scale
+    error = math.sqrt(fit.mse / (fit.values.shape[1] * float(c @ c))) / scale
     return _effect(name, estimate, error, fit.df)
 
 
-def _effect(name: str, estimate: float, error: float, df: float) -> Effect:
-    if error == 0:
-        return Effect(name, estimate, estimate, estimate, float(estimate == 0))
-    half = float(special.stdtrit(df, (1 + LEVEL) / 2)) * error
-    return Effect(name, estimate, estimate - half, estimate + half, 2 * float(special.stdtr(df, -abs(estimate) / error)))
+def _effect(name: str, estimate: float, error: float, df: float, of: int = 1) -> Effect:
+    """One of `of` effects that are read together: interval and p by Bonferroni."""
+    half = float(special.stdtrit(df, 1 - (1 - LEVEL) / 2 / of)) * error
+    return Effect(name, estimate, estimate - half, estimate + half, min(1.0, of * 2 * float(special.stdtr(df, -abs(estimate) / error))))
 
 
 @dataclass(frozen=True)
@@ -360,7 +374,8 @@ def factorial(cells: Mapping[tuple, Mapping[int, float]], names: Sequence[str]) 
         cells: the levels of the factors, in the order of `names` -> seed -> per cent.
 
     Returns:
-        Main effects first. Empty where the grid has holes, or fewer than two common seeds. A level's interval is not adjusted for their number.
+        Main effects first. Empty where the grid has holes, without two common seeds, or without spread. Intervals and p of the levels are
+        adjusted for their number within an effect.
     """
     levels = [[*dict.fromkeys(cell[i] for cell in cells)] for i in range(len(names))]
     grid = [*itertools.product(*levels)]
@@ -370,6 +385,8 @@ def factorial(cells: Mapping[tuple, Mapping[int, float]], names: Sequence[str]) 
     if len(common) < 2:
         return []
     fit = _fit({str(cell): {s: cells[cell][s] for s in common} for cell in grid})
+    if not fit.mse:
+        return []
     means = fit.values.mean(1).reshape([len(x) for x in levels])
     sources = []
     for size in range(1, len(names) + 1):
@@ -388,11 +405,11 @@ def _source(means: np.ndarray, factors: tuple[int, ...], levels: list[list], nam
             effect = effect + (-1) ** (len(factors) - size) * marginal
     n, per_level = fit.values.shape[1], means.size // effect.size
     df = math.prod(len(levels[i]) - 1 for i in factors)
-    f = n * per_level * float((effect**2).sum()) / df / fit.mse if fit.mse else math.nan
+    f = n * per_level * float((effect**2).sum()) / df / fit.mse
     shrink = math.prod(1 - 1 / len(levels[i]) for i in factors)  # of the variance, since effects sum to zero
     error = math.sqrt(fit.mse / (n * per_level) * shrink)
     found = [
-        _effect(", ".join(f"{names[i]}={level}" for i, level in zip(factors, combination, strict=True)), float(value), error, fit.df)
+        _effect(", ".join(f"{names[i]}={level}" for i, level in zip(factors, combination, strict=True)), float(value), error, fit.df, effect.size)
         for combination, value in zip(itertools.product(*(levels[i] for i in factors)), effect.flatten(), strict=True)
     ]
     return Source(" x ".join(names[i] for i in factors), f, df, float(special.fdtrc(df, fit.df, f)), found)

@@ -70,7 +70,7 @@ class Table:
     def best(self) -> str | None:
         """The variant with the highest mean, if its simultaneous interval excludes the runner-up; else None."""
         ranked = sorted((row for row in self.rows if row.top1), key=lambda row: -row.top1.mean if row.top1 else 0)
-        if len(ranked) < 2 or self.seeds < stats.SCREENING:
+        if len(ranked) < len(self.rows) or len(ranked) < 2 or self.seeds < stats.SCREENING:
             return None
         a, b = ranked[0].variant, ranked[1].variant
         pair = stats.all_pairs(self.scores, only=(b, a)).get((b, a))
@@ -118,7 +118,7 @@ def correct(record: Record) -> np.ndarray:
 
 
 def _images(records: list[Record]) -> Summary | None:
-    if len({r.provenance["test_images"] for r in records}) != 1:
+    if len({(r.provenance["test_images"], r.provenance["data"]) for r in records}) != 1:
         return None
     return stats.seeds_by_images(100.0 * np.stack([correct(r) for r in records]))
 
@@ -131,7 +131,7 @@ def _against_paper(records: list[Record], top1: Summary | None, printed: referen
     if departures := [*dict.fromkeys(d for r in records for d in printed.departures(r.config, int(r.provenance["train_images"])))]:
         return "other protocol", "; ".join(departures)
     if top1.low is None or top1.high is None:
-        return "underpowered", "one seed"
+        return "underpowered", "one seed" if top1.n == 1 else "the seeds do not differ"
     interval = f"printed {row.top1:.2f}, interval {top1.low:.2f} to {top1.high:.2f}"
     if not top1.low - 0.005 <= row.top1 <= top1.high + 0.005:  # the printed figure is rounded
         return "differs", interval
@@ -204,8 +204,8 @@ def markdown(headers: list[str], lines: list[list[str]], bold: str | None = None
 
 
 def latex(headers: list[str], lines: list[list[str]], notes: list[str], bold: str | None = None) -> str:
-    """A booktabs table; needs \\usepackage{booktabs}."""
-    body = "\n".join("  " + " & ".join(_bold(_tex(c), line[0] == bold, r"\textbf{{{}}}") for c in line) + r" \\" for line in lines)
+    """A booktabs table; needs \\usepackage{booktabs}, and XeLaTeX where names have letters that LaTeX does not know."""
+    body = "\n".join("  {}" + " & ".join(_bold(_tex(c), line[0] == bold, r"\textbf{{{}}}") for c in line) + r" \\" for line in lines)
     head = " & ".join(map(_tex, headers))
     comments = "\n".join(f"% {line}" for line in notes)
     return (

@@ -206,7 +206,7 @@ def _load(path: Path, sets: tuple[str, ...], seeds: int | None, only: tuple[str,
         seeds=seed_list,
         resources=file.resources,
         factors=file.factors,
-        cells={name: tuple(v if isinstance(v, int | float) else _short(v) for v in cell.values()) for name, cell in _cells(file) if name in variants},
+        cells={name: tuple(_level(v) for v in cell.values()) for name, cell in _cells(file) if name in variants},
         margin_pp=file.margin_pp,
         reference=file.reference,
         report=file.report,
@@ -293,6 +293,16 @@ def _refuse_twins(variants: Mapping[str, Config]) -> None:
 def _canonical(config: Config) -> str:
     defaults = {f.name: f.default for f in fields(Config)} | {"options": {}}
     return json.dumps({k: v for k, v in asdict(config).items() if v != defaults[k]}, sort_keys=True)
+
+
+def _level(value: Any) -> Any:
+    """A factor's value as something that can be compared and ordered; YAML reads 1e-4 as text."""
+    if isinstance(value, int | float):
+        return value
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return _short(value)
 
 
 def _short(value: Any) -> str:

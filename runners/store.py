@@ -73,6 +73,10 @@ class Record:
     provenance: dict[str, Any]
 
 
+# what a finished trial's provenance says at least: a number needs it beside it
+EVIDENCE = ("commit", "dirty", "device", "precision", "torch", "data", "train_images", "val_images", "test_images")
+
+
 class Store:
     """The folder of all trials; many processes may read it and, each its own trial, write it."""
 
@@ -98,6 +102,8 @@ class Store:
             raw = json.loads(path.read_text())
             raw["epochs"] = [Epoch(**row) for row in raw["epochs"]]
             raw["result"] = Result(**raw["result"]) if raw["result"] else None
+            if raw["result"] and (lacking := [key for key in EVIDENCE if key not in raw["provenance"]]):
+                raise KeyError(f"its provenance lacks {', '.join(lacking)}")
             return Record(**raw)
         except FileNotFoundError:
             return None

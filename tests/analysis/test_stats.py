@@ -113,6 +113,9 @@ def test_what_cannot_be_tested_is_inconclusive():
             and found.differences["v1"] == stats.Difference(len(rows[0]), 1.0, None, None, None, None, "inconclusive")
         )
     assert stats.compare({"v0": {}, "v1": {0: 1.0}}, "v0").differences == {}
+    same = stats.compare(scores([[70.1, 71.3, 70.7], [72.1, 73.3, 72.7]]), "v0")
+    assert "the differences are the same in every seed" in same.why and stats.all_pairs(scores([[70.1, 71.3, 70.7], [72.1, 73.3, 72.7]])) == {}
+    assert stats.summarise([70.0, 70.0]) == stats.Summary(2, 70.0, 0.0)  # no interval of no width
     lonely = stats.compare({"v0": {0: 70.0, 1: 71.0}, "v1": {0: 70.0}}, "v0")
     assert lonely.method == "" and lonely.differences["v1"].verdict == "inconclusive"
     # one variant whose seeds all agree is as unequal as can be, not infinitely sure
@@ -137,10 +140,15 @@ def test_all_pairs_are_tukeys(random):
     scale = math.sqrt(((flat - flat.mean(1, keepdims=True)) ** 2).sum() / (k * (n - 1)) / mse)
     assert width == pytest.approx((one_way.high[0, 1] - one_way.low[0, 1]) * critical[0] / critical[1] / scale, rel=1e-6)
     assert stats.all_pairs({"a": {0: 1.0}, "b": {1: 2.0}}) == {}
+    # with unequal variances each pair has its own: Games and Howell, which for two variants is Welch
+    two = np.stack([rows[0], rows[0].mean() + 1 + 3 * (rows[2] - rows[2].mean())])
+    pair, want = stats.all_pairs(scores(two), unequal=True)["v0", "v1"], scipy_stats.ttest_ind(two[1], two[0], equal_var=False)
+    assert 0.01 < pair.p < 0.9 and pair.p == pytest.approx(want.pvalue, rel=1e-4)
+    assert (pair.low, pair.high) == pytest.approx([*want.confidence_interval()], rel=1e-4)
 
 
 def test_sign_flip():
-    assert stats.sign_flip([1, 2, 3, 4, 5]) is None
+    assert stats.sign_flip([1, 2, 3, 4, 5]) is None and stats.sign_flip([1] * 17) is None
     assert stats.sign_flip([1, 2, 3, 4, 5, 6]) == (2 / 64, 2 / 64)
     assert stats.sign_flip([1, -1, 1, -1, 1, -1]) == (1.0, 2 / 64)
     values = [3.0, 1.0, -0.5, 2.0, 4.0, 0.2, 1.0]
@@ -183,6 +191,10 @@ def test_trend_is_the_regression_with_blocks(random):
     design = np.column_stack([np.tile(x**2, 5), design])
     coefficients, *_ = np.linalg.lstsq(design, rows.T.flatten(), rcond=None)
     assert quadratic.estimate == pytest.approx(coefficients[0]) and quadratic.low < 0 < quadratic.high
+    # the unit does not matter, and without spread nothing is said
+    other = stats.trend({v: 1e-4 * x for v, x in levels.items()}, {v: dict(enumerate(row)) for v, row in zip(levels, rows, strict=True)})
+    assert [e.p for e in other] == pytest.approx([linear.p, quadratic.p]) and other[1].estimate == pytest.approx(1e8 * quadratic.estimate)
+    assert stats.trend(levels, {v: {0: 70.1 + i, 1: 71.3 + i, 2: 70.7 + i} for i, v in enumerate(levels)}) == []
     assert stats.trend({"a": 1.0, "b": 2.0}, {"a": {0: 1.0, 1: 2.0}, "b": {0: 1.0, 1: 2.0}}) == []
 
 
@@ -205,6 +217,6 @@ def test_factorial_splits_the_sum_of_squares(random):
     high = next(e for e in sources["gate"].effects if e.name == "gate=y")
     assert high.estimate == pytest.approx(table[:, 1].mean() - table.mean()) and high.low < high.estimate < high.high
     # with two levels, the effect's t is the root of the source's F
-    t = high.estimate / ((high.high - high.low) / 2 / scipy_stats.t.ppf(0.975, 25))
+    t = high.estimate / ((high.high - high.low) / 2 / scipy_stats.t.ppf(1 - 0.025 / 2, 25))  # two levels are read together
     assert t**2 == pytest.approx(sources["gate"].f)
     assert stats.factorial({k: v for k, v in cells.items() if k != (4, "y")}, ["groups", "gate"]) == []

@@ -77,14 +77,15 @@ def test_only_finished_trials_enter_a_mean_and_the_rest_is_named(screened):
     text = report.text(screened)
     assert "C: 1 diverged." in text and "8 of 9 trials finished" in text and "2 of 3" in text and "Fewer than five seeds" in text
     assert "digest d1" in text and "c0ffee" in text and "CPU (test)" in text
-    assert "by Welch's t, p by Holm, intervals by Bonferroni, because not every seed has finished in every variant." in text
+    assert "by Welch's t, because not every seed has finished in every variant: p by Holm, which decides the verdict" in text
 
 
 def test_the_answer_says_what_is_shown_and_no_more(screened, complete):
     assert conclusion.answer(complete) == (
         "In this training, S+C (+5.00) is better than R20; C is equivalent to R20 (simultaneously at 95 %, 6 seeds); S+C is above all others."
     )
-    assert conclusion.answer(screened).endswith("and with so few seeds that is a screening, to be confirmed with five or more.")
+    end = "and with so few seeds that is a screening, to be confirmed with five or more; of the planned trials C has 2 of 3 finished."
+    assert conclusion.answer(screened).endswith(end)
     assert complete.best == "S+C" and screened.best is None
     assert "**S+C**" in report.text(complete) and "**+5.00**" in report.text(complete) and "**S+C**" not in report.text(screened)
     assert r"\textbf{S+C}" in tables.latex(*tables.comparison(complete), [], complete.best)
@@ -97,7 +98,28 @@ def test_no_difference_is_told_with_what_could_have_been_seen(make, tmp_path):
     assert conclusion.answer(table).startswith(
         "In this training, no difference to R20 is shown (simultaneously at 95 %, 5 seeds): a difference under "
     )
-    assert f"{table.comparison.detectable:.1f} points would have gone unseen" in conclusion.answer(table)
+    assert f"{table.comparison.detectable:.1f} points could well have gone unseen (power below 80 %)" in conclusion.answer(table)
+
+
+def test_why_there_is_no_answer(make, tmp_path):
+    sweep = make(seeds=2)
+    table = tables.read(sweep, fill(Store(tmp_path / "a"), sweep, {"R20": [None, None], "S+C": [70, 71.25], "C": [70, 71.25]}))
+    assert conclusion.answer(table) == "There is no answer: no trial of the baseline finished."
+    table = tables.read(sweep, fill(Store(tmp_path / "b"), sweep, {"R20": [70, 71.25], "S+C": [72, 73.25], "C": [70, 71.25]}))
+    why = "the differences are the same in every seed, so there is no spread to judge them by"
+    assert conclusion.answer(table) == f"There is no answer yet: {why}."
+    alone = load(sweep.path, only=["S+C"])
+    assert conclusion.answer(tables.read(alone, Store(tmp_path / "b"))) == "There is no answer: the baseline R20 is not among these variants."
+    alone = load(sweep.path, only=["R20"])
+    assert conclusion.answer(tables.read(alone, Store(tmp_path / "b"))) == "There is no answer: there is only one variant."
+
+
+def test_a_variant_without_a_trial_is_not_passed_over(make, tmp_path):
+    sweep = make(seeds=5)
+    noise = [0, 1.25, -1.25, 0.625, -0.625]
+    scores = {"R20": [70 + x for x in noise], "S+C": [80 + x for x in noise[::-1]], "C": [None] * 5}
+    table = tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, scores))
+    assert table.best is None and conclusion.answer(table).endswith("of the planned trials C has 0 of 5 finished.")
 
 
 def test_the_footer_tells_the_methods(complete):
@@ -105,7 +127,7 @@ def test_the_footer_tells_the_methods(complete):
     assert "one additive model, variant + seed (10 degrees of freedom), with Dunnett's simultaneous intervals and p" in notes
     assert "% of the variance; a true difference of " in notes and "would show with 80 % power" in notes
     assert "two one-sided tests against ±1 points (margin_pp)" in notes
-    assert "Exact sign-flip p: S+C 0.031, C " in notes and "so many seeds can reach 0.031 at the least" in notes
+    assert "Exact sign-flip p, each variant by itself, and the smallest that its seeds can reach: S+C 0.031 (at the least 0.031), C " in notes
     assert "Fewer than five seeds" not in notes and "For other test images as well as other seeds" in notes
 
 
@@ -220,7 +242,7 @@ def test_csv_has_the_trials_behind_every_row(screened):
 
 def test_latex_escapes_what_latex_would_read(screened, tmp_path):
     text = tables.latex(["variant", "Δ"], [["C&S_1", "+1.00 ± 0.50"], ["B", "< 0.001"]], ["100 %"])
-    assert r"C\&S\_1 & +1.00 $\pm$ 0.50 \\" in text and r"variant & $\Delta$ \\" in text and r"\toprule" in text and "$<$ 0.001" in text
+    assert r"{}C\&S\_1 & +1.00 $\pm$ 0.50 \\" in text and r"variant & $\Delta$ \\" in text and r"\toprule" in text and "$<$ 0.001" in text
 
 
 @pytest.mark.skipif(subprocess.run(["which", "pdflatex"], capture_output=True).returncode != 0, reason="needs LaTeX")
@@ -319,6 +341,31 @@ def test_verify_names_what_differs(screened, tmp_path, capsys):
     assert report.main([*arguments, "--verify"]) == 1
     out = capsys.readouterr().out
     assert "tiny: R20, top1_mean: stored 71, the trials say 70.6667" in out and "S+C, difference_mean" in out and "C, top1_mean" not in out
+    assert report.main(arguments) == 0
+    (tmp_path / "out/table.md").write_text("nothing")
+    assert report.main([*arguments, "--verify"]) == 1 and "tiny: table.md: differs" in capsys.readouterr().out
+
+
+def test_sweeps_of_one_name_are_not_reported_together(screened, tmp_path, capsys):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/tiny.yaml").write_text(Path(screened.sweep.path).read_text())
+    assert report.main([screened.sweep.path, str(tmp_path / "other/tiny.yaml"), "--storage", str(tmp_path / "runs")]) == 2
+    assert "two of these sweeps are called tiny" in capsys.readouterr().err
+
+
+def test_a_record_without_its_evidence_is_refused_in_one_line(screened, tmp_path, capsys):
+    store, trial = Store(tmp_path / "runs"), screened.sweep.trials[0]
+    store.commit(replace(store.record(trial.id), provenance={"commit": "c0ffee"}))
+    assert report.main([screened.sweep.path, "--storage", str(tmp_path / "runs")]) == 2
+    assert "its provenance lacks dirty, device" in capsys.readouterr().err
+
+
+def test_names_that_matplotlib_would_read_are_drawn(make, tmp_path):
+    sweep = make(variants={"R20": {}, "$x_$": {"conv": "scconv"}, "_S": {"conv": "scconv", "options": {"order": ["sru"]}}})
+    table = tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, {v: [70, 71.25, 70.625] for v in sweep.variants}))
+    report.write(table, tmp_path / "out")
+    legend = figures.curves(table).axes[0].get_legend()
+    assert [t.get_text().strip() for t in legend.get_texts()] == ["R20 (n=3)", r"\$x_\$ (n=3)", "_S (n=3)"]
 
 
 def test_nothing_finished_yet_is_a_table_of_dashes(make, tmp_path):
