@@ -53,8 +53,12 @@ class Files:
         plan = [items[i : i + batch_size] for i in range(0, len(items), batch_size)]
         pinned = torch.device(self.device).type == "cuda"
         workers = torch.get_num_threads()
-        for images, index in DataLoader(_Decoder(self.paths), batch_sampler=plan, num_workers=workers, pin_memory=pinned):  # type: ignore[arg-type]
-            yield images.to(self.device, non_blocking=True), self.labels[index].to(self.device)
+        loader = DataLoader(_Decoder(self.paths), batch_sampler=plan, num_workers=workers, pin_memory=pinned)  # type: ignore[arg-type]
+        try:
+            for images, index in loader:
+                yield images.to(self.device, non_blocking=True), self.labels[index].to(self.device)
+        except ValueError as error:  # the worker's whole traceback; its last line is the message
+            raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from None
 
 
 class _Decoder(TorchDataset):
@@ -72,7 +76,7 @@ class _Decoder(TorchDataset):
         try:
             with Image.open(self.paths[index]) as file:
                 image = file.convert("RGB")
-        except OSError as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # a damaged file fails in many ways
             raise ValueError(f"{self.paths[index]} cannot be read as an image ({error}); remove or replace it") from None
         if seed < 0:
             image = self.centre(image)
@@ -103,7 +107,8 @@ def find(root: Path) -> tuple[Files, Files, str]:
         raise ValueError(f"dataset 'imagenet': {' '.join(str(error).split())}; each class is a folder of images") from None
     if train.classes != val.classes or len(train.classes) > 1000:
         odd = ", ".join(sorted({*train.classes} ^ {*val.classes})[:3])
-        raise ValueError(f"dataset 'imagenet': {tree}/train and {tree}/val must have the same classes, at most 1000; they differ in {odd}")
+        seen = f"they differ in {odd}" if odd else f"there are {len(train.classes)}"
+        raise ValueError(f"dataset 'imagenet': {tree}/train and {tree}/val must have the same classes, at most 1000; {seen}")
     digest = hashlib.sha256()
     for path, _ in train.samples + val.samples:
         digest.update(f"{Path(path).relative_to(tree)} {Path(path).stat().st_size}\n".encode())

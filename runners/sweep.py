@@ -156,9 +156,9 @@ def _check_data(todo: list[Trial], store: Store, args: argparse.Namespace) -> No
 
     for name in {t.config.dataset for t in todo}:
         whole = data.load(name, _data_root(args), store.cache)
-        for trial in (t for t in todo if t.config.dataset == name):
-            if len(whole.hold_out(trial.config.val_fraction).train) < 2:
-                raise SweepError(f"val_fraction: {trial.config.val_fraction:g} leaves no training images of {len(whole.train)}; use less")
+        for fraction in {t.config.val_fraction for t in todo if t.config.dataset == name}:
+            if len(whole.train) - round(fraction * len(whole.train)) < 2:
+                raise SweepError(f"val_fraction: {fraction:g} leaves no training images of {len(whole.train)}; use less")
 
 
 def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:

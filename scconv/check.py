@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import copy
 import io
 import itertools
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +26,7 @@ from scconv.backbones.resnet import Basic
 from scconv.convs import find
 from scconv.cost import cost
 
+WIDTHS = 32, 64, 96, 128, 256
 REFERENCE = 64, 64, 1, 32  # channels in and out, stride and size of the place that a file's COST is declared for
 
 
@@ -54,13 +56,17 @@ class _Host(nn.Module):
 
 @dataclass(frozen=True)
 class Design:
-    """A convolution and the options it is checked with."""
+    """A convolution and the options it is checked with; `width` is the channels, in and out, of the place it is mostly tried at."""
 
+    name: str
+    path: Path | None
     file: ModuleType
     options: dict[str, Any]
+    width: int = 32
 
-    def make(self, c1: int = 32, c2: int = 32, stride: int = 1, seed: int = 0) -> nn.Module:
+    def make(self, c1: int = 0, c2: int = 0, stride: int = 1, seed: int = 0) -> nn.Module:
         """What takes the place of a 3x3 convolution c1 -> c2 without bias."""
+        c1, c2 = c1 or self.width, c2 or self.width
         torch.manual_seed(seed)
         if not hasattr(self.file, "convert"):
             return self.file.drop_in(nn.Conv2d(c1, c2, 3, stride, 1, bias=False), **self.options)
@@ -69,17 +75,26 @@ class Design:
             host.set_submodule(place, new)
         return host
 
+    def input(self, size: int = 8) -> Tensor:
+        """(4, width, size, size), which requires a gradient."""
+        return torch.randn(4, self.width, size, size, requires_grad=True)
 
-def check(name: str, path: Path | None = None, **options: Any) -> list[Finding]:
+
+def check(name: str, path: Path | None = None, /, **options: Any) -> list[Finding]:
     """Try a convolution against every rule of the contract.
 
     Args:
         name: of the convolution; its file is in the catalogue unless `path` says where it is.
 
     Raises:
-        ValueError: there is no such convolution.
+        ValueError: there is no such convolution, or it cannot be imported.
     """
-    design, findings = Design(find(name, path), options), []
+    design, findings = Design(name, path, find(name, path), options), []
+    for width in WIDTHS:  # the first that it accepts
+        with contextlib.suppress(Exception):
+            replace(design, width=width).make()
+            design = replace(design, width=width)
+            break
     for rule in RULES:
         title = (rule.__doc__ or "").split(":")[0]
         try:
@@ -92,8 +107,8 @@ def check(name: str, path: Path | None = None, **options: Any) -> list[Finding]:
 
 def _shape(design: Design) -> str:
     """shape: that of the convolution it replaces, over channels, strides and sizes."""
-    shapes, refusals = 0, {}
-    for (c1, c2), stride in itertools.product([(32, 32), (32, 64), (64, 32)], [1, 2]):
+    shapes, refusals, n = 0, {}, design.width
+    for (c1, c2), stride in itertools.product([(n, n), (n, 2 * n), (2 * n, n)], [1, 2]):
         try:
             module = design.make(c1, c2, stride)
         except ValueError as error:
@@ -112,45 +127,79 @@ def _shape(design: Design) -> str:
 
 def _gradient(design: Design) -> str:
     """gradient: reaches the input and every parameter that requires one."""
-    module, x = design.make(), torch.randn(4, 32, 8, 8, requires_grad=True)
-    module(x).square().sum().backward()
+    module, x = design.make(), design.input()
+    _learn(module, x)
+    parameters = [*module.parameters()]
+    frozen = sum(not p.requires_grad for p in parameters)
+    return f"{len(parameters) - frozen} parameters" + (f"; {frozen} are fixed (requires_grad=False)" if frozen else "")
+
+
+def _learn(module: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The output for x and, after a backward, the gradients of x and of every parameter that requires one."""
+    out = module(x)
+    out.float().square().sum().backward()
     tensors = {"the input": x} | {n: p for n, p in module.named_parameters() if p.requires_grad}
     if without := [n for n, p in tensors.items() if p.grad is None]:
         raise Broken(f"none reaches {', '.join(without)}")
     if odd := [n for n, p in tensors.items() if p.grad is not None and not p.grad.isfinite().all()]:
         raise Broken(f"not finite in {', '.join(odd)}")
-    frozen = sum(not p.requires_grad for p in module.parameters())
-    return f"{len(tensors) - 1} parameters" + (f"; {frozen} are fixed (requires_grad=False)" if frozen else "")
+    return out.detach(), [p.grad for p in tensors.values() if p.grad is not None]
+
+
+def _same(what: str, got: list[Tensor], want: list[Tensor]) -> None:
+    scale = max(b.abs().max().item() for b in want)  # of all of them: a bias before a BatchNorm has a gradient of rounding alone
+    for a, b in zip(got, want, strict=True):
+        if not torch.allclose(a, b, rtol=1e-3, atol=1e-4 * scale):
+            raise Broken(f"{what} differ by up to {(a - b).abs().max().item():.3g} of {b.abs().max().item():.3g}")
 
 
 def _meta(design: Design) -> str:
     """meta device: it is built and run there, so that costs are counted without arithmetic."""
     with torch.device("meta"):
-        out = design.make()(torch.randn(2, 32, 8, 8))
+        out = design.make()(torch.randn(2, design.width, 8, 8))
     if out.device.type != "meta":
         raise Broken(f"its output is on {out.device}")
     return "runs"
 
 
 def _autocast(design: Design) -> str:
-    """bf16 autocast: runs and stays finite."""
+    """bf16 autocast: runs, stays finite and learns."""
+    module, x = design.make(), design.input()
     with torch.autocast("cpu", torch.bfloat16):
-        out = design.make()(torch.randn(2, 32, 8, 8))
-    if not out.isfinite().all():
-        raise Broken("the output is not finite")
+        out = module(x)
+        if not out.isfinite().all():
+            raise Broken("the output is not finite")
+        _learn(module, x)
     return f"runs; its output is {out.dtype}".replace("torch.", "")
 
 
+def _channels_last(design: Design) -> str:
+    """channels_last: in the memory layout that training uses, it computes and learns the same."""
+    module, x = design.make(), design.input()
+    other = copy.deepcopy(module).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    y = x.detach().to(memory_format=torch.channels_last).requires_grad_()
+    (got, grads), (want, wanted) = _learn(other, y), _learn(module, x)
+    _same("outputs", [got], [want])
+    _same("gradients", grads, wanted)
+    return "agrees"
+
+
 def _compile(design: Design) -> str:
-    """torch.compile: captured as one graph with its backward, and computes the same."""
-    module, x = design.make().eval(), torch.randn(2, 32, 8, 8)
-    torch.compiler.reset()
-    # tracing is what a module can break; generating code is torch's, and would need a compiler
-    compiled = torch.compile(copy.deepcopy(module), backend="aot_eager", fullgraph=True)
-    got, want = compiled(x.clone().requires_grad_()), module(x)
-    got.sum().backward()
-    if not torch.allclose(got, want, rtol=1e-4, atol=1e-5):
-        raise Broken(f"differs from the module by up to {(got - want).abs().max().item():.3g}")
+    """torch.compile: captured as one graph with its backward, and computes and learns the same."""
+    for stride, size in ((1, 8), (2, 7)):
+        try:
+            module, x = design.make(stride=stride), design.input(size)
+        except ValueError:
+            if stride == 1:
+                raise
+            continue  # a place that it refuses
+        torch.compiler.reset()
+        # tracing is what a module can break; generating code is torch's, and would need a compiler
+        other, y = copy.deepcopy(module), x.detach().clone().requires_grad_()
+        compiled = torch.compile(other, backend="aot_eager", fullgraph=True)
+        (got, grads), (want, wanted) = _learn(compiled, y), _learn(module, x)  # type: ignore[arg-type]
+        _same("outputs", [got], [want])
+        _same("gradients", grads, wanted)
     return "one graph"
 
 
@@ -159,9 +208,8 @@ def _deterministic(design: Design) -> str:
 
     def once() -> list[Tensor]:
         module = design.make()
-        out = module(torch.randn(4, 32, 8, 8))
-        out.square().sum().backward() if out.requires_grad else None
-        return [out, *(p.grad for p in module.parameters() if p.grad is not None)]
+        out, grads = _learn(module, design.input())
+        return [out, *grads]
 
     if not all(map(torch.equal, once(), once())):
         raise Broken("two runs from one seed differ")
@@ -169,13 +217,14 @@ def _deterministic(design: Design) -> str:
 
 
 def _state(design: Design) -> str:
-    """state_dict: saved and loaded into a module drawn from another seed, it gives the same output."""
-    module, x = design.make(), torch.randn(4, 32, 8, 8)
+    """state_dict: saved and loaded into a module of another process and seed, it gives the same output."""
+    module, x = design.make(), design.input().detach()
     module(x)  # moves the running statistics
     file = io.BytesIO()
     torch.save(module.state_dict(), file)
     file.seek(0)
-    other = design.make(seed=1)
+    torch.manual_seed(1)  # what the file draws when it is imported, another process draws otherwise
+    other = replace(design, file=find(design.name, design.path, fresh=True)).make(seed=1)
     other.load_state_dict(torch.load(file, weights_only=True))
     if not torch.equal(module.eval()(x), other.eval()(x)):
         raise Broken("the output depends on something that is not in it: register it as a buffer or parameter")
@@ -184,7 +233,7 @@ def _state(design: Design) -> str:
 
 def _redrawn(design: Design) -> str:
     """nothing re-drawn: once in eval mode, the output depends on input and state alone."""
-    module, x = design.make().eval(), torch.randn(4, 32, 8, 8)
+    module, x = design.make().eval(), design.input().detach()
     outputs = []
     with torch.no_grad():
         for seed in (1, 2):
@@ -193,6 +242,23 @@ def _redrawn(design: Design) -> str:
     if not torch.equal(*outputs):
         raise Broken("the output changes with torch's global seed: draw in __init__, and register what was drawn")
     return "two seeds agree"
+
+
+def _literals(design: Design) -> str:
+    """options: keyword-only with literal defaults, so that a sweep can be checked without importing the file."""
+    function = design.file.convert if hasattr(design.file, "convert") else design.file.drop_in
+    tree = ast.parse(Path(str(design.file.__file__)).read_text(encoding="utf-8"))
+    node = next((n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function.__name__), None)
+    if node is None:
+        raise Broken(f"{function.__name__} must be defined in the file itself")
+    if len(node.args.args) + len(node.args.posonlyargs) > 1 or node.args.vararg or node.args.kwarg:
+        raise Broken(f"{function.__name__} must take one argument and options after a `*`")
+    for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+        try:
+            ast.literal_eval(default or "")
+        except (ValueError, SyntaxError):
+            raise Broken(f"`{argument.arg}` needs a literal default") from None
+    return ", ".join(a.arg for a in node.args.kwonlyargs) or "none"
 
 
 def _declared(design: Design) -> str:
@@ -215,10 +281,12 @@ RULES: tuple[Callable[[Design], str], ...] = (
     _gradient,
     _meta,
     _autocast,
+    _channels_last,
     _compile,
     _deterministic,
     _state,
     _redrawn,
+    _literals,
     _declared,
 )
 

@@ -66,12 +66,14 @@ def _replace(model: nn.Module, conv: str, design: ModuleType, where: Where | Non
         return _put(model, conv, design.convert(model, **options))
     places = getattr(model, "places", None)
     chosen = where or ((lambda name, _: name in places) if places is not None else inner_3x3)
-    replaced = {}
-    for name, old in [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and chosen(n, m)]:
+    replaced: dict[str, nn.Module] = {}
+    made: dict[nn.Module, nn.Module] = {}  # a convolution that stands at two paths is replaced by one at both
+    for name, old in [(n, m) for n, m in model.named_modules(remove_duplicate=False) if isinstance(m, nn.Conv2d) and n and chosen(n, m)]:
         try:
-            new = design.drop_in(old, **options)
+            new = made[old] if old in made else design.drop_in(old, **options)
         except (ValueError, TypeError) as error:
             raise ValueError(f"layer {name}: {error}") from error
+        made[old] = new
         if new is not old:
             replaced[name] = new
     fits = [_fit(model, name, conv, new, keep_norm) for name, new in replaced.items()]  # all are asked before any is changed
@@ -83,13 +85,13 @@ def _replace(model: nn.Module, conv: str, design: ModuleType, where: Where | Non
 
 def _put(model: nn.Module, conv: str, replaced: dict[str, nn.Module]) -> list[Swap]:
     """Put every new module in its place, on the device and in the dtype of the old one; the convolutions among them are the swaps."""
-    swaps = []
+    swaps, before = [], {name: model.get_submodule(name) for name in replaced}
     for name, new in replaced.items():
         parent, _, leaf = name.rpartition(".")
-        old = model.get_submodule(name)
+        old = before[name]
         if (parameter := next(old.parameters(), None)) is not None:
             new.to(parameter.device, parameter.dtype)
-        if isinstance(old, nn.Conv2d):
+        if isinstance(old, nn.Conv2d) and not any(other is old for place, other in before.items() if place in {s.path for s in swaps}):
             swaps.append(Swap(name, _params(old), _params(new)))
         setattr(model.get_submodule(parent), leaf, new.train(old.training))
     if not swaps and conv != "standard":
@@ -107,7 +109,8 @@ def _fit(model: nn.Module, name: str, conv: str, new: nn.Module, keep_norm: bool
     block = model.get_submodule(parent)
     kind, before = type(block).__name__, getattr(block, leaf).out_channels
     channels = getattr(new, "out_channels", None) or before
-    narrow, after = getattr(block, "narrow", None), getattr(block, "after", {})
+    offers = leaf == getattr(block, "place", leaf)  # what a block offers, it offers for the place that its paper replaces
+    narrow, after = (getattr(block, "narrow", None), getattr(block, "after", {})) if offers else (None, {})
     if channels != before and narrow is None:
         raise ValueError(f"layer {name}: '{conv}' makes {channels} channels of {before}, and a {kind} cannot narrow what follows")
     covered = {*getattr(new, "covers", ())} | (set() if keep_norm else {"norm"})

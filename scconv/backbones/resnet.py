@@ -79,8 +79,9 @@ class Bottleneck(nn.Module):
 
     def narrow(self, channels: int) -> None:
         """Take this many channels from what replaces the 3x3."""
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.conv3 = nn.Conv2d(channels, self.conv3.out_channels, 1, bias=False)
+        like = self.conv3.weight
+        self.bn2 = nn.BatchNorm2d(channels).to(like.device, like.dtype).train(self.bn2.training)
+        self.conv3 = nn.Conv2d(channels, self.conv3.out_channels, 1, bias=False).to(like.device, like.dtype).train(self.conv3.training)
         initialise(self.conv3)
 
 

@@ -6,6 +6,7 @@ Options are keyword-only with literal defaults, so that a sweep can be checked a
 what a 3x3 convolution 64 -> 64 at 32x32 counts with the default options; `python -m scconv.check` holds the file to it.
 """
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -16,19 +17,29 @@ from typing import Any
 from torch import nn
 
 
-def find(name: str, path: str | Path | None = None) -> ModuleType:
+def find(name: str, path: str | Path | None = None, *, fresh: bool = False) -> ModuleType:
     """The catalogue's file `name`.py, or the file at `path`, as a module that has `drop_in` or `convert`.
 
+    Args:
+        fresh: run the file at `path` again, even if one of the same content has been.
+
     Raises:
-        ValueError: there is no such file, or it defines neither.
+        ValueError: there is no such file, it cannot be imported, or it defines neither.
     """
     if path:
-        spec = importlib.util.spec_from_file_location(f"scconv_user_conv_{name}", path)
+        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] if Path(path).is_file() else ""
+        spec = importlib.util.spec_from_file_location(f"scconv_user_conv_{name}_{digest}", path)
         if spec is None or spec.loader is None or not Path(path).is_file():
             raise ValueError(f"conv '{name}': {path} is not a Python file; give the path of the file that defines drop_in")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # so that the file's classes can be pickled
-        spec.loader.exec_module(module)
+        module = sys.modules.get(spec.name)
+        if module is None or fresh:
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module  # so that the file's classes can be pickled
+            try:
+                spec.loader.exec_module(module)
+            except Exception as error:  # whatever the user's file raises
+                del sys.modules[spec.name]
+                raise ValueError(f"conv '{name}': {path} cannot be imported ({type(error).__name__}: {error})") from error
     else:
         if not (Path(__file__).parent / f"{name}.py").is_file():
             known = sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py"))
@@ -39,7 +50,22 @@ def find(name: str, path: str | Path | None = None) -> ModuleType:
     return module
 
 
+def keeps_size(conv: nn.Conv2d) -> None:
+    """Refuse a convolution that a design with one kernel size, stride and dilation and with padding of half the kernel cannot stand for.
+
+    Raises:
+        ValueError: says which of them it is.
+    """
+    kernel, stride, dilation = conv.kernel_size, conv.stride, conv.dilation
+    if len({*kernel}) > 1 or len({*stride}) > 1 or len({*dilation}) > 1:
+        raise ValueError(f"kernel_size {kernel}, stride {stride} and dilation {dilation} must each be one number; keep this convolution as it is")
+    if kernel[0] % 2 == 0:
+        raise ValueError(f"`kernel_size` (={kernel[0]}) must be odd; keep this convolution as it is")
+    if conv.padding not in ("same", tuple(d * (k // 2) for k, d in zip(kernel, dilation, strict=True))):
+        raise ValueError(f"`padding` (={conv.padding}) must keep the size (dilation * (kernel_size // 2)); keep this convolution as it is")
+
+
 def like(conv: nn.Conv2d, in_channels: int, out_channels: int, *, groups: int = 1, bias: bool = False) -> nn.Conv2d:
-    """A convolution with other channels but the kernel, stride, padding and dilation of `conv`."""
-    geometry: dict[str, Any] = {k: getattr(conv, k) for k in ("kernel_size", "stride", "padding", "dilation")}
+    """A convolution with other channels but the kernel, stride, padding (and its mode) and dilation of `conv`."""
+    geometry: dict[str, Any] = {k: getattr(conv, k) for k in ("kernel_size", "stride", "padding", "dilation", "padding_mode")}
     return nn.Conv2d(in_channels, out_channels, **geometry, groups=groups, bias=bias)

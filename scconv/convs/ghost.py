@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from scconv.convs import keeps_size
+
 COST = {"params": 2_464, "macs": 2_392_064}
 
 
@@ -35,4 +37,5 @@ class Ghost(nn.Module):
 
 def drop_in(conv: nn.Conv2d) -> nn.Module:
     """A Ghost module with the convolution's channels and stride."""
+    keeps_size(conv)
     return Ghost(conv.in_channels, conv.out_channels, conv.stride[0])

@@ -3,6 +3,8 @@
 A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012.
 """
 
+import math
+
 from torch import nn
 
 from scconv.convs import like
@@ -18,5 +20,7 @@ def drop_in(conv: nn.Conv2d, *, groups: int = 2) -> nn.Module:
     """
     for name, channels in (("in_channels", conv.in_channels), ("out_channels", conv.out_channels)):
         if groups < 1 or channels % groups:
-            raise ValueError(f"`{name}` (={channels}) must be divisible by `groups` (={groups}); use groups=2")
+            raise ValueError(
+                f"`{name}` (={channels}) must be divisible by `groups` (={groups}); use groups={math.gcd(conv.in_channels, conv.out_channels)}"
+            )
     return like(conv, conv.in_channels, conv.out_channels, groups=groups)

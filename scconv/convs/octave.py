@@ -54,7 +54,7 @@ class OctConv(nn.Module):
         self.lh = _part(conv, high_out, slice(low_in), bias=False) if low_in else None
         self.ll = _part(conv, slice(low_out), slice(low_in), bias=False) if low_in and low_out else None
         self.strided = conv.stride == (2, 2)
-        self.pool = nn.AvgPool2d(2, ceil_mode=True)
+        self.pool = nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)
 
     def forward(self, x: Tensor | Octaves) -> Tensor | Octaves:
         high, low = (x.high, x.low) if isinstance(x, Octaves) else (x, None)
@@ -79,10 +79,20 @@ class OctNorm(nn.Module):
     def __init__(self, norm: nn.BatchNorm2d, alpha: float):
         super().__init__()
         low = _low(norm.num_features, alpha)
-        self.high, self.low = nn.BatchNorm2d(norm.num_features - low), nn.BatchNorm2d(low)
+        self.high, self.low = _norm_part(norm, slice(low, None)), _norm_part(norm, slice(low))
 
     def forward(self, x: Octaves) -> Octaves:
         return Octaves(self.high(x.high), self.low(x.low))
+
+
+def _norm_part(norm: nn.BatchNorm2d, channels: slice) -> nn.BatchNorm2d:
+    """A BatchNorm of some of the channels, with what it has learned of them."""
+    n = len(range(norm.num_features)[channels])
+    part = nn.BatchNorm2d(n, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+    part.load_state_dict({k: v[channels] if v.dim() else v for k, v in norm.state_dict().items()})
+    for new, old in zip(part.parameters(), norm.parameters(), strict=True):
+        new.requires_grad_(old.requires_grad)
+    return part
 
 
 class OctReLU(nn.Module):
@@ -101,14 +111,14 @@ class OctIdentity(nn.Module):
         if isinstance(x, Octaves):
             return torch.cat((F.interpolate(x.low, size=x.high.shape[-2:], mode="nearest"), x.high), dim=1)
         low = _low(x.shape[1], self.alpha)
-        return Octaves(x[:, low:], F.avg_pool2d(x[:, :low], 2, ceil_mode=True))
+        return Octaves(x[:, low:], F.avg_pool2d(x[:, :low], 2, ceil_mode=True, count_include_pad=False))
 
 
 def convert(model: nn.Module, *, alpha: float = 0.5) -> dict[str, nn.Module]:
     """What takes the place of each convolution, BatchNorm and ReLU of the residual blocks: path -> module.
 
     Raises:
-        ValueError: the network has no residual blocks that say in `maps` what flows between their layers.
+        ValueError: the network has no residual blocks that say in `maps` what flows between their layers, or is converted already.
     """
     if not 0 < alpha < 1:
         raise ValueError(f"`alpha` (={alpha}) must be between 0 and 1, both excluded")
@@ -118,6 +128,8 @@ def convert(model: nn.Module, *, alpha: float = 0.5) -> dict[str, nn.Module]:
             f"octave splits the maps between convolutions in two, and no block of {type(model).__name__} says in `maps` which those are; "
             "use a ResNet or WideResNet of scconv.backbones"
         )
+    if any(isinstance(module, OctConv) for module in model.modules()):
+        raise ValueError("octave has split this network's maps already; build it anew")
     new: dict[str, nn.Module] = {}
     last_stage = blocks[-1][0].rpartition(".")[0]
     before = 0.0  # the low share of what the block reads
@@ -162,5 +174,6 @@ def _part(conv: nn.Conv2d, out: slice, into: slice, *, bias: bool = True) -> nn.
     with torch.no_grad():
         part.weight.copy_(weight)
         if part.bias is not None and conv.bias is not None:
-            part.bias.copy_(conv.bias[out])
+            part.bias.copy_(conv.bias[out]).requires_grad_(conv.bias.requires_grad)
+    part.weight.requires_grad_(conv.weight.requires_grad)
     return part

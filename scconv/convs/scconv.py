@@ -20,6 +20,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scconv.convs import keeps_size
+
 COST = {"params": 8_752, "macs": 8_388_608}
 ORDERS = (("sru",), ("cru",), ("sru", "cru"), ("cru", "sru"), "parallel")
 
@@ -121,8 +123,9 @@ class CRU(nn.Module):
         self.squeeze_low = nn.Sequential(nn.Conv2d(low, low_mid, 1), nn.BatchNorm2d(low_mid))
         self.pwc2 = nn.Conv2d(low_mid, out_channels - (low_mid if lower != "eq11-full" else 0), 1)
         self.norm_up, self.norm_low = nn.BatchNorm2d(out_channels), nn.BatchNorm2d(out_channels)
-        # ceil_mode, so that odd sizes come out as the strided convolution's
-        self.pool = nn.AvgPool2d(2, ceil_mode=True) if stride == 2 else nn.Identity()
+        # ceil_mode, so that odd sizes come out as the strided convolution's; without it, count_include_pad=False changes nothing but
+        # torch.compile's backward, which is wrong at the last row of an odd size (pytorch issue 198119)
+        self.pool = nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False) if stride == 2 else nn.Identity()
         self.average = nn.AdaptiveAvgPool2d(1)
 
     def forward(self, x: Float[Tensor, "n c1 h w"]) -> Float[Tensor, "n c2 h2 w2"]:
@@ -209,7 +212,7 @@ class SCConv(nn.Module):
         if self.order == "parallel":
             side = self.sru(x)
             # functional, because the paper's counting sees modules only, and its C&S row shows no pool
-            return self.cru(x) + (F.avg_pool2d(side, 2, ceil_mode=True) if self.stride == 2 else side)
+            return self.cru(x) + (F.avg_pool2d(side, 2, ceil_mode=True, count_include_pad=False) if self.stride == 2 else side)
         if self.order == ("cru", "sru"):
             return self.sru(self.cru(x))
         if self.order == ("cru",):
@@ -236,17 +239,13 @@ def drop_in(
     """SCConv of the convolution's own shape. With order [sru] the convolution itself, weights and all, is kept behind the SRU."""
     if _order(order) == ("sru",):
         return nn.Sequential(SRU(conv.in_channels, gn_groups=gn_groups, gate=gate, threshold=threshold), conv)
-    kernel, stride, dilation = conv.kernel_size, conv.stride, conv.dilation
-    if len({*kernel}) > 1 or len({*stride}) > 1 or len({*dilation}) > 1:
-        raise ValueError(f"kernel_size {kernel}, stride {stride} and dilation {dilation} must each be one number; keep this convolution as it is")
-    if conv.padding not in ("same", tuple(d * (k // 2) for k, d in zip(kernel, dilation, strict=True))):
-        raise ValueError(f"`padding` (={conv.padding}) must keep the size (dilation * (kernel_size // 2)); keep this convolution as it is")
+    keeps_size(conv)
     return SCConv(
         conv.in_channels,
         conv.out_channels,
-        kernel[0],
-        stride[0],
-        dilation=dilation[0],
+        conv.kernel_size[0],
+        conv.stride[0],
+        dilation=conv.dilation[0],
         alpha=alpha,
         squeeze=squeeze,
         groups=groups,

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from scconv.convs import keeps_size, like
+
 COST = {"params": 13_632, "macs": 13_631_488}
 
 
@@ -20,8 +22,10 @@ class SP(nn.Module):
         ValueError: `alpha` leaves one part empty, `groups` does not divide, a stride other than 1 and 2.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, alpha: float, groups: int):
+    def __init__(self, conv: nn.Conv2d, alpha: float, groups: int):
         super().__init__()
+        keeps_size(conv)
+        in_channels, out_channels, stride = conv.in_channels, conv.out_channels, conv.stride[0]
         rich = int(alpha * in_channels + 1e-3)
         if not 0 < rich < in_channels:
             raise ValueError(f"`alpha` (={alpha}) must leave channels on both sides of `in_channels` (={in_channels}); use alpha=0.5")
@@ -30,11 +34,11 @@ class SP(nn.Module):
         if stride not in (1, 2):
             raise ValueError(f"`stride` (={stride}) must be 1 or 2: the cheap path averages 2x2; keep this convolution as it is")
         self.split = rich, in_channels - rich
-        self.gwc = nn.Conv2d(rich, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
+        self.gwc = like(conv, rich, out_channels, groups=groups)
         self.pwc = nn.Conv2d(rich, out_channels, 1, bias=False)
         self.cheap = nn.Conv2d(in_channels - rich, out_channels, 1)
         self.norm_rich, self.norm_cheap = nn.BatchNorm2d(out_channels), nn.BatchNorm2d(out_channels)
-        self.pool = nn.AvgPool2d(2, ceil_mode=True) if stride == 2 else nn.Identity()
+        self.pool = nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False) if stride == 2 else nn.Identity()
         self.average = nn.AdaptiveAvgPool2d(1)
 
     def forward(self, x: Float[Tensor, "n c1 h w"]) -> Float[Tensor, "n c2 h2 w2"]:
@@ -47,4 +51,4 @@ class SP(nn.Module):
 
 def drop_in(conv: nn.Conv2d, *, alpha: float = 0.5, groups: int = 2) -> nn.Module:
     """SPConv with the convolution's channels, kernel and stride."""
-    return SP(conv.in_channels, conv.out_channels, conv.kernel_size[0], conv.stride[0], alpha, groups)
+    return SP(conv, alpha, groups)

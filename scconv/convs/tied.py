@@ -6,6 +6,8 @@ tables. With 2 blocks: a quarter of the weights, half of the multiply-adds.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -35,5 +37,7 @@ def drop_in(conv: nn.Conv2d, *, blocks: int = 2, bias: bool = False) -> nn.Modul
     """
     for name, channels in (("in_channels", conv.in_channels), ("out_channels", conv.out_channels)):
         if blocks < 1 or channels % blocks:
-            raise ValueError(f"`{name}` (={channels}) must be divisible by `blocks` (={blocks}); use blocks=2")
+            raise ValueError(
+                f"`{name}` (={channels}) must be divisible by `blocks` (={blocks}); use blocks={math.gcd(conv.in_channels, conv.out_channels)}"
+            )
     return Tied(conv, blocks, bias)

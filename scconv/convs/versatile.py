@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scconv.convs import like
+from scconv.convs import keeps_size, like
 
 COST = {"params": 18_432, "macs": 20_971_520}
 
@@ -21,15 +21,14 @@ class Versatile(nn.Module):
     """(n, c1, h, w) -> (n, c2, h / stride, w / stride).
 
     Raises:
-        ValueError: out_channels is odd, or the kernel has no centre.
+        ValueError: out_channels is odd, or the convolution does not keep the size.
     """
 
     def __init__(self, conv: nn.Conv2d):
         super().__init__()
         if conv.out_channels % 2:
             raise ValueError(f"`out_channels` (={conv.out_channels}) must be even: every filter makes two; use {conv.out_channels + 1}")
-        if any(k % 2 == 0 for k in conv.kernel_size):
-            raise ValueError(f"`kernel_size` (={conv.kernel_size}) must be odd: an even kernel has no centre; keep this convolution as it is")
+        keeps_size(conv)
         self.conv = like(conv, conv.in_channels, conv.out_channels // 2)
 
     def forward(self, x: Float[Tensor, "n c1 h w"]) -> Float[Tensor, "n c2 h2 w2"]:

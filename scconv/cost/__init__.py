@@ -50,13 +50,14 @@ def cost(model: nn.Module, image: tuple[int, int, int] = (3, 32, 32)) -> Cost:
 
     counted = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
     hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, counted)]
-    training = model.training
+    training = {module: module.training for module in model.modules()}
     like = next(model.parameters(), torch.empty(0))
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter, FlopCounterMode(display=False, custom_mapping=OUTPUTS) as outputs:
             model.eval()(torch.zeros(1, *image, device=like.device, dtype=like.dtype))
     finally:
-        model.train(training)
+        for module, mode in training.items():
+            module.training = mode
         for hook in hooks:
             hook.remove()
     macs = counter.get_total_flops() // 2  # torch counts two per multiply-add

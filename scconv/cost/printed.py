@@ -54,7 +54,6 @@ COUNTS: dict[tuple[str, str, str, str], Count] = {
     ("table2", "resnet50", "tiedconv", "b=2"): Count("relu"),
     ("table2", "resnet50", "scconv", "alpha=1/2"): Count(classes=100, options={"lower": "eq11"}),
     ("table2", "resnext29", "standard", ""): Count(backbone="resnext29_8x56d", classes=100),
-    ("table2", "resnext29", "slimconv", "k=4/3"): Count(keep_norm=False),
     ("table2", "resnext29", "tiedconv", "b=2"): Count(keep_norm=False),
     ("table2", "resnext29", "scconv", "alpha=1/2"): Count(norms=True, keep_norm=False, options={"lower": "eq11-full"}),
     ("table2", "wideresnet28", "scconv", "alpha=1/2"): Count(norms=True, options={"lower": "eq11", "lower_pool": "after"}),

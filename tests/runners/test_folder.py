@@ -74,8 +74,9 @@ def test_what_cannot_be_read_says_so(tree, tmp_path, write_sweep, monkeypatch, c
     with pytest.raises(ValueError, match=r"dataset 'imagenet' is not in .*: train/CLASS"):
         datasets.load("imagenet", tmp_path / "nowhere")
     (tree / "imagenet/train/n01/0.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"n01/0.png cannot be read as an image"):
+    with pytest.raises(ValueError, match=r"n01/0.png cannot be read as an image") as caught:
         epoch(datasets.load("imagenet", tree), 1)
+    assert "\n" not in str(caught.value)
     (tree / "imagenet/val/n03").mkdir()
     Image.new("RGB", (9, 9)).save(tree / "imagenet/val/n03/0.png")
     with pytest.raises(ValueError, match="must have the same classes, at most 1000; they differ in n03"):

@@ -39,6 +39,7 @@ BROKEN = {
     "meta device": ("", FORWARD + "self.conv(x) if x.detach().mean().item() < 9 else x", "RuntimeError: "),
     "bf16 autocast": ("", FORWARD + "self.conv(x) * 1e39", "the output is not finite"),
     "torch.compile": ("", FORWARD + "self.conv(x) if float(x.detach().sum()) < 1e9 else x", "dependent"),
+    "channels_last": ("", FORWARD + "self.conv(x).view(1, -1, *x.shape[2:]).view(*self.conv(x).shape)", "RuntimeError: view size is not compatible"),
     "deterministic": ("", FORWARD + "self.conv(x) * next(DRAWS)", "two runs from one seed differ"),
     "state_dict": ("self.mask = torch.randn(1)", FORWARD + "self.conv(x) * self.mask", "register it as a buffer"),
     "nothing re-drawn": ("", FORWARD + "self.conv(x) + torch.randn(1)", "the output changes with torch's global seed"),
@@ -82,10 +83,32 @@ def test_an_undeclared_cost_is_told_and_a_wrong_one_is_broken(tmp_path):
     assert last.kept and last.detail.startswith("not declared")
 
 
+@pytest.mark.parametrize(
+    "signature, reason",
+    [("conv, groups=2", "must take one argument and options after a `*`"), ("conv, *, groups=G", "`groups` needs a literal default")],
+)
+def test_options_that_a_sweep_would_refuse_are_broken(signature, reason, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD.replace("conv, *, groups=4", signature).replace("COST", "G = 2\nCOST"))
+    found = {f.rule: f for f in check("mine", path)}
+    assert not found["options"].kept and reason in found["options"].detail
+
+
+def test_what_is_drawn_at_import_is_not_in_the_state(tmp_path):
+    path = tmp_path / "drawn.py"
+    path.write_text(HEAD.replace("DRAWS = itertools.count(1)", "MASK = torch.randn(1)").replace("self.conv(x)", "self.conv(x) * MASK"))
+    assert not {f.rule: f for f in check("drawn", path)}["state_dict"].kept
+
+
+def test_a_place_that_it_accepts_is_looked_for():
+    found = {f.rule: f for f in check("scconv", alpha=0.0625)}
+    assert all(f.kept for f in found.values() if f.rule not in ("torch.compile",)), found  # traced in test_catalogue, without shape checks
+
+
 def test_a_convolution_that_refuses_every_place_is_broken(tmp_path):
     path = tmp_path / "never.py"
     path.write_text("def drop_in(conv):\n    raise ValueError('`kernel_size` (=3) must be 5')\n")
-    assert all(not f.kept for f in check("never", path))
+    assert all(not f.kept for f in check("never", path) if f.rule != "options")
     assert check("never", path)[0].detail == "it refuses every place: `kernel_size` (=3) must be 5"
 
 

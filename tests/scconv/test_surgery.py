@@ -141,3 +141,78 @@ def test_imagenet_forms_are_torchvisions(ours, theirs):
         a, b = backbones.build(ours, 1000), getattr(torchvision.models, theirs)()
     shapes = [sorted(tuple(p.shape) for p in m.parameters()) for m in (a, b)]
     assert shapes[0] == shapes[1] and cost(a, (3, 224, 224)).macs == cost(b, (3, 224, 224)).macs
+
+
+def test_what_a_block_offers_is_for_its_own_place():
+    for conv, options in (("tied", {"keep_norm": False}), ("slim", {"k": "4/3"})):
+        model = backbones.build("resnet50", 10)
+        with pytest.raises(ValueError, match=r"layer stages\.2\.1\.conv1: '"):
+            replace_convs(model, conv, where=lambda path, conv: path == "stages.2.1.conv1", **options)
+
+
+def test_a_narrowed_block_keeps_its_dtype_and_mode():
+    model = backbones.build("resnet50", 10).double().eval()
+    replace_convs(model, "slim", k="4/3")
+    assert not any(m.training for m in model.modules()) and {p.dtype for p in model.parameters()} == {torch.float64}
+    model(torch.randn(2, 3, 16, 16, dtype=torch.float64))
+
+
+def test_a_convolution_that_stands_at_two_places_is_replaced_by_one():
+    model = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1), nn.ReLU())
+    model.append(model[0])
+    swaps = replace_convs(model, "scconv")
+    assert [s.path for s in swaps] == ["0"] and model[0] is model[2] and isinstance(model[0], SCConv)
+
+
+def test_counting_keeps_every_modules_mode():
+    model = backbones.build("resnet20", 10).train()
+    model.stem[1].eval()
+    cost(model)
+    assert model.training and not model.stem[1].training and model.stages[0][0].bn1.training
+
+
+def test_octave_keeps_what_a_network_has_learned():
+    model = backbones.build("resnet20", 10)
+    norm, conv = model.stages[0][0].bn1, model.stages[0][0].conv2
+    norm.running_mean.copy_(torch.arange(16.0))
+    conv.weight.requires_grad_(False)
+    before = conv.weight.detach().clone()
+    replace_convs(model, "octave", alpha=0.25)
+    block = model.stages[0][0]
+    assert block.bn1.low.running_mean.tolist() == [0, 1, 2, 3] and block.bn1.high.running_mean.tolist() == [*range(4, 16)]
+    assert torch.equal(block.conv2.hh.weight, before[4:, 4:]) and torch.equal(block.conv2.lh.weight, before[4:, :4])
+    assert not any(p.requires_grad for p in block.conv2.parameters())
+    with pytest.raises(ValueError, match="octave has split this network's maps already"):
+        replace_convs(model, "octave")
+
+
+@pytest.mark.parametrize("name", ["scconv", "sp", "ghost", "versatile"])
+def test_a_geometry_that_a_design_cannot_have_is_refused(name):
+    for odd in ({"padding": 0}, {"stride": (1, 2), "padding": 1}, {"kernel_size": (1, 7), "padding": (0, 3)}, {"kernel_size": 4, "padding": 2}):
+        with pytest.raises(ValueError, match=r"keep this convolution as it is"):
+            find(name).drop_in(nn.Conv2d(32, 32, **{"kernel_size": 3} | odd))
+    dilated = nn.Conv2d(32, 32, 3, padding=2, dilation=2, bias=False)
+    x = torch.randn(2, 32, 9, 9)
+    assert find(name).drop_in(dilated)(x).shape == dilated(x).shape
+
+
+def test_odd_sizes_pool_their_last_row_by_what_is_there():
+    """As torch.compile's backward has it too; at even sizes it is the plain 2x2 average."""
+    module = SCConv(32, 32, stride=2)
+    x = torch.arange(9.0).reshape(1, 1, 3, 3)
+    assert module.cru.pool(x).flatten().tolist() == [2.0, 3.5, 6.5, 8.0]
+
+
+def test_a_convolution_in_a_file_of_its_own_is_one_class_however_often_it_is_found(tmp_path):
+    import pickle
+
+    path = tmp_path / "own.py"
+    path.write_text(
+        "from torch import nn\n\nclass Own(nn.Conv2d): pass\n\ndef drop_in(conv):\n    return Own(conv.in_channels, conv.out_channels, 1)\n"
+    )
+    first = find("own", path).drop_in(nn.Conv2d(4, 4, 1))
+    find("own", path)
+    assert isinstance(pickle.loads(pickle.dumps(first)), type(first))  # noqa: S301 - our own bytes
+    path.write_text("def drop_in(conv) return")
+    with pytest.raises(ValueError, match=r"own.py cannot be imported \(SyntaxError"):
+        find("own", path)
