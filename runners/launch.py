@@ -160,7 +160,7 @@ class _Driver(tune.Callback):
 
     def __init__(self, store: Store, tracker: Tracker, console: Console):
         self.store, self.tracker, self.console = store, tracker, console
-        self.stopping = False
+        self.stopping = self.interrupted = self.busy = False
         self.running: dict[str, Trial] = {}
         self.awaited: set[str] = set()
         self.reported: dict[str, dict[int, Epoch]] = {}  # a resumed trial reports its old epochs again
@@ -174,17 +174,33 @@ class _Driver(tune.Callback):
     def __deepcopy__(self, memo: dict) -> _Driver:
         return self
 
+    @contextlib.contextmanager
+    def shielded(self) -> Iterator[None]:
+        """Let what is under way end before an interruption, which in the middle of a write would leave the database locked; and no error out.
+
+        An exception in a callback would end the whole sweep: it is said, and the sweep goes on.
+        """
+        outer, self.busy = self.busy, True
+        try:
+            yield
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+        finally:
+            self.busy = outer
+        if self.interrupted and not outer:
+            raise KeyboardInterrupt
+
     def stop(self) -> None:
         self.stopping, self.awaited = True, set(self.running)
 
     def on_trial_start(self, iteration, trials, trial, **info) -> None:
-        with _reported():
+        with self.shielded():
             self.running[trial.trial_id] = trial.config["trial"]
             self.tracker.start(trial.config["trial"])
             self.console.started(trial.config["trial"])
 
     def on_trial_result(self, iteration, trials, trial, result, **info) -> None:
-        with _reported():
+        with self.shielded():
             if rows := result.get("epochs"):
                 epochs = [Epoch(**row) for row in rows]
                 self.reported.setdefault(trial.config["trial"].id, {}).update((e.epoch, e) for e in epochs)
@@ -197,20 +213,20 @@ class _Driver(tune.Callback):
         self._gone(trial)
 
     def on_trial_error(self, iteration, trials, trial, **info) -> None:
-        with _reported():
+        with self.shielded():
             error = getattr(trial, "get_pickled_error", lambda: None)() or "the worker died"
             self.errors[trial.config["trial"].id] = _last_line(error)
         self._gone(trial)
 
     def on_trial_recover(self, iteration, trials, trial, **info) -> None:
-        with _reported():
+        with self.shielded():
             self.running.pop(trial.trial_id, None)
             self.awaited.discard(trial.trial_id)
             self.console.stopped(trial.config["trial"])
             self.console.say(f"{trial.config['trial'].name}: its worker failed; it goes on from its last epoch")
 
     def on_step_end(self, iteration, trials, **info) -> None:
-        with _reported():
+        with self.shielded():
             self.console.tick()
             if time.monotonic() - self.logged_at > LOG_EVERY_S:
                 self.flush()
@@ -222,7 +238,7 @@ class _Driver(tune.Callback):
             self.tracker.log(trial, epochs)
 
     def _gone(self, trial) -> None:
-        with _reported():
+        with self.shielded():
             self.running.pop(trial.trial_id, None)
             self.awaited.discard(trial.trial_id)
             self.settle(trial.config["trial"])
@@ -258,7 +274,8 @@ def launch(sweep: Sweep, todo: list[Trial], resources: Resources, store: Store, 
             for trial in todo:
                 if suspicions[trial.id] > RETRIES:
                     driver.errors.setdefault(trial.id, f"Ray ended {RETRIES + 1} times while it ran: {problem}")
-                driver.settle(trial)
+                with driver.shielded():
+                    driver.settle(trial)
             left = [t for t in todo if store.record(t.id) is None]
             if left and not driver.stopping:
                 console.say(f"Ray ended with {len(left)} trials to go: {problem or 'it gave no reason'}")
@@ -297,8 +314,9 @@ def _stop_signals(driver: _Driver) -> Iterator[None]:
             driver.stop()
             driver.console.say("stopping after the epochs under way; Ctrl-C again stops at once (nothing is lost but those epochs)")
         else:
-            driver.stopping = True
-            raise KeyboardInterrupt
+            driver.stopping = driver.interrupted = True
+            if not driver.busy:
+                raise KeyboardInterrupt
 
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -306,15 +324,6 @@ def _stop_signals(driver: _Driver) -> Iterator[None]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _reported() -> Iterator[None]:
-    """An exception in a callback would end the whole sweep: say it and go on."""
-    try:
-        yield
-    except Exception:
-        traceback.print_exc(file=sys.stderr)
 
 
 def _last_line(text: object) -> str:

@@ -154,6 +154,32 @@ def test_interrupted_nothing_is_lost_but_the_epoch_under_way(signals, write_swee
         assert logged == [e.epoch for e in epochs] == [*range(1, len(epochs) + 1)] and len(epochs) < 30
 
 
+def test_an_interruption_waits_for_the_write_under_way():
+    """A write to the database that is torn leaves it locked, and what the end of the sweep has to say is lost."""
+    from runners import launch
+
+    class Quiet:
+        def say(self, line): ...
+
+    driver = launch._Driver(None, None, Quiet())
+    done = []
+    with launch._stop_signals(driver), pytest.raises(KeyboardInterrupt):
+        with driver.shielded():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert driver.stopping and not driver.interrupted  # the first one asks the trials to end
+            with driver.shielded():
+                os.kill(os.getpid(), signal.SIGINT)
+                done.append("inner")
+            done.append("outer")
+        done.append("never")
+    assert done == ["inner", "outer"]
+    with launch._stop_signals(driver), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)  # with nothing under way: at once
+    driver.interrupted = False
+    with driver.shielded():
+        raise ArithmeticError("said, not raised")
+
+
 def test_plan_for_programs_starts_nothing(write_sweep, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     path = write_sweep(reference="table1")
