@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis import stats
+from analysis import effects, stats
 from analysis.tables import Row, Table, correct
 from runners.store import Record
 
@@ -194,12 +194,12 @@ def effects_table(table: Table) -> tuple[list[str], list[list[str]]]:
     return ["effect", "level", "points", "95 % (within the effect)", "p"], lines
 
 
-def _effects(table: Table) -> tuple[list[stats.Effect], list[stats.Source]]:
+def _effects(table: Table) -> tuple[list[effects.Effect], list[effects.Source]]:
     cells = {v: cell for v, cell in table.sweep.cells.items() if table.scores.get(v)}
     if len(_names(table)) > 1:
-        return [], stats.factorial({cell: table.scores[v] for v, cell in cells.items()}, _names(table))
+        return [], effects.factorial({cell: table.scores[v] for v, cell in cells.items()}, _names(table))
     ordered = cells and all(isinstance(cell[0], int | float) and not isinstance(cell[0], bool) for cell in cells.values())
-    return (stats.trend({v: float(cell[0]) for v, cell in cells.items()}, table.scores) if ordered else []), []
+    return (effects.trend({v: float(cell[0]) for v, cell in cells.items()}, table.scores) if ordered else []), []
 
 
 def _names(table: Table) -> list[str]:

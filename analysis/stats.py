@@ -117,7 +117,7 @@ def _not_additive(scores: Scores) -> str:
 
 
 @dataclass(frozen=True)
-class _Fit:
+class Additive:
     """The additive model of a complete layout: `values` (variants, seeds), residual mean square and its degrees of freedom."""
 
     values: np.ndarray
@@ -126,7 +126,8 @@ class _Fit:
     icc: float
 
 
-def _fit(scores: Scores) -> _Fit:
+def additive(scores: Scores) -> Additive:
+    """The least-squares fit of variant + seed; every variant has the same seeds."""
     seeds = sorted(next(iter(scores.values())))
     y = np.array([[s[seed] for seed in seeds] for s in scores.values()])
     k, n = y.shape
@@ -137,12 +138,12 @@ def _fit(scores: Scores) -> _Fit:
         mse = 0.0
     between = k * float(((columns - mean) ** 2).sum()) / (n - 1) if n > 1 else 0.0
     total = between + (k - 1) * mse
-    return _Fit(y, mse, df, max(0.0, (between - mse) / total) if total > 0 else 0.0)
+    return Additive(y, mse, df, max(0.0, (between - mse) / total) if total > 0 else 0.0)
 
 
 def _dunnett(scores: Scores, baseline: str, margin: float | None) -> Comparison:
     order = [baseline, *(v for v in scores if v != baseline)]
-    fit = _fit({v: scores[v] for v in order})
+    fit = additive({v: scores[v] for v in order})
     means, n, m = fit.values.mean(1), fit.values.shape[1], len(order) - 1
     if not fit.mse:
         why = "the differences are the same in every seed, so there is no spread to judge them by" if fit.df else "one seed has no spread"
@@ -256,7 +257,7 @@ def all_pairs(scores: Scores, only: tuple[str, str] | None = None, *, unequal: b
     common = sorted(set.intersection(*(set(s) for s in present.values()))) if present else []
     if len(present) < 2 or len(common) < 2:
         return {}
-    fit = _fit({v: {seed: s[seed] for seed in common} for v, s in present.items()})
+    fit = additive({v: {seed: s[seed] for seed in common} for v, s in present.items()})
     (k, n), pairs = fit.values.shape, {}
     values = dict(zip(present, fit.values, strict=True))
     for a, b in [only] if only else itertools.combinations(present, 2):
@@ -307,109 +308,3 @@ def seeds_by_images(values: np.ndarray) -> Summary | None:
     df = (seeds + images - rest) ** 2 / (seeds**2 / (n - 1) + images**2 / (m - 1) + rest**2 / ((n - 1) * (m - 1)))
     half = float(special.stdtrit(max(df, 1.0), (1 + LEVEL) / 2)) * math.sqrt(variance)
     return Summary(n, mean, math.sqrt(variance), mean - half, mean + half)
-
-
-@dataclass(frozen=True)
-class Effect:
-    """An estimate in percentage points (a slope: per unit of the factor) with its interval and p; `n` is the number of seeds."""
-
-    name: str
-    estimate: float
-    low: float
-    high: float
-    p: float
-
-
-def trend(levels: Mapping[str, float], scores: Scores) -> list[Effect]:
-    """The linear and the quadratic trend over an ordered factor, with seeds as blocks.
-
-    Args:
-        levels: variant -> the factor's value, for the variants that take part.
-
-    Returns:
-        The slope per unit, and the curvature: what the square of the factor adds, once the line is fitted. Empty without two common seeds.
-    """
-    common = set.intersection(*(set(scores[v]) for v in levels)) if levels else set()
-    if len(levels) < 3 or len(common) < 2:
-        return []
-    fit = _fit({v: {s: scores[v][s] for s in common} for v in levels})
-    x = np.array([*levels.values()], float)
-    unit = float(np.ptp(x))
-    if not fit.mse or not unit:
-        return []
-    line = (x - x.mean()) / unit
-    square = line**2 - (line**2).mean()
-    square = square - line * (square @ line) / (line @ line)
-    return [_contrast(name, c, fit, scale) for name, c, scale in (("linear", line, unit), ("quadratic", square, unit**2)) if c @ c > 1e-9]
-
-
-def _contrast(name: str, c: np.ndarray, fit: _Fit, scale: float) -> Effect:
-    """The regression coefficient of the variants' means on `c` times `scale`; `c` is orthogonal to the blocks."""
-    estimate = float(fit.values.mean(1) @ c / (c @ c)) / scale
-    error = math.sqrt(fit.mse / (fit.values.shape[1] * float(c @ c))) / scale
-    return _effect(name, estimate, error, fit.df)
-
-
-def _effect(name: str, estimate: float, error: float, df: float, of: int = 1) -> Effect:
-    """One of `of` effects that are read together: interval and p by Bonferroni."""
-    half = float(special.stdtrit(df, 1 - (1 - LEVEL) / 2 / of)) * error
-    return Effect(name, estimate, estimate - half, estimate + half, min(1.0, of * 2 * float(special.stdtr(df, -abs(estimate) / error))))
-
-
-@dataclass(frozen=True)
-class Source:
-    """A main effect or an interaction: its F test, and how far each level, or combination of levels, lies from what lesser effects say."""
-
-    name: str
-    f: float
-    df: int
-    p: float
-    effects: list[Effect]
-
-
-def factorial(cells: Mapping[tuple, Mapping[int, float]], names: Sequence[str]) -> list[Source]:
-    """Main effects and interactions of a full grid, with seeds as blocks.
-
-    Args:
-        cells: the levels of the factors, in the order of `names` -> seed -> per cent.
-
-    Returns:
-        Main effects first. Empty where the grid has holes, without two common seeds, or without spread. Intervals and p of the levels are
-        adjusted for their number within an effect.
-    """
-    levels = [[*dict.fromkeys(cell[i] for cell in cells)] for i in range(len(names))]
-    grid = [*itertools.product(*levels)]
-    if not cells or {*grid} != {*cells}:
-        return []
-    common = sorted(set.intersection(*(set(s) for s in cells.values())))
-    if len(common) < 2:
-        return []
-    fit = _fit({str(cell): {s: cells[cell][s] for s in common} for cell in grid})
-    if not fit.mse:
-        return []
-    means = fit.values.mean(1).reshape([len(x) for x in levels])
-    sources = []
-    for size in range(1, len(names) + 1):
-        for factors in itertools.combinations(range(len(names)), size):
-            sources += [_source(means, factors, levels, names, fit)] if all(len(levels[i]) > 1 for i in factors) else []
-    return sources
-
-
-def _source(means: np.ndarray, factors: tuple[int, ...], levels: list[list], names: Sequence[str], fit: _Fit) -> Source:
-    """By inclusion and exclusion over the marginal means."""
-    effect = np.zeros([len(levels[i]) for i in factors])
-    for size in range(len(factors) + 1):
-        for kept in itertools.combinations(factors, size):
-            marginal = means.mean(axis=tuple(i for i in range(means.ndim) if i not in kept), keepdims=True)
-            marginal = marginal.reshape([len(levels[i]) if i in kept else 1 for i in factors])
-            effect = effect + (-1) ** (len(factors) - size) * marginal
-    n, per_level = fit.values.shape[1], means.size // effect.size
-    df = math.prod(len(levels[i]) - 1 for i in factors)
-    f = n * per_level * float((effect**2).sum()) / df / fit.mse
-    shrink = math.prod(1 - 1 / len(levels[i]) for i in factors)  # of the variance, since effects sum to zero
-    error = math.sqrt(fit.mse / (n * per_level) * shrink)
-    found = [
-        _effect(", ".join(f"{names[i]}={level}" for i, level in zip(factors, combination, strict=True)), float(value), error, fit.df, effect.size)
-        for combination, value in zip(itertools.product(*(levels[i] for i in factors)), effect.flatten(), strict=True)
-    ]
-    return Source(" x ".join(names[i] for i in factors), f, df, float(special.fdtrc(df, fit.df, f)), found)

@@ -85,13 +85,14 @@ def _replace(model: nn.Module, conv: str, design: ModuleType, where: Where | Non
 
 def _put(model: nn.Module, conv: str, replaced: dict[str, nn.Module]) -> list[Swap]:
     """Put every new module in its place, on the device and in the dtype of the old one; the convolutions among them are the swaps."""
-    swaps, before = [], {name: model.get_submodule(name) for name in replaced}
+    swaps, told, before = [], set(), {name: model.get_submodule(name) for name in replaced}
     for name, new in replaced.items():
         parent, _, leaf = name.rpartition(".")
         old = before[name]
         if (parameter := next(old.parameters(), None)) is not None:
             new.to(parameter.device, parameter.dtype)
-        if isinstance(old, nn.Conv2d) and not any(other is old for place, other in before.items() if place in {s.path for s in swaps}):
+        if isinstance(old, nn.Conv2d) and old not in told:  # a shared one is told once
+            told.add(old)
             swaps.append(Swap(name, _params(old), _params(new)))
         setattr(model.get_submodule(parent), leaf, new.train(old.training))
     if not swaps and conv != "standard":

@@ -9,6 +9,7 @@ what a 3x3 convolution 64 -> 64 at 32x32 counts with the default options; `pytho
 import hashlib
 import importlib
 import importlib.util
+import math
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -63,6 +64,18 @@ def keeps_size(conv: nn.Conv2d) -> None:
         raise ValueError(f"`kernel_size` (={kernel[0]}) must be odd; keep this convolution as it is")
     if conv.padding not in ("same", tuple(d * (k // 2) for k, d in zip(kernel, dilation, strict=True))):
         raise ValueError(f"`padding` (={conv.padding}) must keep the size (dilation * (kernel_size // 2)); keep this convolution as it is")
+
+
+def divides(name: str, parts: int, conv: nn.Conv2d) -> None:
+    """Refuse a number of parts that does not divide both channel counts of the convolution.
+
+    Raises:
+        ValueError: says which one, and the most parts that do.
+    """
+    for side, channels in (("in_channels", conv.in_channels), ("out_channels", conv.out_channels)):
+        if parts < 1 or channels % parts:
+            most = math.gcd(conv.in_channels, conv.out_channels)
+            raise ValueError(f"`{side}` (={channels}) must be divisible by `{name}` (={parts}); use {name}={most}")
 
 
 def like(conv: nn.Conv2d, in_channels: int, out_channels: int, *, groups: int = 1, bias: bool = False) -> nn.Conv2d:

@@ -3,11 +3,9 @@
 A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012.
 """
 
-import math
-
 from torch import nn
 
-from scconv.convs import like
+from scconv.convs import divides, like
 
 COST = {"params": 18_432, "macs": 18_874_368}
 
@@ -18,9 +16,5 @@ def drop_in(conv: nn.Conv2d, *, groups: int = 2) -> nn.Module:
     Raises:
         ValueError: `groups` does not divide both channel counts.
     """
-    for name, channels in (("in_channels", conv.in_channels), ("out_channels", conv.out_channels)):
-        if groups < 1 or channels % groups:
-            raise ValueError(
-                f"`{name}` (={channels}) must be divisible by `groups` (={groups}); use groups={math.gcd(conv.in_channels, conv.out_channels)}"
-            )
+    divides("groups", groups, conv)
     return like(conv, conv.in_channels, conv.out_channels, groups=groups)

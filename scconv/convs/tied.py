@@ -6,13 +6,11 @@ tables. With 2 blocks: a quarter of the weights, half of the multiply-adds.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from scconv.convs import like
+from scconv.convs import divides, like
 
 COST = {"params": 9_216, "macs": 18_874_368}
 
@@ -35,9 +33,5 @@ def drop_in(conv: nn.Conv2d, *, blocks: int = 2, bias: bool = False) -> nn.Modul
     Raises:
         ValueError: `blocks` does not divide both channel counts.
     """
-    for name, channels in (("in_channels", conv.in_channels), ("out_channels", conv.out_channels)):
-        if blocks < 1 or channels % blocks:
-            raise ValueError(
-                f"`{name}` (={channels}) must be divisible by `blocks` (={blocks}); use blocks={math.gcd(conv.in_channels, conv.out_channels)}"
-            )
+    divides("blocks", blocks, conv)
     return Tied(conv, blocks, bias)

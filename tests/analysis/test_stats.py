@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from analysis import stats
+from analysis import effects, stats
 
 
 def scores(rows, seeds=None):
@@ -183,7 +183,7 @@ def test_trend_is_the_regression_with_blocks(random):
     levels = {"a": 0.25, "b": 0.5, "c": 0.75, "d": 0.875}
     x = np.array([*levels.values()])
     rows = 60 + 8 * x[:, None] + 5 * random.normal(0, 1, 5) + random.normal(0, 0.2, (4, 5))
-    linear, quadratic = stats.trend(levels, {v: dict(enumerate(row)) for v, row in zip(levels, rows, strict=True)})
+    linear, quadratic = effects.trend(levels, {v: dict(enumerate(row)) for v, row in zip(levels, rows, strict=True)})
     # the same by least squares with a column per seed
     design = np.column_stack([np.tile(x, 5), np.repeat(np.eye(5), 4, axis=0)])
     coefficients, *_ = np.linalg.lstsq(design, rows.T.flatten(), rcond=None)
@@ -192,10 +192,10 @@ def test_trend_is_the_regression_with_blocks(random):
     coefficients, *_ = np.linalg.lstsq(design, rows.T.flatten(), rcond=None)
     assert quadratic.estimate == pytest.approx(coefficients[0]) and quadratic.low < 0 < quadratic.high
     # the unit does not matter, and without spread nothing is said
-    other = stats.trend({v: 1e-4 * x for v, x in levels.items()}, {v: dict(enumerate(row)) for v, row in zip(levels, rows, strict=True)})
+    other = effects.trend({v: 1e-4 * x for v, x in levels.items()}, {v: dict(enumerate(row)) for v, row in zip(levels, rows, strict=True)})
     assert [e.p for e in other] == pytest.approx([linear.p, quadratic.p]) and other[1].estimate == pytest.approx(1e8 * quadratic.estimate)
-    assert stats.trend(levels, {v: {0: 70.1 + i, 1: 71.3 + i, 2: 70.7 + i} for i, v in enumerate(levels)}) == []
-    assert stats.trend({"a": 1.0, "b": 2.0}, {"a": {0: 1.0, 1: 2.0}, "b": {0: 1.0, 1: 2.0}}) == []
+    assert effects.trend(levels, {v: {0: 70.1 + i, 1: 71.3 + i, 2: 70.7 + i} for i, v in enumerate(levels)}) == []
+    assert effects.trend({"a": 1.0, "b": 2.0}, {"a": {0: 1.0, 1: 2.0}, "b": {0: 1.0, 1: 2.0}}) == []
 
 
 def test_factorial_splits_the_sum_of_squares(random):
@@ -204,7 +204,7 @@ def test_factorial_splits_the_sum_of_squares(random):
         for b in ("x", "y"):
             y[a, b] = 70 + (2 if b == "y" else 0) + (1 if (a, b) == (4, "y") else 0) + random.normal(0, 0.3, 6)
             cells[a, b] = dict(enumerate(y[a, b]))
-    sources = {s.name: s for s in stats.factorial(cells, ["groups", "gate"])}
+    sources = {s.name: s for s in effects.factorial(cells, ["groups", "gate"])}
     assert [*sources] == ["groups", "gate", "groups x gate"] and [s.df for s in sources.values()] == [2, 1, 2]
     table = np.array([[y[a, b] for b in "xy"] for a in (1, 2, 4)])  # (3, 2, 6)
     residual = table - table.mean(2, keepdims=True) - table.mean((0, 1)) + table.mean()
@@ -219,4 +219,4 @@ def test_factorial_splits_the_sum_of_squares(random):
     # with two levels, the effect's t is the root of the source's F
     t = high.estimate / ((high.high - high.low) / 2 / scipy_stats.t.ppf(1 - 0.025 / 2, 25))  # two levels are read together
     assert t**2 == pytest.approx(sources["gate"].f)
-    assert stats.factorial({k: v for k, v in cells.items() if k != (4, "y")}, ["groups", "gate"]) == []
+    assert effects.factorial({k: v for k, v in cells.items() if k != (4, "y")}, ["groups", "gate"]) == []
