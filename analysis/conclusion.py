@@ -34,6 +34,9 @@ def answer(table: Table) -> str:
 def _no_answer(table: Table, rows: list[Row]) -> str:
     """Why there is none, to be read after "There is no answer"; empty where there is one."""
     base = table.sweep.baseline
+    if not table.sweep.settled:
+        ended = sum(p.trained and p.record is not None for study in table.studies for p in study.proposals)
+        return f" yet: the search, which says what is compared, has {ended} of {sum(s.written.trials for s in table.studies)} trials"
     if base not in table.sweep.variants:
         return f": the baseline {base} is not among these variants"
     if len(table.rows) == 1:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 import textwrap
 from collections import defaultdict
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -17,6 +19,8 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator
 
 from analysis.tables import Row, Table
+from runners import search, space
+from runners.study import Proposal, Study, importances
 
 STYLE = str(Path(__file__).with_name("style.mplstyle"))
 MOST = 16  # variants that a reader can tell apart
@@ -87,6 +91,93 @@ def tradeoff(table: Table, x: str = "macs") -> Figure:
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
         _apart(axes)
         return figure
+
+
+def front(table: Table) -> Figure:
+    """Validation accuracy against multiply-adds of every trained cell, the front as a line, what was confirmed named, the paper's points hollow."""
+    study = table.studies[0]
+    with plt.style.context(STYLE):
+        figure, axes = plt.subplots()
+        points = [(p.cost["macs_m"], p.top1) for p in _finished(study)]
+        axes.scatter(*zip(*points, strict=True), s=18, color="0.7", label="trained, one seed each")
+        best = [(p.cost["macs_m"], p.top1 or 0.0) for p in search.front(study.proposals)]
+        axes.plot(*zip(*best, strict=True), color="#0072B2", marker="o", markersize=5, drawstyle="steps-post", label="front")
+        for i, p in enumerate(search.picks(study)):
+            where = (p.cost["macs_m"], p.top1 or 0.0)
+            axes.plot(*where, marker="o", markersize=9, markerfacecolor="none", color="#D55E00", linestyle="none", label="" if i else "compared")
+            axes.annotate(
+                _wrap(space.name(p.cell).replace(",", ", "), 24),
+                where,
+                (6, -14 - 4 * (i % 2)),
+                textcoords="offset points",
+                fontsize="x-small",
+            )
+        axes.set(xlabel="multiply-adds per image (millions)", ylabel="validation top-1 (%)")
+        axes.margins(0.15)
+        _paper_points(table, axes)
+        axes.set_title(_wrap(table.sweep.question, 80))
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4)
+        return figure
+
+
+def _paper_points(table: Table, axes: Axes) -> None:
+    """The paper's points by their share of its own baseline's FLOPs: another network, so only their place to that baseline compares."""
+    base = next((row for row in table.rows if row.variant == table.sweep.baseline), None)
+    printed = table.reference.rows.get(table.sweep.baseline)
+    if not (base and base.result and printed):
+        return
+    macs = base.result.macs / 1e6
+    other = axes.twinx()
+    for name, row in table.reference.rows.items():
+        where = (macs * row.flops_m / printed.flops_m, row.top1)
+        other.plot(*where, marker="D", markersize=6, markerfacecolor="none", color="0.45", linestyle="none")
+        other.annotate(f"{name}, paper", where, (5, -9), textcoords="offset points", fontsize="x-small", color="0.45")
+    other.set_ylabel("paper's test top-1 (%)", color="0.45")
+    other.tick_params(colors="0.45")
+    other.grid(False)
+    other.margins(0.25)
+    axes.plot([], [], marker="D", markerfacecolor="none", color="0.45", linestyle="none", label="paper, at its share of\nits baseline (right axis)")
+    share = axes.secondary_xaxis("top", functions=(functools.partial(np.multiply, 1 / macs), functools.partial(np.multiply, macs)))
+    share.set_xlabel(f"share of {table.sweep.baseline}'s multiply-adds", fontsize="small")
+
+
+def history(table: Table) -> Figure:
+    """Left: what the search had after so many trials. Right: each parameter's share of what moves validation accuracy."""
+    with plt.style.context(STYLE):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+        pareto = table.studies[0].written.mode == "front"
+        for study in table.studies:
+            done = _finished(study)
+            points = [(p.cost["macs_m"], p.top1 or 0.0) for p in done]
+            if pareto:
+                volumes = [search.hypervolume(points[: i + 1], points) for i in range(len(points))]
+                values = [100 * v / volumes[-1] for v in volumes]
+            else:
+                values = [max(top1 for _, top1 in points[: i + 1]) for i in range(len(points))]
+            left.plot(range(1, len(done) + 1), values, drawstyle="steps-post", label=study.variant or "the search")
+            if not pareto:
+                left.scatter(range(1, len(done) + 1), [p.top1 for p in done], s=8, alpha=0.4)
+        left.set(
+            xlabel="finished trials, as proposed",
+            ylabel="hypervolume of the front\n(% of the last)" if pareto else "best validation top-1 so far (%)",
+        )
+        shares = {study.variant: importances(study) for study in table.studies}
+        names = [p.name for p in table.studies[0].search.parameters]
+        height = 0.8 / len(shares)
+        for i, found in enumerate(shares.values()):
+            right.barh([k + i * height for k in range(len(names))], [found.get(n, 0.0) for n in names], height=height)
+        right.set_yticks([k + 0.4 - height / 2 for k in range(len(names))], [n.removeprefix("options.") for n in names])
+        right.set(
+            xlabel="importance for validation accuracy (PED-ANOVA)" if any(shares.values()) else "too few trials to say what mattered", xlim=(0, 1)
+        )
+        right.invert_yaxis()
+        if len(shares) > 1:
+            left.legend(fontsize="x-small")
+        return figure
+
+
+def _finished(study: Study) -> list[Proposal]:
+    return [p for p in study.proposals if p.trained and p.top1 is not None]
 
 
 def pareto(places: dict[str, tuple[float, float]], *, less_is_better: bool = True) -> list[str]:

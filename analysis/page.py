@@ -6,7 +6,7 @@ import re
 from html import escape
 from pathlib import Path
 
-from analysis import conclusion, tables
+from analysis import conclusion, search, tables
 from analysis.tables import Table
 
 CSS = """
@@ -44,8 +44,13 @@ def _section(table: Table, drawings: dict[str, Path], pairs: bool) -> str:
         missing = "; ".join(f"{row.variant}: {n} {why}" for row in table.rows for why, n in row.missing.items())
         parts.append(f'<p class="warning">{finished} of {planned} trials have finished. {escape(missing)}.</p>')
     parts.append(_table(*tables.comparison(table), bold=table.best))
-    parts.append("<ul>" + "".join(f"<li>{escape(line)}</li>" for line in conclusion.footer(table) + conclusion.factors(table)) + "</ul>")
+    parts.append(
+        "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in conclusion.footer(table) + conclusion.factors(table) + search.lines(table)) + "</ul>"
+    )
     parts += [f"<h2>{escape(name)}</h2><figure>{_svg(path)}</figure>" for name, path in drawings.items()]
+    if table.studies:
+        parts += ["<h2>What the search found</h2>", _table(*search.front_table(table))]
+        parts += ["<details><summary>Everything that was proposed</summary>", _table(*search.proposals(table)), "</details>"]
     parts += ["<h2>Cost</h2>", _table(*tables.cost(table))]
     if pairs:
         parts += ["<h2>All pairs</h2>", _table(*conclusion.pairs_table(table))]

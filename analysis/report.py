@@ -11,7 +11,7 @@ import io
 import sys
 from pathlib import Path
 
-from analysis import conclusion, tables
+from analysis import conclusion, search, tables
 from analysis.tables import Table
 from runners.plan import load
 from runners.store import Store
@@ -20,7 +20,7 @@ from runners.strict import SweepError
 
 def text(table: Table) -> str:
     """The question, the answer, the comparison and what it rests on, in Markdown."""
-    notes = "\n".join(f"- {line}" for line in conclusion.footer(table) + conclusion.factors(table))
+    notes = "\n".join(f"- {line}" for line in conclusion.footer(table) + conclusion.factors(table) + search.lines(table))
     head = f"**{table.sweep.question}**\n\n{conclusion.answer(table)}\n"
     return f"{head}\n{tables.markdown(*tables.comparison(table), bold=table.best)}\n{notes}\n"
 
@@ -28,8 +28,10 @@ def text(table: Table) -> str:
 def contents(table: Table) -> dict[str, str]:
     """File name -> text of the tables."""
     headers, lines = tables.comparison(table)
+    found = f"\n{tables.markdown(*search.front_table(table))}" if table.studies else ""
     return {
-        "table.md": f"{text(table)}\n{tables.markdown(*tables.cost(table))}",
+        **({"search.csv": search.to_csv(table)} if table.studies else {}),
+        "table.md": f"{text(table)}\n{tables.markdown(*tables.cost(table))}{found}",
         "table.csv": tables.to_csv(table),
         "table.tex": tables.latex(headers, lines, conclusion.footer(table), table.best),
     }
@@ -43,7 +45,7 @@ def write(table: Table, folder: Path, x: str = "macs", pairs: bool = False) -> l
     texts = contents(table)
     for name, content in texts.items():
         (folder / name).write_text(content, encoding="utf-8")
-    for old in (folder / f"{stem}.{kind}" for stem in ("tradeoff", "curves") for kind in ("svg", "png")):
+    for old in (folder / f"{stem}.{kind}" for stem in ("tradeoff", "curves", "front", "history") for kind in ("svg", "png")):
         old.unlink(missing_ok=True)  # of an earlier report that had more to draw
     drawn, drawings = _draw(table, folder, x)
     report = folder / "report.html"
@@ -60,6 +62,10 @@ def _draw(table: Table, folder: Path, x: str) -> tuple[list[Path], dict[str, Pat
         wanted["Accuracy against cost"] = "tradeoff", figures.tradeoff(table, x)
     if table.records and "curves" in table.sweep.report:
         wanted["Accuracy over the epochs"] = "curves", figures.curves(table)
+    if any(p.top1 is not None for study in table.studies for p in study.proposals):
+        if table.studies[0].written.mode == "front":
+            wanted["The front that the search found"] = "front", figures.front(table)
+        wanted["The search's history, and what mattered"] = "history", figures.history(table)
     paths, drawings = [], {}
     for title, (stem, figure) in wanted.items():
         paths += figures.save(figure, folder / stem)
@@ -84,7 +90,7 @@ def differences(table: Table, folder: Path) -> list[str]:
             was, is_ = stored[v].get(key), now[v].get(key)
             if was != is_:
                 found.append(f"{v}, {key}: stored {was or 'nothing'}, the trials say {is_ or 'nothing'}")
-    for name in ("table.md", "table.tex"):
+    for name in (n for n in texts if n != "table.csv"):
         was = (folder / name).read_text(encoding="utf-8").splitlines()
         changed = [line for line in texts[name].splitlines() if line not in was]
         if changed or len(was) != len(texts[name].splitlines()):
@@ -145,7 +151,7 @@ def _together(found: list[Table], args: argparse.Namespace) -> Path:
     drawings = {}
     for table in found:
         folder = _folder(table, args.out, several=True)
-        titles = {"Accuracy against cost": "tradeoff", "Accuracy over the epochs": "curves"}
+        titles = {"The front that the search found": "front", "Accuracy against cost": "tradeoff", "Accuracy over the epochs": "curves"}
         drawings[table.sweep.label] = {t: folder / f"{stem}.svg" for t, stem in titles.items() if (folder / f"{stem}.svg").exists()}
     path = Path(args.out or "results") / f"{'+'.join(t.sweep.label for t in found)}.html"
     path.write_text(page.html(found, drawings, args.pairs), encoding="utf-8")

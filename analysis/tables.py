@@ -6,15 +6,17 @@ import csv
 import io
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from analysis import reference, stats
 from analysis.stats import Comparison, Difference, Summary
+from runners import search
 from runners.plan import Sweep
 from runners.store import Record, Result, Store
+from runners.study import Study
 
 ENOUGH_PP = 0.5  # an interval wider than ± this cannot confirm a printed figure: the paper's own effects are about one point
 
@@ -56,6 +58,7 @@ class Table:
     comparison: Comparison
     scores: dict[str, dict[int, float]]  # variant -> seed -> test top-1
     reference: reference.Reference
+    studies: list[Study] = field(default_factory=list)  # of the sweep's search
 
     @property
     def records(self) -> list[Record]:
@@ -78,7 +81,12 @@ class Table:
 
 
 def read(sweep: Sweep, store: Store) -> Table:
-    """Every trial of the sweep from the store. Only finished ones enter a mean; all others are counted in `missing`."""
+    """Every trial of the sweep from the store. Only finished ones enter a mean; all others are counted in `missing`.
+
+    Raises:
+        SweepError: a record of another version, or a search that found nothing.
+    """
+    sweep = search.conclude(sweep, store)
     printed = reference.load(sweep)
     records: dict[str, list[Record]] = {v: [] for v in sweep.variants}
     missing: dict[str, Counter[str]] = {v: Counter() for v in sweep.variants}
@@ -107,7 +115,7 @@ def read(sweep: Sweep, store: Store) -> Table:
                 paper,
             )
         )
-    return Table(sweep, rows, comparison, scores, printed)
+    return Table(sweep, rows, comparison, scores, printed, search.open_studies(sweep, store) if sweep.search else [])
 
 
 def correct(record: Record) -> np.ndarray:

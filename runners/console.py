@@ -26,8 +26,6 @@ class Console:
         self.terminal = Terminal(stderr=False)
         self.live = Live(console=self.terminal, auto_refresh=False, transient=True) if self.terminal.is_terminal else None
         self.drawn, self.told = 0.0, 0
-        if self.live:
-            self.live.start()
 
     def started(self, trial: Trial) -> None:
         self.running[trial.id] = None
@@ -45,11 +43,12 @@ class Console:
     def ended(self, trial: Trial, record: Record) -> None:
         self.running.pop(trial.id, None)
         self.records[trial.id] = record
-        what = (
-            f"test top-1 {record.result.test_top1:.2f} %, {record.result.minutes:.1f} min" if record.result else f"{record.status}: {record.reason}"
-        )
-        if not self.live or not record.result:
-            self.say(f"[{len(self.records)}/{len(self.trials)}] {trial.name}: {what}")
+        if not self.live or record.status not in ("finished", "stopped"):
+            self.say(f"[{len(self.records)}/{self._total}] {trial.name}: {_outcome(record)}")
+
+    @property
+    def _total(self) -> int:
+        return len(self.trials)
 
     def say(self, line: str) -> None:
         if self.live:
@@ -61,6 +60,7 @@ class Console:
         """Redraw, a few times a second at most."""
         if self.live and time.monotonic() - self.drawn > 0.25:
             self.drawn = time.monotonic()
+            self.live.start()  # if it has not
             self.live.update(self._table(), refresh=True)
 
     def close(self) -> None:
@@ -101,6 +101,50 @@ class Console:
         if tenth > self.told:
             self.told = tenth
             _print(f"{10 * tenth} % of all epochs{self._left()}")
+
+
+class SearchConsole(Console):
+    """Progress of a search, whose trials come into being as it goes; `total` is how many there will be."""
+
+    def __init__(self, sweep: Sweep, trials: list[Trial], records: dict[str, Record], total: int):
+        super().__init__(sweep, records)
+        self.trials, self.total = {t.id: t for t in trials}, total
+
+    @property
+    def _total(self) -> int:
+        return self.total
+
+    def started(self, trial: Trial) -> None:
+        self.trials[trial.id] = trial
+        super().started(trial)
+
+    def _left(self) -> str:
+        minutes = [r.minutes for r in self.records.values() if r.epochs]
+        if not minutes or not self.running:
+            return ""
+        return f", about {duration(60 * statistics.fmean(minutes) * (self.total - len(self.records)) / len(self.running))} left"
+
+    def _table(self) -> Table:
+        table = Table(title=f"{self.sweep.name}, search: {len(self.records)} of {self.total} trials{self._left()}", box=None, title_justify="left")
+        table.add_column("best so far")
+        table.add_column("val top-1", justify="right")
+        done = [(r.val_top1, self.trials[i]) for i, r in self.records.items() if r.status == "finished" and r.val_top1 is not None]
+        for top1, trial in sorted(done, key=lambda pair: -pair[0])[:5]:
+            table.add_row(trial.variant, f"{top1:.2f}")
+        for i, epoch in self.running.items():
+            table.add_row(f"running: {self.trials[i].variant}, epoch {epoch.epoch if epoch else 0}/{self.trials[i].config.epochs}", "")
+        return table
+
+    def _tell_progress(self) -> None:
+        """Every ended trial has a line; that is life enough."""
+
+
+def _outcome(record: Record) -> str:
+    if record.result:
+        return f"test top-1 {record.result.test_top1:.2f} %, {record.result.minutes:.1f} min"
+    if record.status == "finished":
+        return f"validation top-1 {record.val_top1:.2f} %, {record.minutes:.1f} min"
+    return f"{record.status}: {record.reason}"
 
 
 def _print(line: str) -> None:

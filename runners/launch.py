@@ -41,6 +41,7 @@ from runners.plan import Resources, Sweep, Trial
 from runners.store import Epoch, Record, Store
 from runners.strict import SweepError
 from runners.tracking import Tracker
+from runners.work import Work
 
 RETRIES = 2
 LOG_EVERY_S = 2.0
@@ -121,16 +122,20 @@ def _work(config: dict[str, Any]) -> None:
 
 
 class _Queue(Searcher):
-    """Hands out the trials in their order, until the sweep is being stopped."""
+    """Hands out the work, until there is none or the sweep is being stopped."""
 
-    def __init__(self, trials: list[Trial], setting: Setting, driver: _Driver):
+    def __init__(self, work: Work, setting: Setting, driver: _Driver):
         super().__init__()
-        self.waiting, self.setting, self.driver = list(trials), setting, driver
+        self.work, self.setting, self.driver = work, setting, driver
 
     def suggest(self, trial_id: str) -> Any:
-        if self.driver.stopping or not self.waiting:
+        if self.driver.stopping:
             return Searcher.FINISHED
-        return {"trial": self.waiting.pop(0), "setting": self.setting}
+        with self.driver.shielded():  # asking a search writes to its study
+            if trial := self.work.next():
+                return {"trial": trial, "setting": self.setting}
+            return Searcher.FINISHED if self.work.over else None
+        return Searcher.FINISHED  # what is wrong has been said
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         pass
@@ -149,7 +154,7 @@ class _Stopper(tune.Stopper):
         self.driver = driver
 
     def __call__(self, trial_id: str, result: dict) -> bool:
-        return self.driver.stopping
+        return self.driver.judge(trial_id, result) or self.driver.stopping
 
     def stop_all(self) -> bool:
         return self.driver.stopping and not self.driver.awaited
@@ -158,13 +163,14 @@ class _Stopper(tune.Stopper):
 class _Driver(tune.Callback):
     """What the driver does with what the workers report. No error of its own may end the sweep."""
 
-    def __init__(self, store: Store, tracker: Tracker, console: Console):
-        self.store, self.tracker, self.console = store, tracker, console
+    def __init__(self, work: Work, store: Store, tracker: Tracker, console: Console):
+        self.work, self.store, self.tracker, self.console = work, store, tracker, console
         self.stopping = self.interrupted = self.busy = False
         self.running: dict[str, Trial] = {}
         self.awaited: set[str] = set()
         self.reported: dict[str, dict[int, Epoch]] = {}  # a resumed trial reports its old epochs again
         self.errors: dict[str, str] = {}
+        self.stopped: dict[str, str] = {}  # trial -> why its search has stopped it
         self.unlogged: dict[str, tuple[Trial, list[Epoch]]] = {}
         self.logged_at = 0.0
 
@@ -192,6 +198,15 @@ class _Driver(tune.Callback):
 
     def stop(self) -> None:
         self.stopping, self.awaited = True, set(self.running)
+
+    def judge(self, trial_id: str, result: dict) -> bool:
+        """Whether the trial's search stops it, now that this is known."""
+        with self.shielded():
+            trial, rows = self.running.get(trial_id), result.get("epochs")
+            if trial and rows and (why := self.work.judge(trial, [Epoch(**row) for row in rows])):
+                self.stopped[trial.id] = why
+                return True
+        return False
 
     def on_trial_start(self, iteration, trials, trial, **info) -> None:
         with self.shielded():
@@ -246,10 +261,10 @@ class _Driver(tune.Callback):
     def settle(self, trial: Trial) -> None:
         """A trial runs no longer: record how it ended, if it did."""
         record = self.store.record(trial.id)
-        if record is None and trial.id in self.errors:
-            reason = self.errors[trial.id]
+        if record is None and (trial.id in self.errors or trial.id in self.stopped):
+            status, reason = ("stopped", self.stopped[trial.id]) if trial.id in self.stopped else ("failed", self.errors[trial.id])
             epochs = [*self.reported.get(trial.id, {}).values()]
-            record = Record(trial.id, trial.sweep, trial.variant, trial.seed, asdict(trial.config), "failed", reason, epochs, None, {})
+            record = Record(trial.id, trial.sweep, trial.variant, trial.seed, asdict(trial.config), status, reason, epochs, None, {})
             self.store.commit(record)
         if record is None:
             self.console.stopped(trial)
@@ -259,38 +274,40 @@ class _Driver(tune.Callback):
             self.console.ended(trial, record)
 
 
-def launch(sweep: Sweep, todo: list[Trial], resources: Resources, store: Store, tracker: Tracker, console: Console, data: str) -> bool:
+def launch(sweep: Sweep, work: Work, resources: Resources, store: Store, tracker: Tracker, console: Console, data: str) -> bool:
     """Run the trials; True if the user stopped it before all had ended."""
-    driver = _Driver(store, tracker, console)
+    driver = _Driver(work, store, tracker, console)
     setting = Setting(str(store.root), data, max(1, int(resources.cpu)), bool(resources.gpu))
     suspicions: Counter[str] = Counter()
     fruitless = 0
     with _stop_signals(driver):
-        while todo and not driver.stopping and fruitless <= RETRIES:
+        work.begin(suspicions)
+        while not (work.over and not work.left()) and not driver.stopping and fruitless <= RETRIES:
             driver.running.clear()
-            problem = _fit(sweep, todo, resources, setting, driver)
+            ended = len(work.trials) - len(work.left())
+            problem = _fit(sweep, resources, setting, driver)
             if problem:  # Ray gives up as a whole when one trial takes too much memory: which one, time will tell
                 suspicions.update(t.id for t in driver.running.values())
-            for trial in todo:
+            for trial in work.trials:
                 if suspicions[trial.id] > RETRIES:
                     driver.errors.setdefault(trial.id, f"Ray ended {RETRIES + 1} times while it ran: {problem}")
                 with driver.shielded():
                     driver.settle(trial)
-            left = [t for t in todo if store.record(t.id) is None]
-            if left and not driver.stopping:
-                console.say(f"Ray ended with {len(left)} trials to go: {problem or 'it gave no reason'}")
-                fruitless = 0 if len(left) < len(todo) or driver.running else fruitless + 1
-            todo = sorted(left, key=lambda t: suspicions[t.id])
-    return bool(todo) and driver.stopping
+            left = work.left()
+            if (left or not work.over) and not driver.stopping:
+                console.say(f"Ray ended with {f'{len(left)} trials to go' if left else 'the search under way'}: {problem or 'it gave no reason'}")
+                fruitless = 0 if len(work.trials) - len(left) > ended or driver.running else fruitless + 1
+            work.begin(suspicions)
+        return driver.stopping and not (work.over and not work.left())
 
 
-def _fit(sweep: Sweep, todo: list[Trial], resources: Resources, setting: Setting, driver: _Driver) -> str:
-    """One fresh Tuner over the trials; returns why Ray gave up, or nothing."""
+def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: _Driver) -> str:
+    """One fresh Tuner over the work; returns why Ray gave up, or nothing."""
     with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
         try:
             tune.Tuner(
                 tune.with_resources(_work, {"cpu": resources.cpu, "gpu": resources.gpu or 0}),
-                tune_config=tune.TuneConfig(search_alg=_Queue(todo, setting, driver), num_samples=len(todo), reuse_actors=True),
+                tune_config=tune.TuneConfig(search_alg=_Queue(driver.work, setting, driver), num_samples=-1, reuse_actors=True),
                 run_config=tune.RunConfig(
                     name=sweep.name,
                     storage_path=scratch,

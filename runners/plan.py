@@ -6,22 +6,22 @@ A sweep is a list of trials; a trial is a config and a seed; a trial's id is the
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from runners import space
 from runners.options import canonical, catalogue, defaults_of, find_file, plain
+from runners.space import Cell, Search, Whole
 from runners.strict import SweepError, override, read, suggest, validate
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Whole = Annotated[int, Field(strict=True, ge=1)]
 RECIPES: dict[str, dict] = {
     # the paper's section 4: SGD 0.05, x0.1 after half and three quarters of 200 epochs. Config's defaults, so it adds nothing
     "paper": {},
@@ -57,6 +57,7 @@ class Config:
     val_fraction: Annotated[float, Field(ge=0, le=0.9)] = 0.1  # of the training set, held out; 0 trains on all of it
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: fp32 on a CPU, bf16 where the GPU has it, else fp16
     compile: bool = False
+    test: bool = True  # read the test set after the last epoch; the trials of a search never do
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,10 @@ class Sweep:
     report: tuple[str, ...] = ("comparison", "curves", "cost")
     conv_paths: dict[str, str] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
+    base: dict[str, Any] = field(default_factory=dict)  # as in the file
+    arms: dict[str, tuple[str, dict]] = field(default_factory=dict)  # variant -> its place in the file, its settings
+    search: Search | None = None
+    settled: bool = True  # False while a search has yet to say what is compared
 
     @property
     def label(self) -> str:
@@ -115,12 +120,32 @@ class Sweep:
 
     @property
     def trials(self) -> list[Trial]:
-        """Seeds outermost: whatever is finished when a sweep is cut off is a balanced comparison."""
+        """Seeds outermost: whatever is finished when a sweep is cut off is a balanced comparison. None before its search has ended."""
+        if not self.settled:
+            return []
         return [
             Trial(self.name, variant, config, seed, self.conv_paths.get(config.conv, ""))
             for seed in self.seeds
             for variant, config in self.variants.items()
         ]
+
+    def candidate(self, cell: Cell, variant: str = "", *, searching: bool = True) -> Config:
+        """The config of a search's cell: on top of a variant where each is tuned, else of `base`.
+
+        Args:
+            searching: as a trial of the search, with its own settings and without the test set; else as one of the comparison.
+
+        Raises:
+            SweepError: the cell's settings cannot go together.
+        """
+        assert self.search
+        place, arm = self.arms[variant] if variant else ("search.space", {})
+        settings = space.settings(cell)
+        arm = arm | (self.search.written.base if searching else {}) | settings
+        if variant and "options" in self.arms[variant][1] and "conv" not in settings:
+            arm["options"] = self.arms[variant][1]["options"] | settings.get("options", {})
+        config = _config(variant, "search.space" if settings else place, self.base, arm, Path(self.path).parent, self.conv_paths)
+        return replace(config, test=not searching)
 
     def varying(self) -> dict[str, dict[str, Any]]:
         """variant -> the settings in which the variants differ (options by their own names)."""
@@ -149,6 +174,7 @@ class _File:
     seeds: Whole | Annotated[list[Annotated[int, Field(strict=True, ge=0)]], Field(min_length=1)] = 3
     resources: Resources = Resources()
     margin_pp: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    search: dict[str, Any] | None = None
     reference: str = ""
     report: tuple[Literal["comparison", "curves", "cost", "tradeoff"], ...] = ("comparison", "curves", "cost")
 
@@ -186,7 +212,8 @@ def _load(path: Path, sets: tuple[str, ...], seeds: int | None, only: tuple[str,
         raise SweepError(f"seeds: each must occur once, got {list(seed_list)}")
     conv_paths: dict[str, str] = {}
     arms = _arms(file)
-    if file.base.get("options") and not any(_inherits(file.base, arm) for _, arm in arms.values()):
+    search = space.parse(file.search, seed_list) if file.search is not None else None
+    if file.base.get("options") and not (search and search.written.mode != "tune") and not any(_inherits(file.base, arm) for _, arm in arms.values()):
         raise SweepError("base.options: no variant has base's convolution, so they would apply to none; set them in the variants")
     variants = {name: _config(name, place, file.base, arm, path.parent, conv_paths) for name, (place, arm) in arms.items()}
     _refuse_twins(variants)
@@ -197,7 +224,7 @@ def _load(path: Path, sets: tuple[str, ...], seeds: int | None, only: tuple[str,
             raise SweepError(f"--only: no variant is called {name!r}{suggest(name, variants)}")
     if only:
         variants = {v: c for v, c in variants.items() if v in only}
-    return Sweep(
+    sweep = Sweep(
         name=path.stem,
         path=str(path),
         question=" ".join(file.question.split()),
@@ -206,7 +233,7 @@ def _load(path: Path, sets: tuple[str, ...], seeds: int | None, only: tuple[str,
         seeds=seed_list,
         resources=file.resources,
         factors=file.factors,
-        cells={name: tuple(_level(v) for v in cell.values()) for name, cell in _cells(file) if name in variants},
+        cells={name: tuple(_level(v) for v in cell.values()) for cell in space.grid(file.factors) if (name := space.name(cell)) in variants},
         margin_pp=file.margin_pp,
         reference=file.reference,
         report=file.report,
@@ -216,18 +243,43 @@ def _load(path: Path, sets: tuple[str, ...], seeds: int | None, only: tuple[str,
             *([f"seeds={seeds}"] if seeds is not None else []),
             *(f"only={name}" for name in only),
         ),
+        base=file.base,
+        arms={name: arm for name, arm in arms.items() if name in variants},
+        search=search,
+        settled=search is None,
     )
+    if search:
+        _check_search(sweep, search)
+    return sweep
+
+
+def _check_search(sweep: Sweep, search: Search) -> None:
+    """Every choice, and both ends of every range, makes a config; and there is something to judge it by."""
+    for name in [*search.written.space, *search.written.base]:
+        if name in ("dataset", "val_fraction", "recipe"):
+            raise SweepError(f"search: '{name}' must be the same for the whole search; set it in base")
+    if twice := next((key for key in search.written.base if key in search.written.space), None):
+        raise SweepError(f"search.base: '{twice}' is in the space as well; remove one")
+    arms = [*sweep.variants] if search.written.mode == "tune" else [""]
+    for variant in arms:
+        for name, cell in search.probes:
+            try:
+                config = sweep.candidate(cell, variant)
+            except SweepError as error:
+                raise SweepError(f"search.space.{name}, for {space.name(cell)}: {error}") from None
+            if not config.val_fraction:
+                raise SweepError("search: trials are judged on a validation split, and val_fraction is 0; set base.val_fraction to 0.1")
+            if search.written.min_epochs > config.epochs:
+                raise SweepError(f"search.min_epochs: {search.written.min_epochs} is more than the {config.epochs} epochs of a trial")
 
 
 def _arms(file: _File) -> dict[str, tuple[str, dict]]:
     """variant -> (its place in the file, its settings): the variants as they stand, then the full grid of the factors."""
     arms: dict[str, tuple[str, dict]] = {name: (f"variants.{name}", dict(arm)) for name, arm in file.variants.items()}
-    for name, cell in _cells(file):
-        options = {k.removeprefix("options."): v for k, v in cell.items() if k.startswith("options.")}
-        arm = {k: v for k, v in cell.items() if not k.startswith("options.")}
-        if name in arms:
+    for cell in space.grid(file.factors):
+        if (name := space.name(cell)) in arms:
             raise SweepError(f"factors: the cell {name!r} stands twice; remove the repeated value or the variant of that name")
-        arms[name] = ("factors", arm | ({"options": options} if options else {}))
+        arms[name] = ("factors", space.settings(cell))
     if not arms:
         raise SweepError("variants: at least one is needed (or factors); see sweeps/quickstart.yaml")
     for name in arms:
@@ -236,14 +288,8 @@ def _arms(file: _File) -> dict[str, tuple[str, dict]]:
     return arms
 
 
-def _cells(file: _File) -> list[tuple[str, dict[str, Any]]]:
-    """(variant, its settings) for every cell of the factors' full grid."""
-    cells = [dict(zip(file.factors, values, strict=True)) for values in itertools.product(*file.factors.values())] if file.factors else []
-    return [(",".join(f"{key.removeprefix('options.')}={_short(value)}" for key, value in cell.items()), cell) for cell in cells]
-
-
 def _config(variant: str, place: str, base: dict, arm: dict, folder: Path, conv_paths: dict[str, str]) -> Config:
-    known = {f.name for f in fields(Config)} - {"conv_digest"} | {"recipe"}
+    known = {f.name for f in fields(Config)} - {"conv_digest", "test"} | {"recipe"}
     for where, settings in (("base", base), (place, arm)):
         for key in settings:
             if key not in known:
@@ -302,8 +348,4 @@ def _level(value: Any) -> Any:
     try:
         return float(value)
     except (TypeError, ValueError):
-        return _short(value)
-
-
-def _short(value: Any) -> str:
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+        return space.short(value)

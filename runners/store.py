@@ -59,18 +59,31 @@ class Result:
 
 @dataclass(frozen=True)
 class Record:
-    """How a trial ended. `provenance`: commit, device, versions, data digest, ..."""
+    """How a trial ended. `provenance`: commit, device, versions, data digest, ...
+
+    `result` is what the test set says: None for a trial that was "stopped" by its search, or was not to read the test set at all.
+    """
 
     id: str
     sweep: str
     variant: str
     seed: int
     config: dict[str, Any]
-    status: Literal["finished", "diverged", "failed"]
+    status: Literal["finished", "diverged", "failed", "stopped"]
     reason: str
     epochs: list[Epoch]
     result: Result | None
     provenance: dict[str, Any]
+
+    @property
+    def val_top1(self) -> float | None:
+        """Of the last epoch, in per cent."""
+        return self.epochs[-1].val_top1 if self.epochs else None
+
+    @property
+    def minutes(self) -> float:
+        """Of training and validation."""
+        return sum(e.seconds for e in self.epochs) / 60
 
 
 # what a finished trial's provenance says at least: a number needs it beside it
@@ -138,7 +151,7 @@ class Store:
             return None
 
     def commit(self, record: Record, weights: dict[str, Any] | None = None) -> None:
-        """The trial has ended: keep its weights, then its record (the commit point), and drop the checkpoint of a finished one."""
+        """The trial has ended: keep its weights, then its record (the commit point), and drop the checkpoint of one that will not go on."""
         folder = self.folder(record.id)
         if weights is not None:
             import torch
@@ -146,7 +159,7 @@ class Store:
             _replace(folder / "weights.pt", lambda file: torch.save(weights, file))
         text = json.dumps(asdict(record), indent=1)
         _replace(folder / "record.json", lambda file: file.write(text.encode()))
-        if record.status == "finished":
+        if record.status in ("finished", "stopped"):
             (folder / "checkpoint.pt").unlink(missing_ok=True)
 
     def forget_failure(self, trial_id: str) -> None:

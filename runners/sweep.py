@@ -17,13 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import reference, report, tables
-from runners.plan import Sweep, Trial, load
+from runners import search
+from runners.plan import Config, Sweep, Trial, load
 from runners.store import Record, Store
 from runners.strict import SweepError
+from runners.work import Work
 
 if TYPE_CHECKING:
+    from runners.console import Console
+    from runners.study import Proposal
     from runners.tracking import Tracker
     from scconv import Cost
+
+CHECK_S = 30  # seconds that --plan takes for a space at most
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,12 +38,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         sweep, store = load(args.sweep, args.set, args.seeds, args.only), Store(args.storage)
         reference.load(sweep)
+        sweep = search.conclude(sweep, store)
         if args.plan:
             return _show_plan(sweep, store, args)
         todo = _todo(sweep, store, args)
-        if todo:
+        if todo or not sweep.settled:
             networks(sweep)
-            _check_data(todo, store, args)
+            _check_data([*sweep.variants.values()], store, args)
         with store.drive():
             return _run(sweep, store, args)
     except (SweepError, ValueError, OSError) as error:
@@ -113,7 +120,8 @@ def _show_plan(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     trials = [{"id": t.id, "variant": t.variant, "seed": t.seed, "status": _status(t, store, records)} for t in sweep.trials]
     if args.json:
         counts = {"done": len(trials) - len(to_run), "to_run": len(to_run)}
-        print(json.dumps({"sweep": sweep.name, "trials": trials, "variants": variants, **counts}, indent=1))
+        searched = _search_plan(sweep, store)[0] if sweep.search else {}
+        print(json.dumps({"sweep": sweep.name, "trials": trials, "variants": variants, **counts, "search": searched}, indent=1))
         return 0
     headers = ["variant", "replaced", "params M", "MACs M", "paper FLOPs M (ours)", "(printed)", "paper top-1"]
     lines = []
@@ -122,12 +130,50 @@ def _show_plan(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
         counts = [f"{v['params'] / 1e6:.3f}", f"{v['macs'] / 1e6:.2f}", f"{v['paper_flops'] / 1e6:.2f}"]
         lines.append([v["name"], str(v["swapped"]), *counts, f"{p['flops_m']:g}" if p else "-", f"{p['top1']:.2f}" if p else "-"])
     print(f"{sweep.question}\n\n{tables.markdown(headers, lines)}")
+    if sweep.search:
+        print("\n".join(_search_plan(sweep, store)[1]))
+        if not sweep.settled:
+            return 0
     by_status = {s: sum(t["status"] == s for t in trials) for s in dict.fromkeys(t["status"] for t in trials)}
     print(f"{len(trials)} trials ({len(sweep.variants)} variants x {len(sweep.seeds)} seeds): " + ", ".join(f"{n} {s}" for s, n in by_status.items()))
     weights = sum(costs[t.variant][0].params * 4 for t in to_run)
     print(f"to run: {len(to_run)}; disk: {weights / 1e9:.2f} GB of weights, and as much again for each running trial's checkpoint")
     print(f"time: {_estimate(sweep, costs, to_run, records)}")
     return 0
+
+
+def _search_plan(sweep: Sweep, store: Store) -> tuple[dict[str, Any], list[str]]:
+    """The search for programs and for readers: what it has done, and which cells of its space can be trained at all."""
+    assert sweep.search
+    w, cells = sweep.search.written, sweep.search.cells
+    studies = search.open_studies(sweep, store)
+    ended = sum(p.trained and p.record is not None for study in studies for p in study.proposals)
+    total = w.trials * len(studies)
+    plan: dict[str, Any] = {"mode": w.mode, "trials": total, "ended": ended, "settled": sweep.settled}
+    lines = [f"search ({w.mode}, {w.sampler}): {ended} of {total} trials ended" + (f", {w.trials} of each variant" if studies[1:] else "")]
+    if cells is not None:
+        found = search.survey(studies[0], cells, _cost, CHECK_S)
+        plan |= {"cells": found.cells, "checked": found.checked, "possible": len(found.possible), "refused": dict(found.refused)}
+        span = f", {min(found.possible):.4g} to {max(found.possible):.4g} M multiply-adds" if found.possible else ""
+        part = "them" if found.checked == found.cells else f"the first {found.checked}"
+        lines.append(f"space: {found.cells} cells; of {part}, {len(found.possible)} can be trained{span}")
+        lines += [f"  not trained: {n} {why}" for why, n in found.refused.most_common(3)]
+    if not sweep.settled:
+        what = "each variant with what was found for it" if w.mode == "tune" else f"the variants above and {w.confirm} finds"
+        lines.append(f"then the comparison: {what}, {len(sweep.seeds)} seeds each")
+    return plan, lines
+
+
+def _cost(config: Config, path: str) -> dict[str, float]:
+    """What is known of a config before it is trained.
+
+    Raises:
+        ValueError: its network cannot be built.
+    """
+    from runners.train import measure
+
+    counted = measure(config, path)[0]
+    return {"macs_m": counted.macs / 1e6, "params_m": counted.params / 1e6}
 
 
 def _status(trial: Trial, store: Store, records: dict[str, Record]) -> str:
@@ -150,56 +196,78 @@ def _data_root(args: argparse.Namespace) -> str:
     return str(Path(args.data or os.environ.get("DATA_ROOT") or "data").resolve())
 
 
-def _check_data(todo: list[Trial], store: Store, args: argparse.Namespace) -> None:
+def _check_data(configs: list[Config], store: Store, args: argparse.Namespace) -> None:
     """Load what the trials need: a data set that is missing is found before anything is launched, and decoded pixels are cached."""
     from runners import data
 
-    for name in {t.config.dataset for t in todo}:
+    for name in {c.dataset for c in configs}:
         whole = data.load(name, _data_root(args), store.cache)
-        for fraction in {t.config.val_fraction for t in todo if t.config.dataset == name}:
+        for fraction in {c.val_fraction for c in configs if c.dataset == name}:
             if len(whole.train) - round(fraction * len(whole.train)) < 2:
                 raise SweepError(f"val_fraction: {fraction:g} leaves no training images of {len(whole.train)}; use less")
 
 
 def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
-    from runners.tracking import Tracker  # mlflow takes two seconds
-
-    try:
-        tracker = Tracker(sweep, args.tracking_uri, store.identity)
-    except Exception as error:
-        raise SweepError(f"--tracking-uri {args.tracking_uri}: MLflow cannot open it: {' '.join(str(error).split())[:200]}") from None
+    sweep = search.conclude(sweep, store)  # read again, now that no other driver can change it
+    stopped = not sweep.settled and _search(sweep, store, args)
+    sweep = search.conclude(sweep, store)
+    tracker = _tracker(sweep, store, args)
     tracker.reconcile(sweep.trials, store.record)
-    todo = _todo(sweep, store, args)  # read again, now that no other driver can change it
-    stopped = bool(todo) and _launch(sweep, store, tracker, todo, args)
+    todo = _todo(sweep, store, args)
+    if todo and not stopped:
+        from runners.console import Console
+
+        for trial in todo:
+            store.forget_failure(trial.id)
+        kept = [replace(t, conv_path=store.keep_conv(t.conv_path, t.config.conv_digest)) if t.conv_path else t for t in todo]
+        console = Console(sweep, {t.id: r for t in sweep.trials if (r := store.record(t.id))})
+        stopped = _launch(sweep, Work(kept, store), f"{len(todo)} of {len(sweep.trials)} trials to run", store, tracker, console, args)
     return _conclude(sweep, store, tracker, stopped)
 
 
-def _launch(sweep: Sweep, store: Store, tracker: Tracker, todo: list[Trial], args: argparse.Namespace) -> bool:
-    """Run the trials on Ray; True if the user stopped it before all had ended."""
+def _search(sweep: Sweep, store: Store, args: argparse.Namespace) -> bool:
+    """Train what the sweep's search proposes; True if the user stopped it before it had ended."""
+    from runners.console import SearchConsole
+    from runners.tracking import SEARCH_NOTE
+
+    def proposed(trial: Trial, p: Proposal) -> None:
+        tracker.factors[trial.variant] = {k.removeprefix("options."): v for k, v in p.cell.items()} | ({"variant": p.variant} if p.variant else {})
+        tracker.costs[trial.variant] = {f"cost/{k}": v for k, v in p.cost.items()}
+
+    tracker = _tracker(replace(sweep, name=f"{sweep.name}/search", variants={}, settled=True), store, args, note=SEARCH_NOTE)
+    work = search.Searching(sweep, store, _cost, proposed)
+    tracker.reconcile(work.trials, store.record)
+    total = sum(study.written.trials for study in work.studies)
+    console = SearchConsole(sweep, work.trials, {t.id: r for t in work.trials if (r := store.record(t.id))}, total)
+    return _launch(sweep, work, f"search, {len(console.records)} of {total} trials done", store, tracker, console, args)
+
+
+def _tracker(sweep: Sweep, store: Store, args: argparse.Namespace, **note: str) -> Tracker:
+    from runners.tracking import Tracker  # mlflow takes two seconds
+
+    try:
+        return Tracker(sweep, args.tracking_uri, store.identity, **note)
+    except Exception as error:
+        raise SweepError(f"--tracking-uri {args.tracking_uri}: MLflow cannot open it: {' '.join(str(error).split())[:200]}") from None
+
+
+def _launch(sweep: Sweep, work: Work, what: str, store: Store, tracker: Tracker, console: Console, args: argparse.Namespace) -> bool:
+    """Run the work on Ray; True if the user stopped it before all had ended."""
     from runners import launch
-    from runners.console import Console
 
     launch.connect(args.address)
-    console = None
     try:
         resources = launch.fit_resources(sweep.resources)
-        todo = [replace(t, conv_path=store.keep_conv(t.conv_path, t.config.conv_digest)) if t.conv_path else t for t in todo]
-        for trial in todo:
-            store.forget_failure(trial.id)
-        at_a_time = min(launch.slots(resources), len(todo))
-        console = Console(sweep, {t.id: r for t in sweep.trials if (r := store.record(t.id))})
-        console.say(
-            f"{sweep.name}: {len(todo)} of {len(sweep.trials)} trials to run, {at_a_time} at a time; MLflow: {tracker.command or tracker.uri}"
-        )
-        return launch.launch(sweep, todo, resources, store, tracker, console, _data_root(args))
+        at_a_time = min(launch.slots(resources), work.widest)
+        console.say(f"{sweep.name}: {what}, {at_a_time} at a time; MLflow: {tracker.command or tracker.uri}")
+        return launch.launch(sweep, work, resources, store, tracker, console, _data_root(args))
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # what follows takes seconds, and should end
             signal.signal(number, signal.SIG_IGN)
-        if console:
-            console.close()
+        console.close()
         launch.ray.shutdown()
-        _catch_up(store, tracker, todo)
-        tracker.reconcile(sweep.trials, store.record)  # closes what was interrupted
+        _catch_up(store, tracker, work.trials)
+        tracker.reconcile(work.trials, store.record)  # closes what was interrupted
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -28,12 +28,17 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 QUIET_S = 20.0
-STATUS = {"finished": "FINISHED", "diverged": "FAILED", "failed": "FAILED"}
+STATUS = {"finished": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "stopped": "KILLED"}
 NOTE = """**{question}**
 
 One run per trial: a variant and a seed. Open the *Chart* view, group by `variant`; filter with `params.variant = "S+C"` or
 `tags.status = "finished"`. `val/...` is a split of the training data; `test/top1` was read once, after the last epoch.
 Means over seeds and the report are in the experiment `{name}/summary`."""
+
+SEARCH_NOTE = """**{question}**
+
+One run per trial of the search: a cell of its space, judged on validation images; none reads the test set. Open the *Chart* view and
+plot `val/top1` against `cost/macs_m`, or compare runs in parallel coordinates. What was found is compared in the sweep's own experiment."""
 
 
 def _forgiving(method: Callable) -> Callable:
@@ -61,7 +66,7 @@ class Tracker:
         Exception: whatever MLflow raises where `uri` cannot be opened: before anything is launched, that should stop the sweep.
     """
 
-    def __init__(self, sweep: Sweep, uri: str = DEFAULT_URI, store: str = ""):
+    def __init__(self, sweep: Sweep, uri: str = DEFAULT_URI, store: str = "", note: str = NOTE):
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         self.uri, self.sweep, self.troubled = _absolute(uri), sweep, False
@@ -69,8 +74,8 @@ class Tracker:
         _create_database(self.uri)
         self.client = mlflow.MlflowClient(self.uri)
         self.factors = sweep.varying()
-        note = NOTE.format(question=sweep.question, name=sweep.name)
-        self.experiment = self._experiment(sweep.name, note)
+        self.costs: dict[str, dict[str, float]] = {}  # variant -> what is known before it is trained, for the charts of a search
+        self.experiment = self._experiment(sweep.name, note.format(question=sweep.question, name=sweep.name))
         self.runs = self._load(sweep.trials)
 
     @property
@@ -128,8 +133,9 @@ class Tracker:
         self._log(trial, record.epochs)
         run_id = self.runs[trial.id].info.run_id
         ended = record.epochs[-1].ended if record.epochs else time.time_ns() // 1_000_000
-        if record.result:
-            self.client.log_batch(run_id, metrics=[Metric(k, v, ended, 0) for k, v in _final_metrics(record.result)])  # step 0: bars in the UI
+        finals = [*(_final_metrics(record.result) if record.result else ()), *self.costs.get(trial.variant, {}).items()]
+        if finals:
+            self.client.log_batch(run_id, metrics=[Metric(k, v, ended, 0) for k, v in finals])  # step 0: bars in the UI
         tags = {"status": record.status, "reason": record.reason[:500], **{f"env.{k}": str(v) for k, v in record.provenance.items()}}
         self.client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()], params=self._params(trial))
         if digest := record.provenance.get("data"):
@@ -212,7 +218,7 @@ class Tracker:
         """What varies, and what a reader of one run wants to know; the rest is in config.json."""
         config = trial.config
         params = {"variant": trial.variant, "seed": trial.seed, "backbone": config.backbone, "dataset": config.dataset, "epochs": config.epochs}
-        params |= {k: "+".join(map(str, v)) if isinstance(v, list) else v for k, v in self.factors[trial.variant].items()}
+        params |= {k: "+".join(map(str, v)) if isinstance(v, list) else v for k, v in self.factors.get(trial.variant, {}).items()}
         return [Param(k, str(v)) for k, v in params.items()]
 
     def _refresh(self, trial: Trial) -> None:

@@ -18,7 +18,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -76,6 +76,8 @@ class Training:
 
     def __init__(self, trial: Trial, data: Dataset, device: torch.device | str = "cpu"):
         self.config, self.seed, self.device = trial.config, trial.seed, torch.device(device)
+        if not self.config.test:
+            data = replace(data, test=data.test.subset(torch.arange(0)))  # what a search does not have it cannot read
         self.data = data.hold_out(self.config.val_fraction).to(self.device)
         self.precision = _precision(self.config.precision, self.device)
         torch.manual_seed(_seed(trial.seed, "weights"))
@@ -228,7 +230,8 @@ def train(trial: Trial, data: Dataset, device: torch.device | str = "cpu") -> It
 def run(trial: Trial, store: Store, data_root: str | None = None, device: str = "auto") -> Iterator[list[Epoch]]:
     """Train a trial from wherever the store has it to its record; yields the epochs not yielded before (at first, all the saved ones).
 
-    When an epoch is yielded it is on disk, and when the generator ends so is the record: finished, or diverged.
+    When an epoch is yielded it is on disk, and when the generator ends so is the record: finished, or diverged. A search's trial
+    (`config.test` False) is judged by its last epoch's validation: it has no result and keeps no weights.
     """
     device = pick_device(device)
     with store.hold(trial.id):
@@ -247,7 +250,8 @@ def run(trial: Trial, store: Store, data_root: str | None = None, device: str = 
                 epochs.append(training.epoch(index))
                 store.save(trial.id, training.state(), epochs)
                 yield epochs[-1:]
-            result, weights = training.result(epochs), training.model.state_dict()
+            if trial.config.test:
+                result, weights = training.result(epochs), training.model.state_dict()
         except Diverged as error:
             status, reason = "diverged", str(error)
         evidence = provenance(training)

@@ -1,0 +1,41 @@
+"""What there is to train: a list of trials, in its order. A search (runners/search.py) adds to its own as it goes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from runners.plan import Trial
+from runners.store import Epoch, Store
+
+
+class Work:
+    """Trials to run. Whether one is done is read from the store."""
+
+    def __init__(self, trials: list[Trial], store: Store):
+        self.trials, self.store, self.waiting = list(trials), store, []
+
+    def left(self) -> list[Trial]:
+        """The trials known so far that have not ended."""
+        return [t for t in self.trials if self.store.record(t.id) is None]
+
+    def begin(self, suspicions: Counter[str]) -> None:
+        """Hand out again what has not ended, the trials under suspicion last."""
+        self.waiting = sorted(self.left(), key=lambda t: suspicions[t.id])
+
+    @property
+    def widest(self) -> int:
+        """How many trials can run at a time at most."""
+        return len(self.left())
+
+    @property
+    def over(self) -> bool:
+        """Nothing will come any more but what is being trained."""
+        return not self.waiting
+
+    def next(self) -> Trial | None:
+        """The next trial; None: not now."""
+        return self.waiting.pop(0) if self.waiting else None
+
+    def judge(self, trial: Trial, epochs: list[Epoch]) -> str:
+        """Why the trial should be stopped, after these new epochs; empty: it should not."""
+        return ""
