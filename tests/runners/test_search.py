@@ -38,8 +38,12 @@ def accuracy(trial: Trial) -> float:
     return int(hashlib.sha256(trial.id.encode()).hexdigest(), 16) % 1000 / 10
 
 
+def epoch(trial: Trial, n: int) -> Epoch:
+    return Epoch(n, 0.1, 1.0, 50.0, 1.0, accuracy(trial), 30.0, 100.0, n)
+
+
 def commit(store: Store, trial: Trial, status: str = "finished", epochs: int = 2) -> None:
-    rows = [Epoch(n, 0.1, 1.0, 50.0, 1.0, accuracy(trial), 30.0, 100.0, n) for n in range(1, epochs + 1)]
+    rows = [epoch(trial, n) for n in range(1, epochs + 1)]
     store.commit(Record(trial.id, trial.sweep, trial.variant, trial.seed, asdict(trial.config), status, "", rows, None, {}))
 
 
@@ -218,7 +222,7 @@ def test_asha_stops_the_worst_and_survivors_alone_are_compared(write_sweep, tmp_
     work.begin(Counter())
     while trial := work.next():
         for n in range(1, 10):
-            if why := work.judge(trial, [Epoch(n, 0.1, 1.0, 50.0, 1.0, accuracy(trial), 1.0, 1.0, n)]):
+            if why := work.judge(trial, [epoch(trial, n)]):
                 stopped[trial.id] = why
                 # decided, and killed before it was written down: the next start decides the same
                 assert (
