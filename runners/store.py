@@ -1,6 +1,6 @@
 """What a trial leaves behind: a checkpoint after every epoch, then its record. The truth of the project.
 
-One folder per trial id: `checkpoint.pt` while it trains; `weights.pt` and, last, `record.json` when it has ended; `log.txt`.
+One folder per trial id: `checkpoint.pt` (and the one before it) while it trains; `weights.pt` and, last, `record.json` when it has ended; `log.txt`.
 Every file is written aside and moved into place, so a kill at any moment leaves the one before. Importing this needs no torch.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import os
 import time
@@ -124,31 +125,40 @@ class Store:
             raise SweepError(f"{path}: not a record of this version ({type(error).__name__}: {error}); remove it to train the trial again") from None
 
     def started(self, trial_id: str) -> bool:
-        return (self.folder(trial_id) / "checkpoint.pt").exists()
+        return any(path.exists() for path in self._checkpoints(trial_id))
+
+    def _checkpoints(self, trial_id: str) -> tuple[Path, Path]:
+        """The last one, and the one before it."""
+        return self.folder(trial_id) / "checkpoint.pt", self.folder(trial_id) / "checkpoint.before.pt"
 
     def save(self, trial_id: str, state: dict[str, Any], epochs: list[Epoch]) -> None:
-        """Replace the checkpoint: weights, optimizer and every epoch so far."""
+        """Replace the checkpoint: weights, optimizer and every epoch so far, behind their SHA-256. The one before it is kept."""
         import torch
 
-        content = state | {"epochs": [asdict(e) for e in epochs]}
-        _replace(self.folder(trial_id) / "checkpoint.pt", lambda file: torch.save(content, file))
+        content = io.BytesIO()
+        torch.save(state | {"epochs": [asdict(e) for e in epochs]}, content)
+        last, before = self._checkpoints(trial_id)
+        if last.exists():
+            spare = before.with_name(f"{before.name}.{os.getpid()}.tmp")
+            spare.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a disk without hard links keeps one
+                os.link(last, spare)  # so that at every moment there is a last one
+                os.replace(spare, before)
+        data = content.getbuffer()
+        _replace(last, lambda file: (file.write(hashlib.sha256(data).digest()), file.write(data)))
 
     def checkpoint(self, trial_id: str) -> tuple[dict[str, Any], list[Epoch]] | None:
-        """What `save` wrote last; None where there is nothing, or nothing readable (which is then set aside)."""
-        import torch
-
-        path = self.folder(trial_id) / "checkpoint.pt"
-        if not path.exists():
-            return None
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            return state, [Epoch(**row) for row in state.pop("epochs")]
-        except (OSError, MemoryError):  # the machine's trouble, not the file's
-            raise
-        except Exception as error:  # a torn file fails in many ways; whatever it is, the trial starts over
-            os.replace(path, path.with_suffix(".damaged"))
-            print(f"{path}: damaged ({type(error).__name__}), set aside; the trial starts over", flush=True)
-            return None
+        """What `save` wrote last; the one before where that is damaged (and then set aside); None where neither can be read."""
+        for path, instead in zip(self._checkpoints(trial_id), ("the trial goes on from the one before", "the trial starts over"), strict=True):
+            if path.exists():
+                try:
+                    return _unpack(path.read_bytes())
+                except (OSError, MemoryError):  # the machine's trouble, not the file's
+                    raise
+                except Exception as error:  # a torn file fails in many ways
+                    os.replace(path, path.with_suffix(".damaged"))
+                    print(f"{path}: damaged ({type(error).__name__}: {error}), set aside; {instead}", flush=True)
+        return None
 
     def commit(self, record: Record, weights: dict[str, Any] | None = None) -> None:
         """The trial has ended: keep its weights, then its record (the commit point), and drop the checkpoint of one that will not go on."""
@@ -160,7 +170,8 @@ class Store:
         text = json.dumps(asdict(record), indent=1)
         _replace(folder / "record.json", lambda file: file.write(text.encode()))
         if record.status in ("finished", "stopped"):
-            (folder / "checkpoint.pt").unlink(missing_ok=True)
+            for path in self._checkpoints(record.id):
+                path.unlink(missing_ok=True)
 
     def forget_failure(self, trial_id: str) -> None:
         """Let a trial that did not finish run again, from its last checkpoint."""
@@ -218,6 +229,17 @@ def _lock(file) -> bool:
         return True
     except BlockingIOError:
         return False
+
+
+def _unpack(content: bytes) -> tuple[dict[str, Any], list[Epoch]]:
+    """A checkpoint's state and epochs. Nothing is unpickled but tensors and plain values, and nothing that its checksum does not cover."""
+    import torch
+
+    digest, data = content[:32], content[32:]
+    if hashlib.sha256(data).digest() != digest:
+        raise ValueError("its checksum is wrong")
+    state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    return state, [Epoch(**row) for row in state.pop("epochs")]
 
 
 def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:

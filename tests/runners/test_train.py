@@ -80,6 +80,27 @@ def test_a_damaged_checkpoint_is_set_aside(tmp_path, capsys):
     assert "damaged" in capsys.readouterr().out and checkpoint.with_suffix(".damaged").exists()
 
 
+@pytest.mark.parametrize("harm", ["cut", "flipped", "both"])
+def test_a_damaged_checkpoint_costs_the_epochs_since_the_one_before(harm, tmp_path, capsys):
+    whole, store = Store(tmp_path / "whole"), Store(tmp_path / "harmed")
+    list(run(TRIAL, whole, device="cpu"))
+    epochs = run(TRIAL, store, device="cpu")
+    first, _ = next(epochs), next(epochs)
+    epochs.close()
+    last, before = store.folder(TRIAL.id) / "checkpoint.pt", store.folder(TRIAL.id) / "checkpoint.before.pt"
+    for path in (last, before) if harm == "both" else (last,):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content if harm == "flipped" else content[:-2000])
+    seen = list(run(TRIAL, store, device="cpu"))
+    assert [[e.epoch for e in rows] for rows in seen] == [[1], [2], [3]]
+    assert (seen[0] == first) == (harm != "both")  # epoch 1 is the one that was trained before, or another
+    assert "damaged" in capsys.readouterr().out and last.with_suffix(".damaged").exists()
+    a, b = (torch.load(s.folder(TRIAL.id) / "weights.pt", weights_only=True) for s in (whole, store))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert not list((tmp_path / "harmed").rglob("checkpoint*.pt"))
+
+
 def test_a_loss_that_is_not_finite_ends_the_trial_with_its_epoch(tmp_path):
     trial = replace(TRIAL, config=replace(TRIAL.config, lr=1e20, momentum=0.0, warmup=0.0))
     with pytest.raises(Diverged, match=r"the training loss was (nan|inf) in epoch 1"):
