@@ -23,7 +23,7 @@ from runners.work import Work
 class Searching(Work):
     """The trials of a sweep's search: what is proposed is trained, and what came of it is told to the next proposal."""
 
-    def __init__(self, sweep: Sweep, store: Store, cost: Cost, proposed: Callable[[Trial, Proposal], None] = lambda trial, proposal: None):
+    def __init__(self, sweep: Sweep, store: Store, cost: Cost, proposed: Callable[[Proposal], None] = lambda proposal: None):
         super().__init__([], store)
         self.studies = open_studies(sweep, store, cost)
         self.proposed = proposed
@@ -34,7 +34,7 @@ class Searching(Work):
     def _take(self, p: Proposal) -> None:
         if p.trial and p.trained:
             self.trials.append(p.trial)
-            self.proposed(p.trial, p)
+            self.proposed(p)
 
     def left(self) -> list[Trial]:
         for study in self.studies:

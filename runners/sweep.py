@@ -25,7 +25,6 @@ from runners.work import Work
 
 if TYPE_CHECKING:
     from runners.console import Console
-    from runners.study import Proposal
     from runners.tracking import Tracker
     from scconv import Cost
 
@@ -228,25 +227,20 @@ def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
 def _search(sweep: Sweep, store: Store, args: argparse.Namespace) -> bool:
     """Train what the sweep's search proposes; True if the user stopped it before it had ended."""
     from runners.console import SearchConsole
-    from runners.tracking import SEARCH_NOTE
 
-    def proposed(trial: Trial, p: Proposal) -> None:
-        tracker.factors[trial.variant] = {k.removeprefix("options."): v for k, v in p.cell.items()} | ({"variant": p.variant} if p.variant else {})
-        tracker.costs[trial.variant] = {f"cost/{k}": v for k, v in p.cost.items()}
-
-    tracker = _tracker(replace(sweep, name=f"{sweep.name}/search", variants={}, settled=True), store, args, note=SEARCH_NOTE)
-    work = search.Searching(sweep, store, _cost, proposed)
+    tracker = _tracker(sweep, store, args, of_search=True)
+    work = search.Searching(sweep, store, _cost, tracker.learn)
     tracker.reconcile(work.trials, store.record)
     total = sum(study.written.trials for study in work.studies)
     console = SearchConsole(sweep, work.trials, {t.id: r for t in work.trials if (r := store.record(t.id))}, total)
     return _launch(sweep, work, f"search, {len(console.records)} of {total} trials done", store, tracker, console, args)
 
 
-def _tracker(sweep: Sweep, store: Store, args: argparse.Namespace, **note: str) -> Tracker:
+def _tracker(sweep: Sweep, store: Store, args: argparse.Namespace, *, of_search: bool = False) -> Tracker:
     from runners.tracking import Tracker  # mlflow takes two seconds
 
     try:
-        return Tracker(sweep, args.tracking_uri, store.identity, **note)
+        return (Tracker.of_search if of_search else Tracker)(sweep, args.tracking_uri, store.identity)
     except Exception as error:
         raise SweepError(f"--tracking-uri {args.tracking_uri}: MLflow cannot open it: {' '.join(str(error).split())[:200]}") from None
 
@@ -295,7 +289,7 @@ def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: bool) -> in
         print(f"the report could not be written: {error}", file=sys.stderr)
     ended = max((r.epochs[-1].ended for _, r in records if r.epochs), default=0)
     tracker.summarise([_aggregates(row) for row in table.rows], ended, [*files, Path(sweep.path)])
-    print(f"charts: {tracker.command + ', then ' if tracker.command else ''}{tracker.link}")
+    print(f"charts: {tracker.charts}")
     bad = [(t, r) for t, r in records if r.status != "finished"]
     for trial, record in bad:
         print(f"{trial.name} {record.status}: {record.reason} (again with --retry-failed)", file=sys.stderr)

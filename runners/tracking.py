@@ -1,11 +1,14 @@
 """The one file that knows MLflow's keys. MLflow is a projection of the store: it can be lost and made again.
 
+    python -m runners.tracking rebuild sweeps/order.yaml
+
 One experiment per sweep, one flat run per trial; aggregates in a sibling experiment `<sweep>/summary`. Only the driver writes, so a
 sweep is one writer however many workers it has. MLflow's troubles never stop a training: they are said once, and the next start catches up.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 import json
@@ -14,11 +17,15 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runners.plan import Sweep, Trial
-from runners.store import Epoch, Record, Result
+from runners import search
+from runners.plan import Sweep, Trial, load
+from runners.store import Epoch, Record, Result, Store
+from runners.strict import SweepError
+from runners.study import Proposal
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
@@ -78,11 +85,28 @@ class Tracker:
         self.experiment = self._experiment(sweep.name, note.format(question=sweep.question, name=sweep.name))
         self.runs = self._load(sweep.trials)
 
+    @classmethod
+    def of_search(cls, sweep: Sweep, uri: str = DEFAULT_URI, store: str = "") -> Tracker:
+        """The tracker of a sweep's search, whose trials have an experiment of their own."""
+        return cls(replace(sweep, name=f"{sweep.name}/search", variants={}, settled=True), uri, store, SEARCH_NOTE)
+
+    def learn(self, proposal: Proposal) -> None:
+        """What a search's trial chose, and what is known of it before it is trained."""
+        assert proposal.trial
+        chosen = {k.removeprefix("options."): v for k, v in proposal.cell.items()}
+        self.factors[proposal.trial.variant] = chosen | ({"variant": proposal.variant} if proposal.variant else {})
+        self.costs[proposal.trial.variant] = {f"cost/{k}": v for k, v in proposal.cost.items()}
+
     @property
     def link(self) -> str:
         """What to open: today's UI starts in another mode, and only this address shows the charts."""
         base = self.uri.rstrip("/") if self.uri.startswith("http") else "http://127.0.0.1:5000"
         return f"{base}/#/experiments/{self.experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+
+    @property
+    def charts(self) -> str:
+        """What to do to see them."""
+        return f"{self.command}, then {self.link}" if self.command else self.link
 
     @property
     def command(self) -> str:
@@ -283,3 +307,45 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def rebuild(sweep: Sweep, store: Store, uri: str) -> tuple[int, str]:
+    """Make MLflow's runs of a sweep again from what the store has; (how many trials have ended, how to look at them)."""
+    sweep = search.conclude(sweep, store)
+    ended = 0
+    if sweep.search:
+        tracker = Tracker.of_search(sweep, uri, store.identity)
+        trained = [p for study in search.open_studies(sweep, store) for p in study.proposals if p.trained and p.trial]
+        for p in trained:
+            tracker.learn(p)
+        tracker.reconcile([p.trial for p in trained if p.trial], store.record)
+        ended += sum(p.record is not None for p in trained)
+    tracker = Tracker(sweep, uri, store.identity)
+    tracker.reconcile(sweep.trials, store.record)
+    if tracker.troubled:
+        raise SweepError("MLflow could not be written, as said above; the same command goes on")
+    return ended + sum(store.record(t.id) is not None for t in sweep.trials), tracker.charts
+
+
+def main(argv: list[str] | None = None) -> int:
+    """0: done; 2: bad input, or MLflow cannot be written."""
+    parser = argparse.ArgumentParser(prog="python -m runners.tracking", description="Make a sweep's MLflow runs again from the store.")
+    parser.add_argument("action", choices=["rebuild"])
+    parser.add_argument("sweep", help="the sweep file")
+    parser.add_argument("--set", action="append", default=[], metavar="PLACE=VALUE", help="override, as in the run")
+    parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds, as in the run")
+    parser.add_argument("--storage", default="runs", metavar="DIR", help="where the trials are (default: ./runs)")
+    parser.add_argument("--tracking-uri", default=DEFAULT_URI, metavar="URI", help="MLflow's store (default: ./mlflow.db)")
+    args = parser.parse_args(argv)
+    try:
+        with (store := Store(args.storage)).drive():
+            ended, where = rebuild(load(args.sweep, args.set, args.seeds), store, args.tracking_uri)
+    except Exception as error:  # MLflow raises many kinds
+        print(" ".join(str(error).split())[:300], file=sys.stderr)
+        return 2
+    print(f"{ended} ended trials are in MLflow; charts: {where}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,6 @@
 """What a trial leaves behind survives kills, and is never half there."""
 
 import hashlib
-import hashlib
 import io
 import multiprocessing
 import os

@@ -3,14 +3,16 @@
 import multiprocessing
 import sqlite3
 import time
-from dataclasses import replace
+from collections import Counter
+from dataclasses import asdict, replace
 
 import mlflow
 import pytest
 
-from runners import tracking
+from runners import search, tracking
 from runners.plan import load
-from runners.store import Epoch, Record, Result
+from runners.search import Searching
+from runners.store import EVIDENCE, Epoch, Record, Result, Store
 from runners.tracking import Tracker
 
 
@@ -186,3 +188,38 @@ def test_figures_that_changed_replace_the_summary(sweep, uri):
     tracker.summarise([{"variant": "R20", "metrics": {"n": 2, "test/top1_mean": -1.0}}], 1000, [])
     _, found = runs(uri, "tiny/summary")
     assert set(found) == {"R20", "report"} and found["R20"].data.metrics == {"n": 2.0, "test/top1_mean": -1.0}
+
+
+def test_a_lost_database_is_made_again_from_the_store(write_sweep, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    space = {"lr": [0.05, 0.1]}
+    path = write_sweep(search={"mode": "tune", "space": space, "sampler": "grid", "trials": 2, "ahead": 1})
+    sweep, store = load(path), Store("runs")
+    work = Searching(sweep, store, lambda config, path: {"macs_m": 1.0, "params_m": 2.0})
+    work.begin(Counter())
+    while trial := work.next():
+        store.commit(replace(record(trial), result=None, config=asdict(trial.config)))
+    work.left()
+    settled = search.conclude(sweep, store)
+    for trial in settled.trials[:3]:
+        store.commit(replace(record(trial), provenance=dict.fromkeys(EVIDENCE, "abc")))
+    uris = [f"sqlite:///{tmp_path}/{name}.db" for name in ("mlflow", "new")]
+    Tracker(settled, uris[0], store.identity).start(settled.trials[0])  # one run, cut off
+    for uri in (uris[0], uris[1], uris[1]):  # what is there is completed, then all of it is made anew, then nothing changes
+        assert tracking.main(["rebuild", str(path), "--tracking-uri", uri]) == 0
+        assert "7 ended trials are in MLflow; charts: mlflow ui" in capsys.readouterr().out
+        client, found = runs(uri)
+        assert {k: (r.info.status, steps(client, r)) for k, r in found.items()} == dict.fromkeys(("R200", "S+C0", "R201"), ("FINISHED", [1, 2, 3]))
+        client, found = runs(uri, "tiny/search")
+        assert sorted(found) == ["R20: lr=0.051000", "R20: lr=0.11000", "S+C: lr=0.051000", "S+C: lr=0.11000"]
+        run = found["S+C: lr=0.051000"]
+        assert (run.data.params["variant"], run.data.params["lr"]) == ("S+C", "0.05") and run.data.metrics["cost/macs_m"] == 1.0
+        assert run.info.status == "FINISHED" and steps(client, run, "val/top1") == [1, 2, 3]
+
+
+def test_a_rebuild_that_cannot_be_is_one_line(write_sweep, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert tracking.main(["rebuild", "nothing.yaml"]) == 2
+    assert capsys.readouterr().err.startswith("nothing.yaml: cannot be read")
+    assert tracking.main(["rebuild", str(write_sweep()), "--tracking-uri", "nonsense://x"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
