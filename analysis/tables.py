@@ -95,7 +95,8 @@ def read(sweep: Sweep, store: Store) -> Table:
         if record and record.result:
             records[trial.variant].append(record)
         else:
-            missing[trial.variant][record.status if record else "not finished"] += 1
+            why = f"{record.status} ({record.reason[:100]})" if record and record.reason else record.status if record else "not finished"
+            missing[trial.variant][why] += 1
     scores = {v: {r.seed: r.result.test_top1 for r in rs if r.result} for v, rs in records.items()}
     comparison = stats.compare(scores, sweep.baseline, sweep.margin_pp)
     rows = []

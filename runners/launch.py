@@ -12,13 +12,11 @@ import os
 import re
 import signal
 import socket
-import sys
 import tempfile
-import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -37,14 +35,14 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from runners.console import Console
+from runners.driver import Driver, Stopper, failed, last_line
 from runners.plan import Resources, Sweep, Trial
-from runners.store import Epoch, Record, Store
+from runners.store import Store
 from runners.strict import SweepError
 from runners.tracking import Tracker
 from runners.work import Work
 
 RETRIES = 2
-LOG_EVERY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Setting:
     storage: str
     data: str
     threads: int
-    gpu: bool
+    gpu: float
 
 
 def connect(address: str) -> None:
@@ -116,15 +114,33 @@ def _work(config: dict[str, Any]) -> None:
             torch.set_num_threads(setting.threads)
             for epochs in run(trial, store, setting.data, "auto" if setting.gpu else "cpu"):
                 tune.report({"epochs": [asdict(e) for e in epochs]})
-        except Exception:
+        except Exception as error:
             traceback.print_exc()
-            raise
+            if not _fail(trial, store, error, setting.gpu):
+                raise
+
+
+def _fail(trial: Trial, store: Store, error: Exception, gpu: float) -> bool:
+    """Keep in mind how a trial failed; True if there is no use in trying at once again.
+
+    Out of the GPU's memory: not while as many share it. What the config itself makes impossible: never. All else: RETRIES times.
+    """
+    kind = "out of memory" if type(error).__name__ == "OutOfMemoryError" else "invalid" if isinstance(error, ValueError) else "error"
+    times = store.note_failure(trial.id, kind)
+    if kind == "out of memory" and 0 < gpu < 1:
+        return True
+    if kind == "error" and times <= RETRIES:
+        return False
+    saved = store.checkpoint(trial.id)
+    why = f"{type(error).__name__}: {error}" if kind != "out of memory" else f"out of the GPU's memory, even alone on it: {error}"
+    store.commit(failed(trial, last_line(why), saved[1] if saved else []))
+    return not gpu  # after an error a GPU's process is not to be trusted with another trial
 
 
 class _Queue(Searcher):
     """Hands out the work, until there is none or the sweep is being stopped."""
 
-    def __init__(self, work: Work, setting: Setting, driver: _Driver):
+    def __init__(self, work: Work, setting: Setting, driver: Driver):
         super().__init__()
         self.work, self.setting, self.driver = work, setting, driver
 
@@ -147,137 +163,9 @@ class _Queue(Searcher):
         pass
 
 
-class _Stopper(tune.Stopper):
-    """Once the sweep is being stopped: each trial after the epoch under way, then everything."""
-
-    def __init__(self, driver: _Driver):
-        self.driver = driver
-
-    def __call__(self, trial_id: str, result: dict) -> bool:
-        return self.driver.judge(trial_id, result) or self.driver.stopping
-
-    def stop_all(self) -> bool:
-        return self.driver.stopping and not self.driver.awaited
-
-
-class _Driver(tune.Callback):
-    """What the driver does with what the workers report. No error of its own may end the sweep."""
-
-    def __init__(self, work: Work, store: Store, tracker: Tracker, console: Console):
-        self.work, self.store, self.tracker, self.console = work, store, tracker, console
-        self.stopping = self.interrupted = self.busy = False
-        self.running: dict[str, Trial] = {}
-        self.awaited: set[str] = set()
-        self.reported: dict[str, dict[int, Epoch]] = {}  # a resumed trial reports its old epochs again
-        self.errors: dict[str, str] = {}
-        self.stopped: dict[str, str] = {}  # trial -> why its search has stopped it
-        self.unlogged: dict[str, tuple[Trial, list[Epoch]]] = {}
-        self.logged_at = 0.0
-
-    def __reduce__(self):  # Tune pickles its callbacks for a restore that we never make
-        return object, ()
-
-    def __deepcopy__(self, memo: dict) -> _Driver:
-        return self
-
-    @contextlib.contextmanager
-    def shielded(self) -> Iterator[None]:
-        """Let what is under way end before an interruption, which in the middle of a write would leave the database locked; and no error out.
-
-        An exception in a callback would end the whole sweep: it is said, and the sweep goes on.
-        """
-        outer, self.busy = self.busy, True
-        try:
-            yield
-        except Exception:
-            traceback.print_exc(file=sys.stderr)
-        finally:
-            self.busy = outer
-        if self.interrupted and not outer:
-            raise KeyboardInterrupt
-
-    def stop(self) -> None:
-        self.stopping, self.awaited = True, set(self.running)
-
-    def judge(self, trial_id: str, result: dict) -> bool:
-        """Whether the trial's search stops it, now that this is known."""
-        with self.shielded():
-            trial, rows = self.running.get(trial_id), result.get("epochs")
-            if trial and rows and (why := self.work.judge(trial, [Epoch(**row) for row in rows])):
-                self.stopped[trial.id] = why
-                return True
-        return False
-
-    def on_trial_start(self, iteration, trials, trial, **info) -> None:
-        with self.shielded():
-            self.running[trial.trial_id] = trial.config["trial"]
-            self.tracker.start(trial.config["trial"])
-            self.console.started(trial.config["trial"])
-
-    def on_trial_result(self, iteration, trials, trial, result, **info) -> None:
-        with self.shielded():
-            if rows := result.get("epochs"):
-                epochs = [Epoch(**row) for row in rows]
-                self.reported.setdefault(trial.config["trial"].id, {}).update((e.epoch, e) for e in epochs)
-                self.unlogged.setdefault(trial.config["trial"].id, (trial.config["trial"], []))[1].extend(epochs)
-                self.console.epochs(trial.config["trial"], epochs)
-                if self.stopping:
-                    self.awaited.discard(trial.trial_id)
-
-    def on_trial_complete(self, iteration, trials, trial, **info) -> None:
-        self._gone(trial)
-
-    def on_trial_error(self, iteration, trials, trial, **info) -> None:
-        with self.shielded():
-            error = getattr(trial, "get_pickled_error", lambda: None)() or "the worker died"
-            self.errors[trial.config["trial"].id] = _last_line(error)
-        self._gone(trial)
-
-    def on_trial_recover(self, iteration, trials, trial, **info) -> None:
-        with self.shielded():
-            self.running.pop(trial.trial_id, None)
-            self.awaited.discard(trial.trial_id)
-            self.console.stopped(trial.config["trial"])
-            self.console.say(f"{trial.config['trial'].name}: its worker failed; it goes on from its last epoch")
-
-    def on_step_end(self, iteration, trials, **info) -> None:
-        with self.shielded():
-            self.console.tick()
-            if time.monotonic() - self.logged_at > LOG_EVERY_S:
-                self.flush()
-
-    def flush(self) -> None:
-        """Tell MLflow what it has not heard: epochs by the batch, since short ones would cost more to log than to train."""
-        waiting, self.unlogged, self.logged_at = self.unlogged, {}, time.monotonic()
-        for trial, epochs in waiting.values():
-            self.tracker.log(trial, epochs)
-
-    def _gone(self, trial) -> None:
-        with self.shielded():
-            self.running.pop(trial.trial_id, None)
-            self.awaited.discard(trial.trial_id)
-            self.settle(trial.config["trial"])
-
-    def settle(self, trial: Trial) -> None:
-        """A trial runs no longer: record how it ended, if it did."""
-        record = self.store.record(trial.id)
-        if record is None and (trial.id in self.errors or trial.id in self.stopped):
-            status, reason = ("stopped", self.stopped[trial.id]) if trial.id in self.stopped else ("failed", self.errors[trial.id])
-            epochs = [*self.reported.get(trial.id, {}).values()]
-            record = Record(trial.id, trial.sweep, trial.variant, trial.seed, asdict(trial.config), status, reason, epochs, None, {})
-            self.store.commit(record)
-        if record is None:
-            self.console.stopped(trial)
-        elif trial.id not in self.console.records:
-            self.unlogged.pop(trial.id, None)  # the record has them all
-            self.tracker.end(trial, record)
-            self.console.ended(trial, record)
-
-
-def launch(sweep: Sweep, work: Work, resources: Resources, store: Store, tracker: Tracker, console: Console, data: str) -> bool:
-    """Run the trials; True if the user stopped it before all had ended."""
-    driver = _Driver(work, store, tracker, console)
-    setting = Setting(str(store.root), data, max(1, int(resources.cpu)), bool(resources.gpu))
+def launch(sweep: Sweep, work: Work, resources: Resources, store: Store, tracker: Tracker, console: Console, data: str) -> str:
+    """Run the trials; returns why it was stopped before all had ended, or nothing."""
+    driver = Driver(work, store, tracker, console, sweep.limits)
     suspicions: Counter[str] = Counter()
     fruitless = 0
     with _stop_signals(driver):
@@ -285,6 +173,7 @@ def launch(sweep: Sweep, work: Work, resources: Resources, store: Store, tracker
         while not (work.over and not work.left()) and not driver.stopping and fruitless <= RETRIES:
             driver.running.clear()
             ended = len(work.trials) - len(work.left())
+            setting = Setting(str(store.root), data, max(1, int(resources.cpu)), resources.gpu or 0)
             problem = _fit(sweep, resources, setting, driver)
             if problem:  # Ray gives up as a whole when one trial takes too much memory: which one, time will tell
                 suspicions.update(t.id for t in driver.running.values())
@@ -294,14 +183,22 @@ def launch(sweep: Sweep, work: Work, resources: Resources, store: Store, tracker
                 with driver.shielded():
                     driver.settle(trial)
             left = work.left()
-            if (left or not work.over) and not driver.stopping:
+            if tight := [t for t in left if store.failures(t.id)[-1:] == ["out of memory"]]:
+                resources, fruitless = fewer(resources), 0
+                console.say(f"{len(tight)} trials ran out of the GPU's memory; again with gpu: {resources.gpu:g} each")
+            elif (left or not work.over) and not driver.stopping:
                 console.say(f"Ray ended with {f'{len(left)} trials to go' if left else 'the search under way'}: {problem or 'it gave no reason'}")
                 fruitless = 0 if len(work.trials) - len(left) > ended or driver.running else fruitless + 1
             work.begin(suspicions)
-        return driver.stopping and not (work.over and not work.left())
+        return (driver.limit or "interrupted") if driver.stopping and not (work.over and not work.left()) else ""
 
 
-def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: _Driver) -> str:
+def fewer(resources: Resources) -> Resources:
+    """Half as many trials on a GPU."""
+    return replace(resources, gpu=min(1.0, 2 * (resources.gpu or 0)))
+
+
+def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver) -> str:
     """One fresh Tuner over the work; returns why Ray gave up, or nothing."""
     with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
         try:
@@ -313,17 +210,17 @@ def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: _Driver) 
                     storage_path=scratch,
                     verbose=0,
                     callbacks=[driver],
-                    stop=_Stopper(driver),
-                    failure_config=tune.FailureConfig(max_failures=RETRIES),
+                    stop=Stopper(driver),
+                    failure_config=tune.FailureConfig(max_failures=-1),  # a worker that is killed is not its trial's fault; _fail counts the rest
                 ),
             ).fit()
         except Exception as error:
-            return _last_line(str(error))
+            return last_line(str(error))
     return ""
 
 
 @contextlib.contextmanager
-def _stop_signals(driver: _Driver) -> Iterator[None]:
+def _stop_signals(driver: Driver) -> Iterator[None]:
     """Ctrl-C once: stop after the epochs under way. Twice, or SIGTERM: stop now; what is lost is the epoch under way."""
 
     def handle(number: int, frame: object) -> None:
@@ -341,8 +238,3 @@ def _stop_signals(driver: _Driver) -> Iterator[None]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-
-
-def _last_line(text: object) -> str:
-    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "unknown error"

@@ -91,6 +91,17 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Where one start of the command ends: hours, gigabytes of the store, failed trials. The next start goes on."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    disk_gb: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    failures: Whole | None = None
+
+
+@dataclass(frozen=True)
 class Sweep:
     """A question, its variants and its seeds."""
 
@@ -101,6 +112,7 @@ class Sweep:
     variants: dict[str, Config]
     seeds: tuple[int, ...]
     resources: Resources = Resources()
+    limits: Limits = Limits()
     factors: dict[str, list] = field(default_factory=dict)
     cells: dict[str, tuple] = field(default_factory=dict)  # of the factors' grid: variant -> their values
     margin_pp: float | None = None  # a difference below this, in percentage points, does not matter
@@ -173,6 +185,7 @@ class _File:
     factors: dict[str, Annotated[list, Field(min_length=1)]] = field(default_factory=dict)
     seeds: Whole | Annotated[list[Annotated[int, Field(strict=True, ge=0)]], Field(min_length=1)] = 3
     resources: Resources = Resources()
+    limits: Limits = Limits()
     margin_pp: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     search: dict[str, Any] | None = None
     reference: str = ""
@@ -232,6 +245,7 @@ def _load(path: Path, sets: tuple[str, ...], seeds: int | None, only: tuple[str,
         variants=variants,
         seeds=seed_list,
         resources=file.resources,
+        limits=file.limits,
         factors=file.factors,
         cells={name: tuple(_level(v) for v in cell.values()) for cell in space.grid(file.factors) if (name := space.name(cell)) in variants},
         margin_pp=file.margin_pp,
@@ -239,7 +253,7 @@ def _load(path: Path, sets: tuple[str, ...], seeds: int | None, only: tuple[str,
         report=file.report,
         conv_paths=conv_paths,
         overrides=(
-            *(s for s in sets if not s.strip().startswith("resources")),
+            *(s for s in sets if not s.strip().startswith(("resources", "limits"))),
             *([f"seeds={seeds}"] if seeds is not None else []),
             *(f"only={name}" for name in only),
         ),

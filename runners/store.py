@@ -177,7 +177,27 @@ class Store:
         """Let a trial that did not finish run again, from its last checkpoint."""
         record = self.record(trial_id)
         if record and record.status != "finished":
+            (self.folder(trial_id) / "failures.json").unlink(missing_ok=True)
             (self.folder(trial_id) / "record.json").unlink()
+
+    def note_failure(self, trial_id: str, kind: str) -> int:
+        """Keep in mind that the trial failed; returns how often it has, in this way."""
+        kinds = [*self.failures(trial_id), kind]
+        _replace(self.folder(trial_id) / "failures.json", lambda file: file.write(json.dumps(kinds).encode()))
+        return kinds.count(kind)
+
+    def failures(self, trial_id: str) -> list[str]:
+        """In which ways the trial has failed, in their order."""
+        path = self.folder(trial_id) / "failures.json"
+        return json.loads(path.read_text()) if path.exists() else []
+
+    @property
+    def gigabytes(self) -> float:
+        """What it takes on disk."""
+        sizes = (path.lstat().st_size for path in self.root.rglob("*") if path.is_file())
+        with contextlib.suppress(FileNotFoundError):  # a file that is just being moved into place
+            return sum(sizes) / 1e9
+        return 0.0
 
     def keep_conv(self, path: str, digest: str) -> str:
         """A copy of a user's convolution under its digest, so that an edit while the sweep runs does not change its later trials."""

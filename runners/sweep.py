@@ -32,7 +32,7 @@ CHECK_S = 30  # seconds that --plan takes for a space at most
 
 
 def main(argv: list[str] | None = None) -> int:
-    """0: all finished; 1: some failed; 2: bad input, nothing was run; 130: interrupted."""
+    """0: all finished; 1: some failed; 2: bad input, nothing was run; 75: a limit was reached; 130: interrupted."""
     args = _arguments(argv)
     try:
         sweep, store = load(args.sweep, args.set, args.seeds, args.only), Store(args.storage)
@@ -208,7 +208,7 @@ def _check_data(configs: list[Config], store: Store, args: argparse.Namespace) -
 
 def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     sweep = search.conclude(sweep, store)  # read again, now that no other driver can change it
-    stopped = not sweep.settled and _search(sweep, store, args)
+    stopped = "" if sweep.settled else _search(sweep, store, args)
     sweep = search.conclude(sweep, store)
     tracker = _tracker(sweep, store, args)
     tracker.reconcile(sweep.trials, store.record)
@@ -224,8 +224,8 @@ def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     return _conclude(sweep, store, tracker, stopped)
 
 
-def _search(sweep: Sweep, store: Store, args: argparse.Namespace) -> bool:
-    """Train what the sweep's search proposes; True if the user stopped it before it had ended."""
+def _search(sweep: Sweep, store: Store, args: argparse.Namespace) -> str:
+    """Train what the sweep's search proposes; returns why it was stopped before it had ended, or nothing."""
     from runners.console import SearchConsole
 
     tracker = _tracker(sweep, store, args, of_search=True)
@@ -245,8 +245,8 @@ def _tracker(sweep: Sweep, store: Store, args: argparse.Namespace, *, of_search:
         raise SweepError(f"--tracking-uri {args.tracking_uri}: MLflow cannot open it: {' '.join(str(error).split())[:200]}") from None
 
 
-def _launch(sweep: Sweep, work: Work, what: str, store: Store, tracker: Tracker, console: Console, args: argparse.Namespace) -> bool:
-    """Run the work on Ray; True if the user stopped it before all had ended."""
+def _launch(sweep: Sweep, work: Work, what: str, store: Store, tracker: Tracker, console: Console, args: argparse.Namespace) -> str:
+    """Run the work on Ray; returns why it was stopped before all had ended, or nothing."""
     from runners import launch
 
     launch.connect(args.address)
@@ -276,7 +276,7 @@ def _catch_up(store: Store, tracker: Tracker, todo: list[Trial]) -> None:
                     tracker.log(trial, saved[1])
 
 
-def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: bool) -> int:
+def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: str) -> int:
     """Print the table, write the report, tell MLflow; the exit status."""
     table = tables.read(sweep, store)
     print(f"\n{report.text(table)}")
@@ -293,9 +293,13 @@ def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: bool) -> in
     bad = [(t, r) for t, r in records if r.status != "finished"]
     for trial, record in bad:
         print(f"{trial.name} {record.status}: {record.reason} (again with --retry-failed)", file=sys.stderr)
+    if not sweep.settled:
+        print(f"{stopped + ', ' if stopped else ''}the search has not ended; the same command continues", file=sys.stderr)
     if left := len(sweep.trials) - len(records):
-        print(f"{'interrupted, ' if stopped else ''}{left} of {len(sweep.trials)} trials to go; the same command continues", file=sys.stderr)
-    return 130 if stopped else 1 if bad or left or not files else 0
+        print(f"{stopped + ', ' if stopped else ''}{left} of {len(sweep.trials)} trials to go; the same command continues", file=sys.stderr)
+    if stopped:
+        return 130 if stopped == "interrupted" else 75
+    return 1 if bad or left or not files or not sweep.settled else 0
 
 
 def _aggregates(row: tables.Row) -> dict[str, Any]:

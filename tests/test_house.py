@@ -25,7 +25,7 @@ FORBIDDEN = {
     "runners.tracking": {"ray", "torch", "scconv", "analysis", "runners.train"},
     "analysis": {"torch", "ray", "scconv", "mlflow", "runners.train", "runners.launch", "runners.sweep"},
 }
-ONLY = {"ray": {"runners.launch"}, "mlflow": {"runners.tracking"}, "optuna": {"runners.study"}, "rich": {"runners.console"}}
+ONLY = {"ray": {"runners.launch", "runners.driver"}, "mlflow": {"runners.tracking"}, "optuna": {"runners.study"}, "rich": {"runners.console"}}
 
 
 def name(path: Path) -> str:

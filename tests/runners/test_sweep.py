@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from runners import sweep as command
-from runners.plan import load
+from runners.plan import Limits, load
 from runners.store import Store
 from runners.train import run
 
@@ -130,7 +130,7 @@ def test_a_worker_that_dies_goes_on_and_one_that_always_fails_does_not_stop_the_
     assert "ArithmeticError" in (Store(tmp_path / "runs").folder(broken.id) / "log.txt").read_text()
     begin = time.monotonic()
     code, again = finish(start(path), path)
-    assert code == 1 and "broken: 1 failed." in again and time.monotonic() - begin < 20
+    assert code == 1 and "broken: 1 failed (ArithmeticError: this convolution never works)." in again and time.monotonic() - begin < 20
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM]], ids=["once", "twice", "term"])
@@ -161,7 +161,7 @@ def test_an_interruption_waits_for_the_write_under_way():
     class Quiet:
         def say(self, line): ...
 
-    driver = launch._Driver(None, None, Quiet())
+    driver = launch.Driver(None, None, None, Quiet(), Limits())
     done = []
     with launch._stop_signals(driver), pytest.raises(KeyboardInterrupt):
         with driver.shielded():

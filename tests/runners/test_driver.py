@@ -1,0 +1,112 @@
+"""Which failure costs a trial what; and where a limit ends the sweep."""
+
+import time
+from collections import Counter
+
+import pytest
+import torch
+
+from runners import driver as module
+from runners import launch
+from runners.driver import Driver
+from runners.plan import Limits, Resources, load
+from runners.store import Epoch, Store
+from runners.work import Work
+from tests.runners.test_sweep import MINE, finish, start
+
+
+class Quiet:
+    """A console, or a tracker, that says nothing and remembers."""
+
+    def __init__(self):
+        self.lines, self.records = [], {}
+
+    def say(self, line):
+        self.lines.append(line)
+
+    def __getattr__(self, name):
+        return lambda *arguments: None
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "runs")
+
+
+@pytest.fixture
+def trial(write_sweep):
+    return load(write_sweep()).trials[0]
+
+
+def test_any_error_is_tried_again_twice_and_then_is_the_trials_end(trial, store):
+    assert [launch._fail(trial, store, RuntimeError("odd"), 0) for _ in range(2)] == [False, False]
+    assert store.record(trial.id) is None
+    assert launch._fail(trial, store, RuntimeError("odd"), 0) is True
+    record = store.record(trial.id)
+    assert (record.status, record.reason, record.result) == ("failed", "RuntimeError: odd", None)
+    store.forget_failure(trial.id)  # --retry-failed
+    assert store.failures(trial.id) == [] and launch._fail(trial, store, RuntimeError("odd"), 0) is False
+
+
+def test_what_the_config_makes_impossible_is_never_tried_again(trial, store):
+    assert launch._fail(trial, store, ValueError("7 is not divisible by 2"), 0) is True
+    assert store.record(trial.id).reason == "ValueError: 7 is not divisible by 2" and store.failures(trial.id) == ["invalid"]
+
+
+def test_out_of_memory_is_for_fewer_on_a_gpu_and_alone_it_is_the_end(trial, store):
+    full = torch.OutOfMemoryError("tried to allocate 9 GiB")
+    for gpu in (0.25, 0.5):
+        assert launch._fail(trial, store, full, gpu) is True and store.record(trial.id) is None  # not at once: when fewer share it
+    assert launch.fewer(Resources(0.25, 2)) == Resources(0.5, 2) and launch.fewer(Resources(0.6)).gpu == 1
+    assert launch._fail(trial, store, full, 1.0) is False  # a process whose GPU is full is not used again
+    assert store.record(trial.id).reason == "out of the GPU's memory, even alone on it: tried to allocate 9 GiB"
+
+
+def test_a_killed_worker_is_not_its_trials_fault_unless_it_never_gets_anywhere(trial, store):
+    driver = Driver(Work([trial], store), store, Quiet(), Quiet(), Limits())
+    tune_trial = type("T", (), {"trial_id": "x", "config": {"trial": trial}})()
+    row = Epoch(1, 0.1, 1.0, 50.0, 1.0, 50.0, 1.0, 1.0, 1)
+    for n in range(1, 4):  # killed many times, but every second time it had finished one more epoch
+        for _ in range(module.DEATHS):
+            driver.on_trial_recover(0, [], tune_trial)
+        driver.on_trial_result(0, [], tune_trial, {"epochs": [vars(row) | {"epoch": e} for e in range(1, n + 1)]})
+    assert store.record(trial.id) is None
+    for _ in range(module.DEATHS + 1):
+        driver.on_trial_result(0, [], tune_trial, {"epochs": [vars(row)]})  # what a resumed trial says first is nothing new
+        driver.on_trial_recover(0, [], tune_trial)
+    record = store.record(trial.id)
+    assert record.status == "failed" and "its worker died 6 times without finishing an epoch" in record.reason and len(record.epochs) == 3
+
+
+def test_limits_stop_as_ctrl_c_does(trial, store, monkeypatch):
+    for limits, said in (
+        (Limits(hours=1), "limits.hours: 1 have passed"),
+        (Limits(failures=2), "limits.failures: 2 trials have failed"),
+        (Limits(disk_gb=0.001), "limits.disk_gb: the store has 0.002 GB of 0.001"),
+    ):
+        driver = Driver(Work([trial], store), store, Quiet(), Quiet(), limits)
+        driver.on_step_end(0, [])
+        assert not driver.stopping
+        monkeypatch.setattr(module, "STARTED", time.monotonic() - 3700)
+        monkeypatch.setattr(module, "MEASURE_EVERY_S", -1)
+        store.folder("big").mkdir(parents=True, exist_ok=True)
+        (store.folder("big") / "weights.pt").write_bytes(bytes(2_000_000))
+        driver.failed = 2
+        driver.on_step_end(0, [])
+        assert driver.stopping and driver.limit == said and "stopping after the epochs under way" in driver.console.lines[-1]
+        monkeypatch.undo()
+
+
+def test_a_limit_ends_the_command_and_the_same_command_goes_on(write_sweep, tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    broken = {"conv": "mine", "options": {"flag": str(tmp_path / "flag"), "forever": True}}
+    path = write_sweep(variants={"broken": broken, "R20": {}, "S+C": {"conv": "scconv"}}, baseline="R20", seeds=2, limits={"failures": 1})
+    code, out = finish(start(path), path)
+    assert code == 75 and "limits.failures: 1 trials have failed" in out and "the same command continues" in out, out
+    assert "broken: 1 failed (ArithmeticError: this convolution never works)." in out
+    ended = Counter(r.status for t in load(path).trials if (r := Store(tmp_path / "runs").record(t.id)))
+    assert ended["failed"] == 1 and ended["finished"] < 4
+    code, out = finish(start(path, "--set", "limits={}"), path)
+    assert code == 1 and "trials to go" not in out and "R20" in out, out
+    ended = Counter(r.status for t in load(path).trials if (r := Store(tmp_path / "runs").record(t.id)))
+    assert ended == {"failed": 2, "finished": 4}
