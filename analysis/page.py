@@ -42,7 +42,8 @@ def _section(table: Table, drawings: dict[str, Path], pairs: bool) -> str:
     finished, planned = len(table.records), sum(row.planned for row in table.rows)
     if finished < planned:
         missing = "; ".join(f"{row.variant}: {n} {why}" for row in table.rows for why, n in row.missing.items())
-        parts.append(f'<p class="warning">{finished} of {planned} trials have finished. {escape(missing)}.</p>')
+        why = missing or "the search says what is compared, and has not ended"
+        parts.append(f'<p class="warning">{finished} of {planned} trials have finished. {escape(why)}.</p>')
     parts.append(_table(*tables.comparison(table), bold=table.best))
     parts.append(
         "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in conclusion.footer(table) + conclusion.factors(table) + search.lines(table)) + "</ul>"

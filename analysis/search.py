@@ -33,12 +33,15 @@ def lines(table: Table) -> list[str]:
             parts.append(f"{refused} cells impossible or out of bounds, not trained")
         minutes = sum(p.record.minutes for p in trained if p.record)
         found.append(f"{what}{'; '.join(parts)}; {minutes:.1f} minutes of training.")
-    if table.studies:
-        best = [p for study in table.studies for p in picks(study)] if table.sweep.settled else []
-        if best:
-            chosen = "; ".join(f"{p.variant + ': ' if p.variant else ''}{space.name(p.cell)} ({p.top1:.2f} %)" for p in best)
-            found.append(f"Found, by validation after the last epoch: {chosen}.")
-        found.append("No trial of the search reads the test set; what it found was trained anew, with the comparison's seeds.")
+    finished = {study.variant: sum(p.top1 is not None for p in study.proposals if p.trained) for study in table.studies}
+    if table.sweep.settled and len({*finished.values()}) > 1:
+        counts = ", ".join(f"{variant} {n}" for variant, n in finished.items())
+        found.append(f"The variants were not tuned with the same number of finished trials ({counts}): part of a difference may be due to that.")
+    if table.studies and table.sweep.settled:
+        best = [p for study in table.studies for p in picks(study)]
+        chosen = "; ".join(f"{p.variant + ': ' if p.variant else ''}{space.name(p.cell)} ({p.top1:.2f} %)" for p in best)
+        found.append(f"Found, by validation after the last epoch: {chosen}.")
+        found.append("No trial of the search read the test set; what it found was trained anew, with the comparison's seeds.")
     return found
 
 
@@ -65,7 +68,7 @@ def to_csv(table: Table) -> str:
     """Every proposal with its parameters, in full precision."""
     keys = list(dict.fromkeys(p.name for study in table.studies for p in study.search.parameters))
     out = io.StringIO()
-    columns = ["variant", "proposal", "first", *keys, "status", "why", "val_top1", "macs_m", "params_m", "epochs", "minutes", "trial"]
+    columns = ["variant", "proposal", "first", *keys, "status", "why", "val_top1", "macs_m", "params_m", "ran_epochs", "minutes", "trial"]
     writer = csv.DictWriter(out, columns, lineterminator="\n", restval="")
     writer.writeheader()
     for study in table.studies:
@@ -74,6 +77,6 @@ def to_csv(table: Table) -> str:
             line |= {"variant": study.variant, "proposal": p.number, "first": p.first, "status": p.status}
             line |= {"why": p.why or (p.record.reason if p.record else ""), "trial": p.trial.id if p.trial else ""}
             line["val_top1"] = "" if p.top1 is None else p.top1
-            line |= {"epochs": len(p.record.epochs), "minutes": round(p.record.minutes, 3)} if p.record else {}
+            line |= {"ran_epochs": len(p.record.epochs), "minutes": round(p.record.minutes, 3)} if p.record else {}
             writer.writerow(line)
     return out.getvalue()

@@ -167,7 +167,7 @@ class Driver(tune.Callback):
             epochs = [*self.reported.get(trial.id, {}).values()]
             record = failed(trial, self.errors.get(trial.id, ""), epochs)
             if trial.id in self.stopped:
-                record = replace(record, status="stopped", reason=self.stopped[trial.id])
+                record = replace(record, status="stopped", reason=self.stopped[trial.id], provenance=self.work.mark(trial))
             self.store.commit(record)
         if record is None:
             self.console.stopped(trial)

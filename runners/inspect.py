@@ -28,7 +28,7 @@ from runners.data import Dataset
 from runners.plan import Sweep, Trial, load
 from runners.store import Record, Store
 from runners.strict import SweepError, suggest
-from runners.train import build, pick_device
+from runners.train import build, pick_device, settled
 from scconv.convs.octave import Octaves
 
 IMAGES = 100  # the first ones of the test set, over which redundancy is averaged
@@ -117,7 +117,8 @@ def main(argv: list[str] | None = None) -> int:
     """0: written; 2: bad input, one line says why."""
     args = _arguments(argv)
     try:
-        sweep, store = load(args.sweep, args.set, args.seeds), Store(args.storage)
+        store = Store(args.storage)
+        sweep = settled(load(args.sweep, args.set, args.seeds), store)
         names = {"--variant": args.variant} | ({"--against": args.against} if args.against else {})
         finished = {name: _finished(sweep, store, option, name) for option, name in names.items()}
         seed = _seed_to_draw(sweep, finished, args.seed)

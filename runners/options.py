@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import json
 from pathlib import Path
@@ -35,6 +36,17 @@ def find_file(name: str, folder: Path, place: str) -> Path:
 
 
 def defaults_of(file: Path) -> dict[str, Any]:
+    """What `_defaults` reads, kept until the file changes: a search asks a thousand times.
+
+    Raises:
+        SweepError: the file defines neither `drop_in` nor `convert`, or an option's default is not a literal.
+    """
+    stat = file.stat()
+    return dict(_defaults(file, stat.st_mtime_ns, stat.st_size))
+
+
+@functools.cache
+def _defaults(file: Path, changed: int, size: int) -> dict[str, Any]:
     """name -> default of a convolution's options, read from its source without importing it.
 
     Raises:

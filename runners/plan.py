@@ -119,11 +119,13 @@ class Sweep:
     reference: str = ""
     report: tuple[str, ...] = ("comparison", "curves", "cost")
     conv_paths: dict[str, str] = field(default_factory=dict)
+    conv_digests: dict[str, str] = field(default_factory=dict)  # as the files were when the sweep was read
     overrides: tuple[str, ...] = ()
     base: dict[str, Any] = field(default_factory=dict)  # as in the file
     arms: dict[str, tuple[str, dict]] = field(default_factory=dict)  # variant -> its place in the file, its settings
     search: Search | None = None
     settled: bool = True  # False while a search has yet to say what is compared
+    found: tuple[str, ...] = ()  # the variants that it said
 
     @property
     def label(self) -> str:
@@ -132,8 +134,8 @@ class Sweep:
 
     @property
     def trials(self) -> list[Trial]:
-        """Seeds outermost: whatever is finished when a sweep is cut off is a balanced comparison. None before its search has ended."""
-        if not self.settled:
+        """Seeds outermost: whatever is finished when a sweep is cut off is a balanced comparison. None of what is being tuned."""
+        if not self.settled and self.search and self.search.written.mode == "tune":
             return []
         return [
             Trial(self.name, variant, config, seed, self.conv_paths.get(config.conv, ""))
@@ -151,12 +153,11 @@ class Sweep:
             SweepError: the cell's settings cannot go together.
         """
         assert self.search
-        place, arm = self.arms[variant] if variant else ("search.space", {})
-        settings = space.settings(cell)
-        arm = arm | (self.search.written.base if searching else {}) | settings
-        if variant and "options" in self.arms[variant][1] and "conv" not in settings:
-            arm["options"] = self.arms[variant][1]["options"] | settings.get("options", {})
-        config = _config(variant, "search.space" if settings else place, self.base, arm, Path(self.path).parent, self.conv_paths)
+        arm = dict(self.arms[variant][1]) if variant else {}
+        for layer in (self.search.written.base if searching else {}, space.settings(cell)):
+            options = layer.get("options", {}) if "conv" in layer else (arm.get("options") or {}) | layer.get("options", {})
+            arm |= layer | ({"options": options} if options else {})
+        config = _config("search.space", self.base, arm, Path(self.path).parent, self.conv_paths, self.conv_digests)
         return replace(config, test=not searching)
 
     def varying(self) -> dict[str, dict[str, Any]]:
@@ -224,11 +225,12 @@ def _load(path: Path, sets: tuple[str, ...], seeds: int | None, only: tuple[str,
     if len(set(seed_list)) < len(seed_list):
         raise SweepError(f"seeds: each must occur once, got {list(seed_list)}")
     conv_paths: dict[str, str] = {}
+    digests: dict[str, str] = {}
     arms = _arms(file)
     search = space.parse(file.search, seed_list) if file.search is not None else None
     if file.base.get("options") and not (search and search.written.mode != "tune") and not any(_inherits(file.base, arm) for _, arm in arms.values()):
         raise SweepError("base.options: no variant has base's convolution, so they would apply to none; set them in the variants")
-    variants = {name: _config(name, place, file.base, arm, path.parent, conv_paths) for name, (place, arm) in arms.items()}
+    variants = {name: _config(place, file.base, arm, path.parent, conv_paths, digests) for name, (place, arm) in arms.items()}
     _refuse_twins(variants)
     if file.baseline not in variants:
         raise SweepError(f"baseline: no variant is called {file.baseline!r}{suggest(file.baseline, variants)}")
@@ -252,6 +254,7 @@ def _load(path: Path, sets: tuple[str, ...], seeds: int | None, only: tuple[str,
         reference=file.reference,
         report=file.report,
         conv_paths=conv_paths,
+        conv_digests=digests,
         overrides=(
             *(s for s in sets if not s.strip().startswith(("resources", "limits"))),
             *([f"seeds={seeds}"] if seeds is not None else []),
@@ -274,13 +277,24 @@ def _check_search(sweep: Sweep, search: Search) -> None:
             raise SweepError(f"search: '{name}' must be the same for the whole search; set it in base")
     if twice := next((key for key in search.written.base if key in search.written.space), None):
         raise SweepError(f"search.base: '{twice}' is in the space as well; remove one")
+    folder, known = Path(sweep.path).parent, (sweep.conv_paths, sweep.conv_digests)
+    _config("search.base", sweep.base, {k: v for k, v in search.written.base.items() if k != "options"}, folder, *known)
+    probes = list(search.probes)
     arms = [*sweep.variants] if search.written.mode == "tune" else [""]
+    seen: dict[tuple[bool, str], tuple[str, str]] = {}
     for variant in arms:
-        for name, cell in search.probes:
+        for name, cell in probes:
             try:
-                config = sweep.candidate(cell, variant)
+                config, compared = sweep.candidate(cell, variant), sweep.candidate(cell, variant, searching=False)
             except SweepError as error:
                 raise SweepError(f"search.space.{name}, for {space.name(cell)}: {error}") from None
+            for found in (config, compared):
+                here = (variant, space.name(cell))
+                other = seen.setdefault((found.test, _canonical(found)), here)
+                if other[0] != variant:
+                    raise SweepError(f"search: for {here[1]} the variants '{other[0]}' and '{variant}' are the same configuration; remove one")
+                if other != here:
+                    raise SweepError(f"search.space.{name}: {other[1]} and {here[1]} are the same configuration; remove one")
             if not config.val_fraction:
                 raise SweepError("search: trials are judged on a validation split, and val_fraction is 0; set base.val_fraction to 0.1")
             if search.written.min_epochs > config.epochs:
@@ -302,7 +316,7 @@ def _arms(file: _File) -> dict[str, tuple[str, dict]]:
     return arms
 
 
-def _config(variant: str, place: str, base: dict, arm: dict, folder: Path, conv_paths: dict[str, str]) -> Config:
+def _config(place: str, base: dict, arm: dict, folder: Path, conv_paths: dict[str, str], digests: dict[str, str]) -> Config:
     known = {f.name for f in fields(Config)} - {"conv_digest", "test"} | {"recipe"}
     for where, settings in (("base", base), (place, arm)):
         for key in settings:
@@ -318,10 +332,10 @@ def _config(variant: str, place: str, base: dict, arm: dict, folder: Path, conv_
         return f"{place if key in arm else 'base'}.{key}"
 
     config: Config = validate(Config, merged, at)
-    file = find_file(config.conv, folder, at("conv"))
-    if not file.is_relative_to(catalogue()):
-        conv_paths[config.conv] = str(file.resolve())
-        merged["conv_digest"] = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    file = Path(conv_paths[config.conv]) if config.conv in conv_paths else find_file(config.conv, folder, at("conv"))
+    if config.conv in conv_paths or not file.is_relative_to(catalogue()):
+        conv_paths.setdefault(config.conv, str(file.resolve()))
+        merged["conv_digest"] = digests.setdefault(config.conv, hashlib.sha256(file.read_bytes()).hexdigest()[:16])
     merged["options"] = canonical(config.conv, config.options, file, at("options"))
     return validate(Config, merged, at)
 

@@ -15,8 +15,7 @@ from runners import space
 from runners.plan import Sweep, Trial
 from runners.space import Cell
 from runners.store import Epoch, Store
-from runners.strict import SweepError
-from runners.study import Cost, Proposal, Study
+from runners.study import Cost, Proposal, Study, told
 from runners.work import Work
 
 
@@ -27,12 +26,14 @@ class Searching(Work):
         super().__init__([], store)
         self.studies = open_studies(sweep, store, cost)
         self.proposed = proposed
+        self.taken: set[str] = set()
         for study in self.studies:
             for p in study.proposals:
                 self._take(p)
 
     def _take(self, p: Proposal) -> None:
-        if p.trial and p.trained:
+        if p.trial and p.trained and p.trial.id not in self.taken:  # two variants may come to the same trial
+            self.taken.add(p.trial.id)
             self.trials.append(p.trial)
             self.proposed(p)
 
@@ -56,8 +57,9 @@ class Searching(Work):
         for study in sorted(self.studies, key=lambda s: s.spent):
             study.refresh()
             while not study.over and (p := study.next()):
+                new = p.trial is not None and p.trial.id not in self.taken
                 self._take(p)
-                if p.trained and p.record is None and p.trial:
+                if new and p.trained and p.record is None and p.trial:
                     return self._kept(p.trial)
         return None
 
@@ -65,8 +67,14 @@ class Searching(Work):
         """With a copy of the user's convolution that no edit changes."""
         return replace(trial, conv_path=self.store.keep_conv(trial.conv_path, trial.config.conv_digest)) if trial.conv_path else trial
 
+    def mark(self, trial: Trial) -> dict[str, str]:
+        return {"study": self._of(trial)[0].name}
+
+    def _of(self, trial: Trial) -> tuple[Study, Proposal]:
+        return next((s, p) for s in self.studies for p in s.proposals if p.trained and p.trial and p.trial.id == trial.id)
+
     def judge(self, trial: Trial, epochs: list[Epoch]) -> str:
-        study, p = next((s, p) for s in self.studies for p in s.proposals if p.trained and p.trial and p.trial.id == trial.id)
+        study, p = self._of(trial)
         return study.judge(p, epochs) if study.written.mode == "screen" else ""
 
 
@@ -106,8 +114,6 @@ def picks(study: Study) -> list[Proposal]:
     n = 1 if study.written.mode == "tune" else study.written.confirm
     if study.written.mode != "front":
         ranked = sorted((p for p in study.proposals if p.trained and p.top1 is not None), key=lambda p: (-(p.top1 or 0), p.cost["macs_m"], p.number))
-        same: set[tuple] = set()
-        ranked = [p for p in ranked if (key := (p.top1, *p.cost.values())) not in same and not same.add(key)]
         return ranked[:n]
     left = front(study.proposals)
     among = [_point(p) for p in left]
@@ -124,11 +130,7 @@ def _point(p: Proposal) -> tuple[float, float]:
 
 
 def conclude(sweep: Sweep, store: Store) -> Sweep:
-    """The sweep with what its search found as variants of the comparison; as it is while the search has not ended.
-
-    Raises:
-        SweepError: the search has ended, and found nothing.
-    """
+    """The sweep with what its search found as variants of the comparison; as it is while the search has not ended, or found nothing."""
     if sweep.search is None or sweep.settled:
         return sweep
     studies = open_studies(sweep, store)
@@ -136,17 +138,26 @@ def conclude(sweep: Sweep, store: Store) -> Sweep:
         return sweep
     variants = dict(sweep.variants)
     for study in studies:
-        found = picks(study)
-        if not found:
-            why = Counter(p.why or (p.record.reason if p.record else "") for p in study.proposals).most_common(1)[0][0]
-            raise SweepError(f"{sweep.path}: search: no trial{f' of {study.variant}' if study.variant else ''} finished; most often: {why}")
-        for p in found:
+        if not (best := picks(study)):
+            return sweep
+        for p in best:
             config = sweep.candidate(p.cell, study.variant, searching=False)
             if study.variant:
                 variants[study.variant] = config
             elif config not in variants.values():  # else it stands there by a name of its own
-                variants[space.name(p.cell)] = config
-    return replace(sweep, variants=variants, settled=True)
+                name = space.name(p.cell)
+                variants[f"{name} (found)" if name in variants else name] = config
+    return replace(sweep, variants=variants, settled=True, found=tuple(v for v in variants if v not in sweep.variants))
+
+
+def fruitless(studies: list[Study]) -> str:
+    """Why a search that has ended found nothing for the comparison; empty where it did, or has not ended."""
+    for study in studies:
+        if study.done and not picks(study):
+            of = f" of {study.variant}" if study.variant else ""
+            why = Counter(p.why or (p.record.reason if p.record else "") for p in study.proposals).most_common(1)[0][0]
+            return f"search: no trial{of} finished; most often: {why}; --retry-failed runs failed ones again"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -175,6 +186,6 @@ def survey(study: Study, cells: list[Cell], cost: Cost, seconds: float) -> Surve
                 found.refused["out of bounds"] += 1
             else:
                 found.possible.append(counted["macs_m"])
-        except ValueError as error:
-            found.refused[" ".join(str(error).split())] += 1
+        except Exception as error:  # a convolution of the user's own may raise anything
+            found.refused[told(error)] += 1
     return found

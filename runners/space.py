@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -20,6 +21,7 @@ from runners.strict import SweepError, suggest, validate
 Cell = dict[str, Any]  # parameter -> value, of the parameters that are active
 Whole = Annotated[int, Field(strict=True, ge=1)]
 DIGITS = 4  # significant ones of a proposed float: what is printed is what ran
+MOST = 100_000  # cells that are ever enumerated
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,13 @@ class Parameter:
 
     @property
     def values(self) -> list | None:
-        """Every value it can have, or None where there are endlessly many."""
+        """Every value it can have, or None where there are too many to name."""
         if self.choices:
             return list(self.choices)
-        step = self.step if self.step is not None else 1 if self.whole and not self.log else None
-        if step is None:
-            return list(range(int(self.low), int(self.high) + 1)) if self.whole else None
-        return [self.rounded(self.low + i * step) for i in range(math.floor((self.high - self.low) / step + 1e-9) + 1)]
+        step = self.step if self.step is not None else 1 if self.whole else None
+        if step is None or (count := math.floor((self.high - self.low) / step + 1e-9) + 1) > MOST:
+            return None
+        return [self.rounded(self.low + i * step) for i in range(count)]
 
     @property
     def labels(self) -> dict[str | int | float | bool | None, Any]:
@@ -55,7 +57,7 @@ class Parameter:
         return {short(c) if isinstance(c, list) else c: c for c in self.choices}
 
     def rounded(self, value: float) -> float:
-        return int(value) if self.whole else float(f"{value:.{DIGITS}g}")
+        return int(value) if self.whole else float(f"{value:.{12 if self.step else DIGITS}g}")  # 0.1 + 2 * 0.1 is meant as 0.3
 
     def active(self, cell: Cell) -> bool:
         return all(key in cell and cell[key] in allowed for key, allowed in self.when.items())
@@ -85,7 +87,7 @@ class Written:
     space: Annotated[dict[str, Any], Field(min_length=1)]
     trials: Whole
     base: dict[str, Any] = field(default_factory=dict)  # what search trials do otherwise than the comparison's, such as fewer epochs
-    constraints: dict[Literal["macs_m", "params_m"], tuple[float, float]] = field(default_factory=dict)
+    constraints: dict[Literal["macs_m", "params_m"], Annotated[list[float], Field(min_length=2, max_length=2)]] = field(default_factory=dict)
     sampler: Literal["tpe", "random", "grid"] = "tpe"
     seed: Annotated[int, Field(strict=True, ge=0)] = 1000  # of the search's trials, and of its sampler
     ahead: Whole = 4  # how many trials may be proposed before the first one's outcome is known
@@ -107,8 +109,13 @@ class Search:
 
     @property
     def cells(self) -> list[Cell] | None:
-        """Every cell of the space, or None where there are endlessly many."""
-        if any(p.values is None for p in self.parameters):
+        """Every cell of the space, or None where there are too many to name."""
+        return self._every
+
+    @cached_property
+    def _every(self) -> list[Cell] | None:
+        values = [p.values for p in self.parameters]
+        if any(v is None for v in values) or math.prod(len(v or []) for v in values) > MOST:
             return None
         return list(self._cells(0, {}))
 
@@ -160,10 +167,11 @@ def parse(raw: Any, seeds: tuple[int, ...]) -> Search:
     parameters: list[Parameter] = []
     for name, content in written.space.items():
         parameters.append(_parameter(name, content, parameters))
-    endless = [p.name for p in parameters if p.values is None]
-    if written.sampler == "grid" and endless:
-        raise SweepError(f"search.sampler: a grid needs choices or a step, and {endless[0]} has neither; give it a step, or use tpe")
-    return Search(written, tuple(parameters))
+    search = Search(written, tuple(parameters))
+    if written.sampler == "grid" and search.cells is None:
+        endless = next((f"{p.name} has neither" for p in parameters if p.values is None), f"at most {MOST:,} cells")
+        raise SweepError(f"search.sampler: a grid needs choices or a step, and {endless}; give it a step, or use tpe")
+    return search
 
 
 def _parameter(name: str, raw: Any, earlier: list[Parameter]) -> Parameter:
@@ -176,7 +184,7 @@ def _parameter(name: str, raw: Any, earlier: list[Parameter]) -> Parameter:
         if {w.low, w.high, w.step} != {None} or w.log:
             raise SweepError(f"{place}: has choices and a range; keep one")
         texts = [repr(c) for c in w.choices]
-        if len({*texts}) < len(texts):
+        if len({*texts}) < len(texts) or len({short(c) for c in w.choices}) < len(texts):
             raise SweepError(f"{place}: each choice must occur once, got {w.choices}")
         if any(isinstance(c, dict) for c in w.choices):
             raise SweepError(f"{place}: a choice must be a number, text or a list of them, got {w.choices}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 import warnings
 from collections.abc import Callable, Sequence
@@ -124,10 +125,19 @@ class Study:
     def refresh(self) -> None:
         """Read from the store what has ended since, and tell Optuna."""
         for i, p in enumerate(self.proposals):
-            if p.trial and p.record is None and (record := self.store.record(p.trial.id)):
+            if p.trial and p.record is None and (record := self._ended(p.trial)):
                 self.proposals[i] = replace(p, record=record)
                 if self.cost and self._study:
                     self._tell(self._study, self.proposals[i])
+
+    def _ended(self, trial: Trial) -> Record | None:
+        """How the trial ended; that another search has stopped it says nothing here."""
+        record = self.store.record(trial.id)
+        if record and record.status == "stopped" and record.provenance.get("study") != self.name:
+            if self.cost:
+                self.store.forget_failure(trial.id)
+            return None
+        return record
 
     def next(self) -> Proposal | None:
         """One more proposal; None while outcomes that it has to know are missing."""
@@ -165,8 +175,8 @@ class Study:
             config = self.sweep.candidate(cell, self.variant)
             path = self.sweep.conv_paths.get(config.conv, "")
             cost = self.cost(config, path)
-        except ValueError as error:
-            return Proposal(number, cell, params, None, number, {}, self.variant, 1.0, " ".join(str(error).split()))
+        except Exception as error:  # a convolution of the user's own may raise anything
+            return Proposal(number, cell, params, None, number, {}, self.variant, 1.0, told(error))
         violation, why = self.beyond(cost)
         if why:
             return Proposal(number, cell, params, None, number, cost, self.variant, violation, why)
@@ -179,7 +189,8 @@ class Study:
         violation, why = 0.0, ""
         for key, (low, high) in self.written.constraints.items():
             if excess := max(low - cost[key], cost[key] - high, 0.0):
-                violation, why = violation + excess / max(abs(high), 1e-9), f"{key} {cost[key]:.4g}, not {low:g} to {high:g}"
+                scale = abs(high) if 0 < abs(high) < math.inf else abs(low) or 1.0
+                violation, why = violation + excess / scale, f"{key} {cost[key]:.4g}, not {low:g} to {high:g}"
         return violation, why
 
     def _trial(self, config: Config, cell: Cell) -> Trial:
@@ -242,8 +253,8 @@ def propose(search: Search, history: Sequence[FrozenTrial], number: int, idle: i
     w, afresh = search.written, idle >= PATIENCE
     seed = int.from_bytes(hashlib.sha256(f"{w.seed} proposal {number}".encode()).digest()[:4])
     if w.sampler == "grid" or (afresh and search.cells is not None):
-        tried = {_key(t.params) for t in history}
-        left = [params for cell in search.cells or [] if _key(params := encode(search, cell)) not in tried]
+        tried = {space.name(decode(search, t.params)) for t in history}
+        left = [encode(search, cell) for cell in search.cells or [] if space.name(cell) not in tried]
         return left[0 if w.sampler == "grid" else random.Random(seed).randrange(len(left))]
     tpe = optuna.samplers.TPESampler(seed=seed, n_ei_candidates=1 if idle else 24)
     sampler = tpe if w.sampler == "tpe" and not afresh else optuna.samplers.RandomSampler(seed=seed)
@@ -260,8 +271,9 @@ def _directions(search: Search) -> list[StudyDirection]:
     return [StudyDirection.MAXIMIZE if goal == "val_top1" else StudyDirection.MINIMIZE for goal in search.goals]
 
 
-def _key(params: dict[str, Any]) -> str:
-    return json.dumps(params, sort_keys=True)
+def told(error: Exception) -> str:
+    """An error in one line; its kind, where it is not one that speaks to users."""
+    return ("" if isinstance(error, ValueError) else f"{type(error).__name__}: ") + " ".join(str(error).split())
 
 
 def distribution(p: space.Parameter) -> BaseDistribution:
@@ -326,7 +338,7 @@ def _values(search: Search, p: Proposal) -> list[float]:
 
 def _pruner(search: Search) -> optuna.pruners.BasePruner:
     if search.written.stop == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=search.written.min_epochs - 1)
+        return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=search.written.min_epochs)  # epochs count from 1
     return optuna.pruners.SuccessiveHalvingPruner(min_resource=search.written.min_epochs, reduction_factor=3)
 
 

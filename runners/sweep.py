@@ -37,13 +37,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         sweep, store = load(args.sweep, args.set, args.seeds, args.only), Store(args.storage)
         reference.load(sweep)
-        sweep = search.conclude(sweep, store)
+        known = search.conclude(sweep, store)
         if args.plan:
-            return _show_plan(sweep, store, args)
-        todo = _todo(sweep, store, args)
-        if todo or not sweep.settled:
-            networks(sweep)
-            _check_data([*sweep.variants.values()], store, args)
+            return _show_plan(known, store, args)
+        if _todo(known, store, args) or not known.settled:
+            networks(known)
+            _check_data([*known.variants.values()], store, args)
         with store.drive():
             return _run(sweep, store, args)
     except (SweepError, ValueError, OSError) as error:
@@ -99,7 +98,7 @@ def networks(sweep: Sweep) -> dict[str, tuple[Cost, int]]:
         costs[variant] = counted, swapped
         training = {k: v for k, v in asdict(config).items() if k not in ("conv", "conv_digest", "options")}
         twins = alike.setdefault((structure, counted, json.dumps(training)), [])
-        for twin in twins:  # structures print alike: let them speak for themselves
+        for twin in twins if variant not in sweep.found else ():  # structures print alike: let them speak for themselves
             other = sweep.variants[twin]
             if outputs(config, path) == outputs(other, sweep.conv_paths.get(other.conv, "")):
                 raise SweepError(f"{sweep.path}: variants: '{twin}' and '{variant}' build the same network; change or remove one")
@@ -207,13 +206,12 @@ def _check_data(configs: list[Config], store: Store, args: argparse.Namespace) -
 
 
 def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
-    sweep = search.conclude(sweep, store)  # read again, now that no other driver can change it
-    stopped = "" if sweep.settled else _search(sweep, store, args)
+    stopped = _search(sweep, store, args) if sweep.search else ""
     sweep = search.conclude(sweep, store)
     tracker = _tracker(sweep, store, args)
     tracker.reconcile(sweep.trials, store.record)
     todo = _todo(sweep, store, args)
-    if todo and not stopped:
+    if todo and sweep.settled and not stopped:
         from runners.console import Console
 
         for trial in todo:
@@ -225,12 +223,18 @@ def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
 
 
 def _search(sweep: Sweep, store: Store, args: argparse.Namespace) -> str:
-    """Train what the sweep's search proposes; returns why it was stopped before it had ended, or nothing."""
+    """Train what the sweep's search proposes, if it has not ended; returns why it was stopped before it had, or nothing."""
     from runners.console import SearchConsole
 
+    sweep = replace(sweep, conv_paths={name: store.keep_conv(path, sweep.conv_digests[name]) for name, path in sweep.conv_paths.items()})
+    if args.retry_failed:
+        for p in (p for study in search.open_studies(sweep, store) for p in study.proposals if p.status == "failed"):
+            store.forget_failure(p.trial.id if p.trial else "")
     tracker = _tracker(sweep, store, args, of_search=True)
     work = search.Searching(sweep, store, _cost, tracker.learn)
     tracker.reconcile(work.trials, store.record)
+    if work.over and not work.left():
+        return ""
     total = sum(study.written.trials for study in work.studies)
     console = SearchConsole(sweep, work.trials, {t.id: r for t in work.trials if (r := store.record(t.id))}, total)
     return _launch(sweep, work, f"search, {len(console.records)} of {total} trials done", store, tracker, console, args)
@@ -291,15 +295,19 @@ def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: str) -> int
     tracker.summarise([_aggregates(row) for row in table.rows], ended, [*files, Path(sweep.path)])
     print(f"charts: {tracker.charts}")
     bad = [(t, r) for t, r in records if r.status != "finished"]
+    searched = [p for study in table.studies for p in study.proposals if p.trained]
+    bad += [(p.trial, p.record) for p in searched if p.trial and p.record and p.status == "failed"]
     for trial, record in bad:
         print(f"{trial.name} {record.status}: {record.reason} (again with --retry-failed)", file=sys.stderr)
     if not sweep.settled:
-        print(f"{stopped + ', ' if stopped else ''}the search has not ended; the same command continues", file=sys.stderr)
-    if left := len(sweep.trials) - len(records):
+        ended, planned = sum(p.record is not None for p in searched), sum(study.written.trials for study in table.studies)
+        way = search.fruitless(table.studies) or f"{planned - ended} of {planned} trials of the search to go; the same command continues"
+        print(f"{stopped + ', ' if stopped else ''}{way}", file=sys.stderr)
+    elif left := len(sweep.trials) - len(records):
         print(f"{stopped + ', ' if stopped else ''}{left} of {len(sweep.trials)} trials to go; the same command continues", file=sys.stderr)
     if stopped:
         return 130 if stopped == "interrupted" else 75
-    return 1 if bad or left or not files or not sweep.settled else 0
+    return 1 if bad or not files or not sweep.settled or len(records) < len(sweep.trials) else 0
 
 
 def _aggregates(row: tables.Row) -> dict[str, Any]:

@@ -29,9 +29,9 @@ from runners import data as datasets
 from runners.data import Dataset, Split
 from runners.evidence import commit, peak_memory, reset_peak_memory
 from runners.folder import Files
-from runners.plan import Config, Trial, load
+from runners.plan import Config, Sweep, Trial, load
 from runners.store import Epoch, Record, Result, Store
-from runners.strict import SweepError
+from runners.strict import SweepError, suggest
 from scconv import Cost, backbones, cost, replace_convs
 
 
@@ -260,6 +260,22 @@ def run(trial: Trial, store: Store, data_root: str | None = None, device: str = 
         )
 
 
+def settled(sweep: Sweep, store: Store) -> Sweep:
+    """The sweep with what its search found.
+
+    Raises:
+        SweepError: its search has not ended.
+    """
+    if sweep.search is None:
+        return sweep
+    from runners import search  # which needs Optuna; a sweep without a search does not
+
+    sweep = search.conclude(sweep, store)
+    if not sweep.settled:
+        raise SweepError(f"{sweep.path}: its search has not ended, and says what is compared; run python -m runners.sweep {sweep.path} first")
+    return sweep
+
+
 def provenance(training: Training) -> dict[str, str | int]:
     """What a number needs beside it to be believed."""
     device = torch.cuda.get_device_name(training.device) if training.device.type == "cuda" else f"CPU ({platform.machine()})"
@@ -323,13 +339,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: torch's own choice)")
     args = parser.parse_args(argv)
     try:
-        sweep = load(args.sweep, args.set, only=[args.variant])
+        store = Store(args.storage)
+        sweep = settled(load(args.sweep, args.set), store)
+        if args.variant not in sweep.variants:
+            raise SweepError(f"--variant: no variant is called {args.variant!r}{suggest(args.variant, sweep.variants)}")
         trial = Trial(sweep.name, args.variant, sweep.variants[args.variant], args.seed, sweep.conv_paths.get(sweep.variants[args.variant].conv, ""))
         if args.threads:
             torch.set_num_threads(args.threads)
         measure(trial.config, trial.conv_path)
         _check_device(pick_device(args.device))
-        store = Store(args.storage)
         store.forget_failure(trial.id)  # whoever runs one trial by hand wants to see it fail
         for epoch in (e for epochs in run(trial, store, args.data, args.device) for e in epochs):
             val = f", validation {epoch.val_top1:.2f} %" if epoch.val_top1 is not None else ""

@@ -36,6 +36,10 @@ class Work:
         """The next trial; None: not now."""
         return self.waiting.pop(0) if self.waiting else None
 
+    def mark(self, trial: Trial) -> dict[str, str]:
+        """What the record of a trial that was stopped says besides."""
+        return {}
+
     def judge(self, trial: Trial, epochs: list[Epoch]) -> str:
         """Why the trial should be stopped, after these new epochs; empty: it should not."""
         return ""

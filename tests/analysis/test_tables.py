@@ -73,9 +73,9 @@ def test_only_finished_trials_enter_a_mean_and_the_rest_is_named(screened):
     rows = screened.rows
     assert [(r.variant, r.top1.n, r.top1.mean) for r in rows] == [("R20", 3, 71.0), ("S+C", 3, pytest.approx(72.333, abs=1e-3)), ("C", 2, 61.0)]
     assert rows[1].difference.mean == pytest.approx(4 / 3) and rows[2].difference.mean == -10 and rows[0].difference is None
-    assert rows[2].missing == {"diverged": 1} and tables.comparison(screened)[1][2][1] == "2 of 3"
+    assert rows[2].missing == {"diverged (the loss was nan)": 1} and tables.comparison(screened)[1][2][1] == "2 of 3"
     text = report.text(screened)
-    assert "C: 1 diverged." in text and "8 of 9 trials finished" in text and "2 of 3" in text and "Fewer than five seeds" in text
+    assert "C: 1 diverged (the loss was nan)." in text and "8 of 9 trials finished" in text and "2 of 3" in text and "Fewer than five seeds" in text
     assert "digest d1" in text and "c0ffee" in text and "CPU (test)" in text
     assert "by Welch's t, because not every seed has finished in every variant: p by Holm, which decides the verdict" in text
 
@@ -287,7 +287,7 @@ def test_the_page_opens_offline_and_says_everything(complete, screened, tmp_path
     assert files[0].read_text().count("<svg") == 2 and "trials have finished" not in page.text
     page = _Page()
     page.feed(report.write(screened, tmp_path / "partial")[0].read_text())
-    assert "8 of 9 trials have finished. C: 1 diverged." in page.text
+    assert "8 of 9 trials have finished. C: 1 diverged (the loss was nan)." in page.text
 
 
 def test_names_that_html_would_read_are_escaped(make, tmp_path):

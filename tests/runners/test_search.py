@@ -7,6 +7,7 @@ import random
 import signal
 from collections import Counter
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import mlflow
 import optuna
@@ -16,7 +17,6 @@ from runners import data, search
 from runners.plan import Trial, load
 from runners.search import Searching
 from runners.store import Epoch, Record, Store
-from runners.strict import SweepError
 from runners.study import Study, decode, encode
 from runners.train import Training, run
 from tests.runners.test_sweep import finish, start, wait_for
@@ -42,9 +42,9 @@ def epoch(trial: Trial, n: int) -> Epoch:
     return Epoch(n, 0.1, 1.0, 50.0, 1.0, accuracy(trial), 30.0, 100.0, n)
 
 
-def commit(store: Store, trial: Trial, status: str = "finished", epochs: int = 2) -> None:
+def commit(store: Store, trial: Trial, status: str = "finished", epochs: int = 2, evidence: dict | None = None) -> None:
     rows = [epoch(trial, n) for n in range(1, epochs + 1)]
-    store.commit(Record(trial.id, trial.sweep, trial.variant, trial.seed, asdict(trial.config), status, "", rows, None, {}))
+    store.commit(Record(trial.id, trial.sweep, trial.variant, trial.seed, asdict(trial.config), status, "", rows, None, evidence or {}))
 
 
 def drive(sweep, store: Store, order: int, killed_after: int = 10**9, slots: int = 2) -> Searching:
@@ -202,8 +202,8 @@ def test_a_search_that_found_nothing_says_why(write_sweep, tmp_path):
     found = FRONT | {"constraints": {"macs_m": [0, 1]}, "trials": 2}
     sweep, store = load(write_sweep(base={"conv": "scconv"}, variants={"R20": {"conv": "standard"}}, search=found)), Store(tmp_path / "s")
     assert drive(sweep, store, order=0).trials == []
-    with pytest.raises(SweepError, match="search: no trial finished; most often: "):
-        search.conclude(sweep, store)
+    assert not search.conclude(sweep, store).settled
+    assert search.fruitless(drive(sweep, store, order=0).studies).startswith("search: no trial finished; most often: macs_m")
 
 
 def test_a_torn_line_in_the_journal_does_not_end_the_study(sweep, tmp_path):
@@ -230,7 +230,7 @@ def test_asha_stops_the_worst_and_survivors_alone_are_compared(write_sweep, tmp_
                     == why
                 )
                 break
-        commit(store, trial, "stopped" if trial.id in stopped else "finished", n)
+        commit(store, trial, "stopped" if trial.id in stopped else "finished", n, work.mark(trial))
     survivors = [t for t in work.trials if t.id not in stopped]
     assert stopped and len(survivors) >= 2 and "asha stopped it after epoch" in next(iter(stopped.values()))
     assert max(map(accuracy, work.trials)) == max(map(accuracy, survivors))
@@ -238,6 +238,104 @@ def test_asha_stops_the_worst_and_survivors_alone_are_compared(write_sweep, tmp_
     wanted = sorted(survivors, key=accuracy)[-2:]
     assert {settled.variants[v].lr for v in settled.variants if v.startswith("lr=")} == {t.config.lr for t in wanted}
     assert all(config.epochs == 2 for config in settled.variants.values())  # in full, as the comparison has it
+
+
+def test_what_one_screening_stopped_another_search_trains(write_sweep, tmp_path):
+    found = {"mode": "screen", "space": {"lr": [0.1, 0.2, 0.3]}, "sampler": "grid", "trials": 3, "base": {"epochs": 9}, "ahead": 1}
+    store = Store(tmp_path / "s")
+    sweep = load(write_sweep(search=found))
+    work = Searching(sweep, store, cost)
+    work.begin(Counter())
+    while trial := work.next():
+        commit(store, trial, "stopped", 1, work.mark(trial))
+    assert {p.status for p in Searching(sweep, store, cost).studies[0].proposals} == {"stopped"}
+    other = Searching(load(write_sweep(search=found | {"min_epochs": 9})), store, cost)
+    other.begin(Counter())
+    first = other.next()
+    assert first.id == work.trials[0].id and store.record(first.id) is None  # it is to be trained, from the start
+
+
+def test_killed_when_all_but_the_telling_was_done(sweep, tmp_path):
+    """Workers outlive a killed driver for seconds: the search can be over in the store, and not in Optuna's book."""
+    store = Store(tmp_path)
+    work = Searching(sweep, store, cost)
+    work.begin(Counter())
+    running = []
+    while not work.over:
+        if trial := work.next():
+            running.append(trial)
+        else:
+            commit(store, running.pop(0))
+    for trial in running:
+        commit(store, trial)
+    states = [t.state.name for t in optuna.load_study(study_name=work.studies[0].name, storage=work.studies[0]._storage).trials]
+    again = Searching(sweep, store, cost)
+    assert again.over and not again.left() and search.conclude(sweep, store).settled
+    book = again.studies[0]._study.get_trials()
+    assert states.count("RUNNING") and not [t for t in book if t.state.name == "RUNNING"]
+
+
+def test_whatever_a_convolution_raises_its_cell_is_impossible(sweep, tmp_path):
+    def picky(config, path: str = "") -> dict[str, float]:
+        if config.options.get("groups") == 4:
+            raise AssertionError("four is too many")
+        return {"macs_m": 100.0, "params_m": 1.0}
+
+    work = Searching(sweep, Store(tmp_path), picky)
+    work.begin(Counter())
+    while trial := work.next():
+        commit(work.store, trial)
+    assert {p.why for p in work.studies[0].proposals if p.why} == {"AssertionError: four is too many"} and len(work.trials) == 12
+    survey = search.survey(work.studies[0], sweep.search.cells, picky, 60)
+    assert (survey.checked, len(survey.possible), survey.refused) == (42, 28, {"AssertionError: four is too many": 14})
+
+
+def test_a_find_takes_no_variants_name(write_sweep, tmp_path):
+    found = FRONT | {"space": {"options.alpha": [0.25]}, "constraints": {}, "trials": 1}
+    variants = {"alpha=0.25": {"options": {"alpha": 0.25, "groups": 1}}}
+    sweep, store = load(write_sweep(base={"conv": "scconv"}, variants=variants, baseline="alpha=0.25", search=found)), Store(tmp_path / "s")
+    drive(sweep, store, order=0)
+    settled = search.conclude(sweep, store)
+    assert [*settled.variants] == ["alpha=0.25", "alpha=0.25 (found)"] and settled.found == ("alpha=0.25 (found)",)
+    assert settled.variants["alpha=0.25"] == sweep.variants["alpha=0.25"]
+
+
+@pytest.mark.parametrize("step, low, high", [(0.03125, 0.03125, 0.96875), (0.1, 0.1, 0.9)])
+@pytest.mark.parametrize("sampler", ["grid", "tpe"])
+def test_a_fine_step_is_trained_as_it_is_written(sampler, step, low, high, write_sweep, tmp_path):
+    found = {"mode": "tune", "space": {"lr": {"low": low, "high": high, "step": step}}, "trials": 100, "sampler": sampler}
+    sweep = load(write_sweep(variants={"R20": {}}, search=found))
+    proposals = drive(sweep, Store(tmp_path / "s"), order=0).studies[0].proposals
+    values = [round(low + i * step, 10) for i in range(round((high - low) / step) + 1)]
+    assert sorted(p.cell["lr"] for p in proposals if p.trained) == values
+
+
+def test_a_median_screening_waits_for_min_epochs(write_sweep, tmp_path):
+    found = {"mode": "screen", "space": {"lr": {"low": 0.01, "high": 0.5}}, "trials": 12, "base": {"epochs": 9}, "ahead": 1}
+    sweep, store = load(write_sweep(search=found | {"stop": "median", "min_epochs": 5})), Store(tmp_path / "s")
+    work, lengths = Searching(sweep, store, cost), []
+    work.begin(Counter())
+    while trial := work.next():
+        ran = next((n for n in range(1, 10) if work.judge(trial, [epoch(trial, n)])), 9)
+        commit(store, trial, "finished" if ran == 9 else "stopped", ran, work.mark(trial))
+        lengths.append(ran)
+    assert min(lengths) == 5, lengths
+
+
+def test_an_edited_convolution_does_not_change_a_search_under_way(write_sweep, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text("def drop_in(conv, *, k=1):\n    return conv\n")
+    found = FRONT | {"space": {"options.k": {"low": 1, "high": 20}}, "constraints": {}, "trials": 8}
+    sweep, store = load(write_sweep(base={"conv": "mine"}, variants={"R20": {"conv": "standard"}}, search=found)), Store(tmp_path / "s")
+    kept = replace(sweep, conv_paths={name: store.keep_conv(path, sweep.conv_digests[name]) for name, path in sweep.conv_paths.items()})
+    work = Searching(kept, store, lambda config, path: {"macs_m": float(len(Path(path).read_text())), "params_m": 1.0})
+    work.begin(Counter())
+    for n in range(8):
+        if n == 3:
+            mine.write_text("def drop_in(conv, *, k=1):\n    return conv  # edited\n")
+        commit(store, work.next())
+    assert len({t.config.conv_digest for t in work.trials}) == 1 and len({p.cost["macs_m"] for p in work.studies[0].proposals}) == 1
+    assert search.conclude(sweep, store).settled  # and the command that began it finds what it found
 
 
 def test_choices_that_are_lists_come_back_as_they_were(write_sweep):

@@ -64,6 +64,7 @@ MALFORMED = {
     "when nothing": ({"lr": {"choices": [1], "when": {"x": 1}}}, "search.space.lr.when: 'x' is not a parameter before this one; move it up"),
     "when never": ({"a": [1, 2], "b": {"choices": [1], "when": {"a": 3}}}, "search.space.b.when.a: can never be 3; its values are [1, 2]"),
     "when endless": ({"a": {"low": 0.1, "high": 1}, "b": {"choices": [1], "when": {"a": 0.5}}}, "it has endlessly many values; give it choices"),
+    "same text": ({"a": [["sru"], "sru"]}, "search.space.a: each choice must occur once"),
     "mapping": ({"a": [{"b": 1}]}, "search.space.a: a choice must be a number, text or a list of them"),
 }
 
@@ -98,7 +99,17 @@ REFUSED = {
     "in both": ({"search": SEARCH | {"base": {"lr": 0.1}}}, "search.base: 'lr' is in the space as well"),
     "no validation": ({"search": SEARCH, "base": {"val_fraction": 0}}, "search: trials are judged on a validation split, and val_fraction is 0"),
     "min_epochs": ({"search": SEARCH | {"min_epochs": 9}}, "search.min_epochs: 9 is more than the 2 epochs of a trial"),
-    "base": ({"search": SEARCH | {"base": {"epoch": 3}}}, "unknown key 'epoch': did you mean 'epochs'?"),
+    "base": ({"search": SEARCH | {"base": {"epoch": 3}}}, "search.base: unknown key 'epoch': did you mean 'epochs'?"),
+    "one bound": ({"search": SEARCH | {"constraints": {"macs_m": [0]}}}, "search.constraints.macs_m: list should have at least 2 items"),
+    "same value": ({"search": SEARCH | {"space": {"lr": [0.1, "1e-1"]}}}, "search.space.lr: lr=0.1 and lr=1e-1 are the same configuration"),
+    "same arms": (
+        {"search": SEARCH, "variants": {"R20": {"lr": 0.1}, "again": {"lr": 0.2}}},
+        "search: for lr=0.01 the variants 'R20' and 'again' are the same configuration",
+    ),
+    "big grid": (
+        {"search": SEARCH | {"sampler": "grid", "space": {"batch_size": {"low": 2, "high": 1000}, "epochs": {"low": 1, "high": 1000}}}},
+        "search.sampler: a grid needs choices or a step, and at most 100,000 cells",
+    ),
     "test": ({"base": {"test": False}}, "unknown key 'test'"),
 }
 
@@ -123,3 +134,16 @@ def test_a_tuned_variant_keeps_its_own_options(write_sweep):
     variants = {"R20": {"conv": "standard"}, "C": {"conv": "scconv", "options": {"order": ["cru"], "squeeze": 4}}}
     sweep = load(write_sweep(variants=variants, search=SEARCH))
     assert sweep.candidate({"lr": 0.05}, "C").options == {"order": ["cru"], "squeeze": 4}
+
+
+def test_options_of_the_searchs_base_are_options_of_every_trial(write_sweep):
+    variants = {"plain": {"conv": "scconv"}, "C": {"conv": "scconv", "options": {"order": ["cru"]}}}
+    found = SEARCH | {"space": {"options.alpha": [0.25, 0.5]}, "base": {"options": {"squeeze": 4}}}
+    sweep = load(write_sweep(variants=variants, baseline="plain", search=found))
+    assert sweep.candidate({"options.alpha": 0.25}, "plain").options == {"alpha": 0.25, "squeeze": 4}
+    assert sweep.candidate({"options.alpha": 0.25}, "C").options == {"alpha": 0.25, "order": ["cru"], "squeeze": 4}
+    assert sweep.candidate({"options.alpha": 0.25}, "C", searching=False).options == {"alpha": 0.25, "order": ["cru"]}
+
+
+def test_a_huge_space_is_not_enumerated():
+    assert parse(a={"low": 0, "high": 10**9}).cells is None and parse(a={"low": 1, "high": 999}, b={"low": 1, "high": 999}).cells is None
