@@ -2,11 +2,12 @@
 # make test         install and run the tests
 # make check        format, lint, types, tests
 # make bench        what orchestration costs
+# make fuzz         are 2,000 malformed inputs each refused by one line? about two minutes
 # make validate     do the statistics keep what they promise? by simulation, about ten minutes
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: quickstart test check bench validate
+.PHONY: quickstart test check bench fuzz validate
 quickstart: .venv/installed
 	$(RUN) -m runners.sweep sweeps/quickstart.yaml
 
@@ -21,6 +22,9 @@ check: .venv/installed
 
 bench: .venv/installed
 	$(RUN) -m tests.bench
+
+fuzz: .venv/installed
+	$(RUN) -m tests.fuzz
 
 validate: .venv/installed
 	$(RUN) -m tests.validate

@@ -20,6 +20,9 @@ from pydantic import TypeAdapter, ValidationError
 class SweepError(ValueError):
     """The user's input cannot be run; the message is one line: the place, the rule, the value, the way out."""
 
+    def __init__(self, message: str):
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))  # what was written may hold line breaks
+
 
 class _Loader(yaml.SafeLoader):
     """YAML's safe loader, that does not let a repeated key win silently."""

@@ -1,0 +1,8 @@
+"""The short form of `make fuzz`."""
+
+from tests import fuzz
+
+
+def test_malformed_input_is_one_line_and_nothing_is_written():
+    found = fuzz.run(80, seed_from_clock=False)
+    assert found.total() >= 80 and found["refused"] > 40, found
