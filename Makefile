@@ -3,11 +3,12 @@
 # make check        format, lint, types, tests
 # make bench        what orchestration costs
 # make fuzz         are 2,000 malformed inputs each refused by one line? about two minutes
+# make chaos        is anything ever lost? 200 times harmed, about an hour
 # make validate     do the statistics keep what they promise? by simulation, about ten minutes
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: quickstart test check bench fuzz validate
+.PHONY: quickstart test check bench chaos fuzz validate
 quickstart: .venv/installed
 	$(RUN) -m runners.sweep sweeps/quickstart.yaml
 
@@ -22,6 +23,9 @@ check: .venv/installed
 
 bench: .venv/installed
 	$(RUN) -m tests.bench
+
+chaos: .venv/installed
+	$(RUN) -m tests.chaos
 
 fuzz: .venv/installed
 	$(RUN) -m tests.fuzz
