@@ -32,10 +32,15 @@ def failed(trial: Trial, reason: str, epochs: list[Epoch]) -> Record:
 class Driver(tune.Callback):
     """What the driver does with what the workers report. No error of its own may end the sweep."""
 
+    failed = 0  # trials, since the command began: its search and its comparison have a driver each
+
     def __init__(self, work: Work, store: Store, tracker: Tracker, console: Console, limits: Limits):
         self.work, self.store, self.tracker, self.console, self.limits = work, store, tracker, console, limits
         self.limit = ""  # the one that was reached
-        self.failed, self.measured_at = 0, time.monotonic()
+        self.measured_at = time.monotonic()
+        self.unended: set[str] = set()  # trials that ran and ended without a record, since launch() cleared it
+        self.tight: set[str] = set()  # those of them that found the GPU's memory full
+        self.advanced: set[str] = set()  # trials that finished an epoch since then
         self.deaths: Counter[str] = Counter()  # of a trial's workers, since it finished an epoch
         self.stopping = self.interrupted = self.busy = False
         self.running: dict[str, Trial] = {}
@@ -93,6 +98,7 @@ class Driver(tune.Callback):
                 known = self.reported.setdefault(trial.config["trial"].id, {})
                 if any(e.epoch not in known for e in epochs):
                     del self.deaths[trial.config["trial"].id]
+                    self.advanced.add(trial.config["trial"].id)
                 known.update((e.epoch, e) for e in epochs)
                 self.unlogged.setdefault(trial.config["trial"].id, (trial.config["trial"], []))[1].extend(epochs)
                 self.console.epochs(trial.config["trial"], epochs)
@@ -113,16 +119,22 @@ class Driver(tune.Callback):
             self.running.pop(trial.trial_id, None)
             self.awaited.discard(trial.trial_id)
             self.console.stopped(trial.config["trial"])
-            self.console.say(f"{trial.config['trial'].name}: its worker failed; it goes on from its last epoch")
-            self._died(trial.config["trial"])
+            if self.store.record(trial.config["trial"].id) is None:
+                self.console.say(f"{trial.config['trial'].name}: its worker failed; it goes on from its last epoch")
+                self._died(trial.config["trial"])
 
     def _died(self, trial: Trial) -> None:
         """A worker that is killed costs its trial nothing but the epoch under way; one whose trial kills it every time has to end."""
         self.deaths[trial.id] += 1
-        if self.deaths[trial.id] > DEATHS and self.store.record(trial.id) is None:
+        if self.deaths[trial.id] > DEATHS:
             reason = f"its worker died {self.deaths[trial.id]} times without finishing an epoch; its last words are in log.txt"
             epochs = [*self.reported.get(trial.id, {}).values()]
-            self.store.commit(failed(trial, reason, epochs))  # the next worker finds it, and lets the trial be
+            try:
+                self.store.commit(failed(trial, reason, epochs))  # the next worker finds it, and lets the trial be
+            except OSError as error:
+                self.limit = f"the store cannot be written ({error.strerror})"
+                self.stop()
+                self.console.say(f"{self.limit}; stopping")
 
     def _check_limits(self) -> None:
         """Stop as after one Ctrl-C where a limit is reached."""
@@ -156,9 +168,14 @@ class Driver(tune.Callback):
 
     def _gone(self, trial) -> None:
         with self.shielded():
+            ours = trial.config["trial"]
             self.running.pop(trial.trial_id, None)
             self.awaited.discard(trial.trial_id)
-            self.settle(trial.config["trial"])
+            self.settle(ours)
+            if self.store.record(ours.id) is None:
+                self.unended.add(ours.id)
+                if self.store.failures(ours.id)[-1:] == ["out of memory"]:
+                    self.tight.add(ours.id)
 
     def settle(self, trial: Trial) -> None:
         """A trial runs no longer: record how it ended, if it did."""
@@ -175,7 +192,7 @@ class Driver(tune.Callback):
             self.unlogged.pop(trial.id, None)  # the record has them all
             self.tracker.end(trial, record)
             self.console.ended(trial, record)
-            self.failed += record.status == "failed"
+            Driver.failed += record.status == "failed"
 
 
 class Stopper(tune.Stopper):

@@ -17,7 +17,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TextIO
 
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.update(
@@ -37,12 +37,13 @@ from ray.tune.search import Searcher
 from runners.console import Console
 from runners.driver import Driver, Stopper, failed, last_line
 from runners.plan import Resources, Sweep, Trial
-from runners.store import Store
+from runners.store import Held, Store
 from runners.strict import SweepError
 from runners.tracking import Tracker
 from runners.work import Work
 
 RETRIES = 2
+GPU_FULL = r"CUDA error: out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"  # where torch's own allocator was not the one that asked
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def _work(config: dict[str, Any]) -> None:
     trial, setting = config["trial"], config["setting"]
     store = Store(setting.storage)
     store.folder(trial.id).mkdir(parents=True, exist_ok=True)
-    with open(store.folder(trial.id) / "log.txt", "a", buffering=1) as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+    with _log(store, trial) as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         try:
             import torch
 
@@ -115,18 +116,34 @@ def _work(config: dict[str, Any]) -> None:
             for epochs in run(trial, store, setting.data, "auto" if setting.gpu else "cpu"):
                 tune.report({"epochs": [asdict(e) for e in epochs]})
         except Exception as error:
-            traceback.print_exc()
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
             if not _fail(trial, store, error, setting.gpu):
                 raise
+
+
+def _log(store: Store, trial: Trial) -> TextIO:
+    """Where the trial's output goes; nowhere on a full disk."""
+    try:
+        return open(store.folder(trial.id) / "log.txt", "a", buffering=1)
+    except OSError:
+        return open(os.devnull, "w")
 
 
 def _fail(trial: Trial, store: Store, error: Exception, gpu: float) -> bool:
     """Keep in mind how a trial failed; True if there is no use in trying at once again.
 
-    Out of the GPU's memory: not while as many share it. What the config itself makes impossible: never. All else: RETRIES times.
+    Out of the GPU's memory: not while as many share it. What the config itself makes impossible: never. All else: RETRIES times. That
+    another process still trains it, as a lost node's worker may, is no failure: the next round of launch() asks again.
     """
-    kind = "out of memory" if type(error).__name__ == "OutOfMemoryError" else "invalid" if isinstance(error, ValueError) else "error"
-    times = store.note_failure(trial.id, kind)
+    if isinstance(error, Held):
+        return True
+    full = type(error).__name__ == "OutOfMemoryError" or (gpu and re.search(GPU_FULL, str(error)))
+    kind = "out of memory" if full else "invalid" if isinstance(error, ValueError) else "error"
+    try:
+        times = store.note_failure(trial.id, kind)
+    except OSError:  # a full disk: the driver counts
+        return False
     if kind == "out of memory" and 0 < gpu < 1:
         return True
     if kind == "error" and times <= RETRIES:
@@ -150,7 +167,9 @@ class _Queue(Searcher):
         with self.driver.shielded():  # asking a search writes to its study
             if trial := self.work.next():
                 return {"trial": trial, "setting": self.setting}
-            return Searcher.FINISHED if self.work.over else None
+            # a search that waits for what this fit will not end again would wait for ever
+            stuck = self.driver.unended and not self.driver.running
+            return Searcher.FINISHED if self.work.over or stuck else None
         return Searcher.FINISHED  # what is wrong has been said
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
@@ -171,21 +190,24 @@ def launch(sweep: Sweep, work: Work, resources: Resources, store: Store, tracker
     with _stop_signals(driver):
         work.begin(suspicions)
         while not (work.over and not work.left()) and not driver.stopping and fruitless <= RETRIES:
-            driver.running.clear()
+            for memory in (driver.running, driver.unended, driver.tight, driver.advanced):
+                memory.clear()
             ended = len(work.trials) - len(work.left())
             setting = Setting(str(store.root), data, max(1, int(resources.cpu)), resources.gpu or 0)
             problem = _fit(sweep, resources, setting, driver)
             if problem:  # Ray gives up as a whole when one trial takes too much memory: which one, time will tell
                 suspicions.update(t.id for t in driver.running.values())
+                for trial_id in driver.advanced:  # whoever gets on is not the one
+                    del suspicions[trial_id]
             for trial in work.trials:
                 if suspicions[trial.id] > RETRIES:
                     driver.errors.setdefault(trial.id, f"Ray ended {RETRIES + 1} times while it ran: {problem}")
                 with driver.shielded():
                     driver.settle(trial)
             left = work.left()
-            if tight := [t for t in left if store.failures(t.id)[-1:] == ["out of memory"]]:
+            if driver.tight and not problem and not driver.stopping:
                 resources, fruitless = fewer(resources), 0
-                console.say(f"{len(tight)} trials ran out of the GPU's memory; again with gpu: {resources.gpu:g} each")
+                console.say(f"{len(driver.tight)} trials ran out of the GPU's memory; again with gpu: {resources.gpu:g} each")
             elif (left or not work.over) and not driver.stopping:
                 console.say(f"Ray ended with {f'{len(left)} trials to go' if left else 'the search under way'}: {problem or 'it gave no reason'}")
                 fruitless = 0 if len(work.trials) - len(left) > ended or driver.running else fruitless + 1
@@ -195,7 +217,8 @@ def launch(sweep: Sweep, work: Work, resources: Resources, store: Store, tracker
 
 def fewer(resources: Resources) -> Resources:
     """Half as many trials on a GPU."""
-    return replace(resources, gpu=min(1.0, 2 * (resources.gpu or 0)))
+    gpu = resources.gpu or 0.0
+    return replace(resources, gpu=max(gpu, min(1.0, 2 * gpu)))
 
 
 def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver) -> str:

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -91,6 +92,10 @@ class Record:
 EVIDENCE = ("commit", "dirty", "device", "precision", "torch", "data", "train_images", "val_images", "test_images")
 
 
+class Held(TimeoutError):
+    """Another process is training the trial."""
+
+
 class Store:
     """The folder of all trials; many processes may read it and, each its own trial, write it."""
 
@@ -144,20 +149,20 @@ class Store:
             with contextlib.suppress(OSError):  # a disk without hard links keeps one
                 os.link(last, spare)  # so that at every moment there is a last one
                 os.replace(spare, before)
+            spare.unlink(missing_ok=True)  # replacing a link by another of the same file does nothing
         data = content.getbuffer()
         _replace(last, lambda file: (file.write(hashlib.sha256(data).digest()), file.write(data)))
 
     def checkpoint(self, trial_id: str) -> tuple[dict[str, Any], list[Epoch]] | None:
         """What `save` wrote last; the one before where that is damaged (and then set aside); None where neither can be read."""
-        for path, instead in zip(self._checkpoints(trial_id), ("the trial goes on from the one before", "the trial starts over"), strict=True):
-            if path.exists():
-                try:
-                    return _unpack(path.read_bytes())
-                except (OSError, MemoryError):  # the machine's trouble, not the file's
-                    raise
-                except Exception as error:  # a torn file fails in many ways
-                    os.replace(path, path.with_suffix(".damaged"))
-                    print(f"{path}: damaged ({type(error).__name__}: {error}), set aside; {instead}", flush=True)
+        last, before = self._checkpoints(trial_id)
+        for path in (p for p in (last, before) if p.exists()):
+            try:
+                return _unpack(path.read_bytes())
+            except (ValueError, TypeError, KeyError, pickle.UnpicklingError) as error:  # anything else is the machine's trouble, not the file's
+                os.replace(path, path.with_suffix(".damaged"))
+                instead = "goes on from the one before" if path == last and before.exists() else "starts over"
+                print(f"{path}: damaged ({type(error).__name__}: {error}), set aside; the trial {instead}", flush=True)
         return None
 
     def commit(self, record: Record, weights: dict[str, Any] | None = None) -> None:
@@ -214,15 +219,17 @@ class Store:
         """Keep other processes off this trial. A killed driver's workers train on for seconds: its successor waits for them here.
 
         Raises:
-            TimeoutError: another process still holds it.
+            Held: another process still holds it.
         """
         self.folder(trial_id).mkdir(parents=True, exist_ok=True)
         with open(self.folder(trial_id) / "lock", "w") as file:
             deadline = time.monotonic() + wait_s
             while not _lock(file):
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"another process has been training trial {trial_id} for more than {wait_s:.0f} s; stop it")
+                    raise Held(f"another process has been training trial {trial_id} for more than {wait_s:.0f} s; stop it")
                 time.sleep(0.2)
+            for litter in self.folder(trial_id).glob("*.tmp"):  # of a process that was killed while it wrote
+                litter.unlink(missing_ok=True)
             yield
 
     @contextlib.contextmanager

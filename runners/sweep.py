@@ -135,7 +135,7 @@ def _show_plan(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     by_status = {s: sum(t["status"] == s for t in trials) for s in dict.fromkeys(t["status"] for t in trials)}
     print(f"{len(trials)} trials ({len(sweep.variants)} variants x {len(sweep.seeds)} seeds): " + ", ".join(f"{n} {s}" for s, n in by_status.items()))
     weights = sum(costs[t.variant][0].params * 4 for t in to_run)
-    print(f"to run: {len(to_run)}; disk: {weights / 1e9:.2f} GB of weights, and as much again for each running trial's checkpoint")
+    print(f"to run: {len(to_run)}; disk: {weights / 1e9:.2f} GB of weights, and up to six times its own for each running trial's checkpoints")
     print(f"time: {_estimate(sweep, costs, to_run, records)}")
     return 0
 
@@ -228,7 +228,7 @@ def _search(sweep: Sweep, store: Store, args: argparse.Namespace) -> str:
 
     sweep = replace(sweep, conv_paths={name: store.keep_conv(path, sweep.conv_digests[name]) for name, path in sweep.conv_paths.items()})
     if args.retry_failed:
-        for p in (p for study in search.open_studies(sweep, store) for p in study.proposals if p.status == "failed"):
+        for p in (p for study in search.open_studies(sweep, store) for p in study.proposals if p.status in ("failed", "diverged")):
             store.forget_failure(p.trial.id if p.trial else "")
     tracker = _tracker(sweep, store, args, of_search=True)
     work = search.Searching(sweep, store, _cost, tracker.learn)

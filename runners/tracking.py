@@ -312,7 +312,7 @@ def _alive(pid: int) -> bool:
 def rebuild(sweep: Sweep, store: Store, uri: str) -> tuple[int, str]:
     """Make MLflow's runs of a sweep again from what the store has; (how many trials have ended, how to look at them)."""
     sweep = search.conclude(sweep, store)
-    ended = 0
+    ended, troubled = 0, False
     if sweep.search:
         tracker = Tracker.of_search(sweep, uri, store.identity)
         trained = [p for study in search.open_studies(sweep, store) for p in study.proposals if p.trained and p.trial]
@@ -320,10 +320,11 @@ def rebuild(sweep: Sweep, store: Store, uri: str) -> tuple[int, str]:
             tracker.learn(p)
         tracker.reconcile([p.trial for p in trained if p.trial], store.record)
         ended += sum(p.record is not None for p in trained)
+        troubled = tracker.troubled
     tracker = Tracker(sweep, uri, store.identity)
     tracker.reconcile(sweep.trials, store.record)
-    if tracker.troubled:
-        raise SweepError("MLflow could not be written, as said above; the same command goes on")
+    if tracker.troubled or troubled:
+        raise SweepError("MLflow could not be written; the same command goes on")
     return ended + sum(store.record(t.id) is not None for t in sweep.trials), tracker.charts
 
 

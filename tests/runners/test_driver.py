@@ -9,8 +9,9 @@ import torch
 from runners import driver as module
 from runners import launch
 from runners.driver import Driver
-from runners.plan import Limits, Resources, load
-from runners.store import Epoch, Store
+from runners.plan import Limits, Resources, Trial, load
+from runners.search import Searching
+from runners.store import Epoch, Held, Store
 from runners.work import Work
 from tests.runners.test_sweep import MINE, finish, start
 
@@ -91,7 +92,7 @@ def test_limits_stop_as_ctrl_c_does(trial, store, monkeypatch):
         monkeypatch.setattr(module, "MEASURE_EVERY_S", -1)
         store.folder("big").mkdir(parents=True, exist_ok=True)
         (store.folder("big") / "weights.pt").write_bytes(bytes(2_000_000))
-        driver.failed = 2
+        monkeypatch.setattr(Driver, "failed", 2)
         driver.on_step_end(0, [])
         assert driver.stopping and driver.limit == said and "stopping after the epochs under way" in driver.console.lines[-1]
         monkeypatch.undo()
@@ -110,3 +111,101 @@ def test_a_limit_ends_the_command_and_the_same_command_goes_on(write_sweep, tmp_
     assert code == 1 and "trials to go" not in out and "R20" in out, out
     ended = Counter(r.status for t in load(path).trials if (r := Store(tmp_path / "runs").record(t.id)))
     assert ended == {"failed": 2, "finished": 4}
+
+
+def test_a_full_disk_ends_the_sweep_instead_of_going_round_for_ever(trial, store, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("runners.store._replace", full)
+    assert launch._fail(trial, store, RuntimeError("odd"), 0) is False  # cannot be counted here: the driver counts
+    driver = Driver(Work([trial], store), store, Quiet(), Quiet(), Limits())
+    tune_trial = type("T", (), {"trial_id": "x", "config": {"trial": trial}})()
+    for _ in range(module.DEATHS + 1):
+        driver.on_trial_recover(0, [], tune_trial)
+    assert driver.stopping and driver.limit == "the store cannot be written (No space left on device)"
+
+
+def test_another_process_on_the_trial_and_a_full_gpu_are_told_from_errors(trial, store):
+    assert launch._fail(trial, store, Held("another process"), 0) is True and store.failures(trial.id) == []
+    assert launch._fail(trial, store, RuntimeError("CUDA error: out of memory"), 0.5) is True
+    assert store.failures(trial.id) == ["out of memory"] and launch.fewer(Resources(2)).gpu == 2
+
+
+class Rounds:
+    """Stands in for Ray: what each round of launch() came to."""
+
+    def __init__(self, *rounds):
+        self.rounds, self.seen = list(rounds), []
+
+    def __call__(self, sweep, resources, setting, driver):
+        self.seen.append(resources.gpu)
+        if not self.rounds:
+            for t in driver.work.left():
+                driver.store.commit(module.failed(t, "the end of the test", []))
+            return ""
+        return self.rounds.pop(0)(driver) or ""
+
+
+def rounds_of(write_sweep, store, monkeypatch, *rounds, gpu: float = 0.25):
+    """What `launch` makes of these rounds: (shares of the GPU asked for, reasons of the records)."""
+    sweep = load(write_sweep(seeds=1))
+    work, fake = Work(sweep.trials, store), Rounds(*rounds)
+    monkeypatch.setattr(launch, "_fit", fake)
+    launch.launch(sweep, work, Resources(gpu, 1), store, Quiet(), Quiet(), "")
+    return fake.seen, [r.reason for t in sweep.trials if (r := store.record(t.id))]
+
+
+def ends(driver: Driver, trial: Trial) -> None:
+    """The trial's run is over, as Tune tells it."""
+    driver.on_trial_complete(0, [], type("T", (), {"trial_id": trial.id, "config": {"trial": trial}})())
+
+
+def test_only_this_rounds_full_gpus_make_fewer_share_it(write_sweep, store, monkeypatch):
+    def full(driver):
+        for t in driver.work.left():
+            store.note_failure(t.id, "out of memory")
+            ends(driver, t)
+
+    assert rounds_of(write_sweep, store, monkeypatch, full, full)[0] == [0.25, 0.5, 1.0]
+
+
+def test_a_stale_note_does_not_keep_a_broken_ray_going(write_sweep, store, monkeypatch):
+    for t in load(write_sweep(seeds=1)).trials:
+        store.note_failure(t.id, "out of memory")
+    seen, reasons = rounds_of(write_sweep, store, monkeypatch, *[lambda driver: "Could not connect to the GCS"] * 50)
+    assert len(seen) == launch.RETRIES + 1 and reasons == [] and set(seen) == {0.25}
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_ray_ending_as_a_whole_is_blamed_only_on_who_gets_nowhere(moving, write_sweep, store, monkeypatch):
+    at = Counter()
+
+    def killed(driver):
+        for t in driver.work.left():
+            fake = type("T", (), {"trial_id": t.id, "config": {"trial": t}})()
+            driver.on_trial_start(0, [], fake)
+            at[t.id] += moving
+            if moving:
+                row = Epoch(at[t.id], 0.1, 1.0, 50.0, 1.0, 50.0, 1.0, 1.0, 1)
+                driver.on_trial_result(0, [], fake, {"epochs": [vars(row)]})
+        return "a worker was killed due to the node running low on memory"
+
+    seen, reasons = rounds_of(write_sweep, store, monkeypatch, *[killed] * 5)
+    assert (len(seen), {r.split(":")[0] for r in reasons}) == ((6, {"the end of the test"}) if moving else (3, {"Ray ended 3 times while it ran"}))
+
+
+def test_a_search_whose_trials_fill_the_gpu_does_not_wait_for_ever(write_sweep, store):
+    """Its next proposal waits for outcomes that this round will not bring."""
+    space = {"mode": "tune", "space": {"lr": [0.1, 0.2, 0.3]}, "sampler": "grid", "trials": 3, "ahead": 1}
+    sweep = load(write_sweep(variants={"R20": {}}, search=space))
+    work = Searching(sweep, store, lambda config, path: {"macs_m": 1.0, "params_m": 1.0})
+    driver = Driver(work, store, Quiet(), Quiet(), Limits())
+    queue = launch._Queue(work, launch.Setting("", "", 1, 0.5), driver)
+    work.begin(Counter())
+    first = queue.suggest("a")["trial"]
+    driver.on_trial_start(0, [], type("T", (), {"trial_id": "a", "config": {"trial": first}})())
+    assert queue.suggest("b") is None  # it waits
+    store.note_failure(first.id, "out of memory")
+    driver.on_trial_complete(0, [], type("T", (), {"trial_id": "a", "config": {"trial": first}})())
+    assert queue.suggest("b") == launch.Searcher.FINISHED and not work.over

@@ -107,3 +107,24 @@ def test_a_second_driver_hears_who_the_first_is(tmp_path):
             pass
     with Store(tmp_path).drive():
         pass
+
+
+def test_a_healthy_checkpoint_stays_when_the_machine_is_short_of_memory(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    store.save("a", {"x": torch.zeros(1)}, [EPOCH])
+    monkeypatch.setattr(torch, "load", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("DefaultCPUAllocator: can't allocate memory")))
+    with pytest.raises(RuntimeError, match="can't allocate"):
+        store.checkpoint("a")
+    monkeypatch.undo()
+    assert store.checkpoint("a")[1] == [EPOCH]
+
+
+def test_what_a_killed_writer_left_is_swept_by_the_next_one(tmp_path):
+    store = Store(tmp_path)
+    store.save("a", {"x": torch.zeros(1)}, [EPOCH])
+    os.link(store.folder("a") / "checkpoint.pt", store.folder("a") / "checkpoint.before.pt")  # killed between its two moves
+    store.save("a", {"x": torch.ones(1)}, [EPOCH, EPOCH])
+    assert not list(tmp_path.rglob("*.tmp"))
+    (store.folder("a") / "checkpoint.pt.123.tmp").write_bytes(b"half")
+    with store.hold("a"):
+        assert not list(tmp_path.rglob("*.tmp")) and len(store.checkpoint("a")[1]) == 2
