@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import statistics
 import textwrap
 from collections import defaultdict
@@ -23,6 +24,7 @@ from runners import search, space
 from runners.study import Proposal, Study, importances
 
 STYLE = str(Path(__file__).with_name("style.mplstyle"))
+LONG = 24  # letters of a name that no longer stands at its point
 MOST = 16  # variants that a reader can tell apart
 # what accuracy may be drawn against -> (axis label, its unit's size, whether less is better)
 AXES = {
@@ -71,8 +73,10 @@ def tradeoff(table: Table, x: str = "macs") -> Figure:
             axes.scatter(*zip(*places.values(), strict=True), s=6, color="0.75", zorder=0)
         front = pareto(places, less_is_better=less)
         beside = dict(zip(places, _beside([x for x, _ in places.values()]), strict=True))
-        for row, colour in zip(rows, _colours(table, rows), strict=True):
-            _point(axes, row, beside[row.variant], colour)
+        colours = _colours(table, rows)
+        long = {row.variant: f"({i + 1})" for i, row in enumerate(r for r in rows if len(r.variant) > LONG)}
+        for row, colour in zip(rows, colours, strict=True):
+            _point(axes, row, beside[row.variant], colour, long.get(row.variant, row.variant))
         if len(front) > 1:
             axes.plot(
                 *zip(*((beside[v], places[v][1]) for v in front), strict=True),
@@ -89,8 +93,16 @@ def tradeoff(table: Table, x: str = "macs") -> Figure:
         axes.margins(x=0.12, y=0.1)
         axes.errorbar([], [], yerr=[], color="0.3", marker="o", linestyle="none", label="mean, 95 % interval, seeds;\none cost: side by side")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
+        _listed(axes, [f"{short} {variant}" for variant, short in long.items()])
         _apart(axes)
         return figure
+
+
+def _listed(axes: Axes, names: list[str]) -> None:
+    """Names too long to stand at their points, below the legend."""
+    if names:
+        text = "\n".join(_wrap(name, 90) for name in names)
+        axes.annotate(text, (0, -0.28), xycoords="axes fraction", fontsize="small", va="top", linespacing=1.4, annotation_clip=False)
 
 
 def front(table: Table) -> Figure:
@@ -105,13 +117,8 @@ def front(table: Table) -> Figure:
         for i, p in enumerate(search.picks(study)):
             where = (p.cost["macs_m"], p.top1 or 0.0)
             axes.plot(*where, marker="o", markersize=9, markerfacecolor="none", color="#D55E00", linestyle="none", label="" if i else "compared")
-            axes.annotate(
-                _wrap(space.name(p.cell).replace(",", ", "), 24),
-                where,
-                (6, -14 - 4 * (i % 2)),
-                textcoords="offset points",
-                fontsize="x-small",
-            )
+            axes.annotate(f"#{p.number}", where, (7, -10), textcoords="offset points", fontsize="small", color="#D55E00")
+        _listed(axes, [f"#{p.number} {space.name(p.cell)}" for p in search.picks(study)])
         axes.set(xlabel="multiply-adds per image (millions)", ylabel="validation top-1 (%)")
         axes.margins(0.15)
         _paper_points(table, axes)
@@ -192,14 +199,14 @@ def pareto(places: dict[str, tuple[float, float]], *, less_is_better: bool = Tru
     return front
 
 
-def _point(axes: Axes, row: Row, x: float, colour: str) -> None:
+def _point(axes: Axes, row: Row, x: float, colour: str, name: str) -> None:
     """A variant: its seeds as dots, mean and interval, and its name."""
     assert row.top1
     axes.scatter([x] * len(row.records), [r.result.test_top1 for r in row.records if r.result], s=8, color=colour, alpha=0.4)
     low, high = (row.top1.low, row.top1.high) if row.top1.low is not None and row.top1.high is not None else (row.top1.mean,) * 2
     bars = [[row.top1.mean - max(low, 0)], [min(high, 100) - row.top1.mean]]
     axes.errorbar([x], [row.top1.mean], yerr=bars, color=colour, marker="o", markersize=5, capsize=2, zorder=3)
-    axes.annotate(_wrap(row.variant, 30), (x, min(high, 100)), (0, 4), textcoords="offset points", fontsize="small", color=colour, ha="center")
+    axes.annotate(_wrap(name, 30), (x, min(high, 100)), (0, 4), textcoords="offset points", fontsize="small", color=colour, ha="center")
 
 
 def _apart(axes: Axes) -> None:
@@ -275,4 +282,5 @@ def _colours(table: Table, rows: list[Row]) -> list[str]:
 
 
 def _wrap(text: str, width: int) -> str:
+    text = text if len(text) <= width else re.sub(r",(?=\S)", ", ", text)  # a cell's name may break between its settings
     return "\n".join(textwrap.wrap(text, width)).replace("$", r"\$")  # matplotlib reads mathematics between dollars

@@ -3,8 +3,10 @@
     make chaos                          200 injections, about an hour on two cores
     python -m tests.chaos 20 --seed 3   fewer, and other moments
 
-Each round runs the sweep in a fresh folder and harms it at random moments until it is finished. Then it is held against an undisturbed
-run: every trial once, one MLflow run per trial, FINISHED, with every epoch once, equal weights bit for bit, no temporary file.
+Each round runs a sweep (every third: a search) in a fresh folder and harms it at random moments until it is finished. Then it is held
+against an undisturbed run: every trial once, equal weights bit for bit, one MLflow run per trial, FINISHED, with every epoch once and at
+the time that the record has; every epoch that was saved when it was harmed is the one in the record, not trained anew (but for those that
+a damaged checkpoint had); the same proposals in Optuna's book, none RUNNING; the exit status that belongs to the signal; no temporary file.
 """
 
 import argparse
@@ -31,17 +33,27 @@ variants:
   S+C: {conv: scconv}
 seeds: 6
 """
+SEARCH = (
+    SWEEP.replace("seeds: 6", "seeds: 1")
+    + """
+search:
+  mode: tune
+  space: {lr: {low: 0.01, high: 0.2, log: true}}
+  trials: 5
+"""
+)
 PATIENCE_S = 400  # for one start of the command
 
 
 class Round:
     """One sweep in a folder of its own, and the process that runs it."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, text: str):
         self.folder, self.store = folder, folder / "runs"
         folder.mkdir(parents=True)
-        (folder / "chaos.yaml").write_text(SWEEP)
+        (folder / "chaos.yaml").write_text(text)
         self.process: subprocess.Popen | None = None
+        self.saved: dict[str, dict[int, int]] = {}  # trial -> epoch -> when it ended, as its checkpoint had it when the sweep was harmed
 
     def start(self) -> None:
         line = [sys.executable, "-m", "runners.sweep", "chaos.yaml"]
@@ -61,46 +73,58 @@ class Round:
             os.killpg(self.process.pid, signal.SIGKILL)
             raise AssertionError(f"the command did not end within {seconds:.0f} s; see {self.folder}/log.txt") from None
 
-    def send(self, number: int) -> None:
+    def send(self, number: int) -> bool:
+        """False where there was nobody to send it to any more."""
         assert self.process
-        if self.running:
-            os.kill(self.process.pid, number)
+        if not self.running:
+            return False
+        os.kill(self.process.pid, number)
+        return True
+
+    def remember(self) -> None:
+        """What is saved, once the workers of a driver that is gone are gone too."""
+        from runners.store import Store
+
+        deadline = time.monotonic() + 60
+        while self.workers() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        for path in self.checkpoints():
+            _, epochs = Store(self.store).checkpoint(path.parent.name) or ({}, [])
+            self.saved.setdefault(path.parent.name, {}).update({e.epoch: e.ended for e in epochs})
 
     def workers(self) -> list[int]:
         """The processes that train, of this round alone: they have its store's lock files open."""
         found = []
-        for path in Path("/proc").glob("[0-9]*/fd/*"):
+        for process in (name for name in os.listdir("/proc") if name.isdigit() and name != str(self.process and self.process.pid)):
             try:
-                if os.readlink(path).startswith(str(self.store / "trials")) and path.parts[2] != str(self.process and self.process.pid):
-                    found.append(int(path.parts[2]))
-            except OSError:
+                files = [os.readlink(f"/proc/{process}/fd/{fd}") for fd in os.listdir(f"/proc/{process}/fd")]
+            except OSError:  # it has just ended
                 continue
-        return sorted(set(found))
+            if any(file.startswith(str(self.store / "trials")) for file in files):
+                found.append(int(process))
+        return found
 
     def checkpoints(self) -> list[Path]:
         return sorted(self.store.glob("trials/*/checkpoint.pt"))
 
 
 def kill_driver(sweep: Round, dice: random.Random) -> bool:
-    sweep.send(signal.SIGKILL)
-    return True
+    return sweep.send(signal.SIGKILL)
 
 
 def interrupt(sweep: Round, dice: random.Random) -> bool:
-    sweep.send(signal.SIGINT)
-    return True
+    return sweep.send(signal.SIGINT)
 
 
 def interrupt_twice(sweep: Round, dice: random.Random) -> bool:
-    sweep.send(signal.SIGINT)
+    sent = sweep.send(signal.SIGINT)
     time.sleep(dice.uniform(0, 2))
     sweep.send(signal.SIGINT)
-    return True
+    return sent
 
 
 def terminate(sweep: Round, dice: random.Random) -> bool:
-    sweep.send(signal.SIGTERM)
-    return True
+    return sweep.send(signal.SIGTERM)
 
 
 def freeze_driver(sweep: Round, dice: random.Random) -> bool:
@@ -123,12 +147,12 @@ def kill_worker(sweep: Round, dice: random.Random) -> bool:
 def damage(sweep: Round, dice: random.Random, harm: Callable[[bytearray, random.Random], bytes]) -> bool:
     """Harm a checkpoint on disk: with the driver killed, and its workers gone, as after a power cut."""
     sweep.send(signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while sweep.workers() and time.monotonic() < deadline:
-        time.sleep(0.2)
+    sweep.remember()
     if not (paths := sweep.checkpoints()):
         return False
     path = dice.choice(paths)
+    saved = sweep.saved[path.parent.name]
+    saved.pop(max(saved), None)  # that one may be trained again; those of the checkpoint before may not
     path.write_bytes(harm(bytearray(path.read_bytes()), dice))
     return True
 
@@ -180,44 +204,89 @@ KINDS: list[Callable[[Round, random.Random], bool]] = [
 ]
 
 
-def outcome(sweep: Round) -> dict[str, tuple]:
-    """trial -> (status, its weights' bytes by name, correctness per image)."""
-    import torch
+# what the command may answer to a signal: 0 where it had just ended, -2 and -15 where it was still starting
+ANSWERS = {
+    kill_driver: (-9,),
+    interrupt: (130, 0, -2),
+    interrupt_twice: (130, 0, -2),
+    terminate: (130, 0, -15),
+    truncate_checkpoint: (-9,),
+    flip_checkpoint: (-9,),
+}
 
+
+def trials(sweep: Round) -> list:
+    """Every trial that the sweep should have by now: its search's, and its comparison's."""
+    from runners import search
     from runners.plan import load
     from runners.store import Store
 
+    plan, store = load(sweep.folder / "chaos.yaml"), Store(sweep.store)
+    searched = [p.trial for study in search.open_studies(plan, store) for p in study.proposals if p.trained] if plan.search else []
+    return [*searched, *search.conclude(plan, store).trials]
+
+
+def outcome(sweep: Round) -> dict[str, tuple]:
+    """trial -> (status, correctness per image, losses of every epoch, its weights' bytes by name)."""
+    import torch
+
+    from runners.store import Store
+
     store, found = Store(sweep.store), {}
-    for trial in load(sweep.folder / "chaos.yaml").trials:
+    for trial in trials(sweep):
         record = store.record(trial.id)
         weights = torch.load(store.folder(trial.id) / "weights.pt", weights_only=True) if record and record.result else {}
         parts = tuple((name, value.numpy().tobytes()) for name, value in weights.items())
-        found[trial.id] = (record.status if record else None, record.result.correct if record and record.result else None, parts)
+        losses = tuple((e.train_loss, e.val_top1) for e in record.epochs) if record else ()
+        found[trial.id] = (record.status if record else None, record.result.correct if record and record.result else None, losses, parts)
     return found
 
 
 def lost(sweep: Round, wanted: dict[str, tuple]) -> list[str]:
     """What is not as it would be without any harm; a line each."""
-    problems = []
-    for trial, found in outcome(sweep).items():
-        if found != wanted[trial]:
-            problems.append(f"trial {trial}: {found[0]}, not as undisturbed")
-    if names := {p.name for p in (sweep.store / "trials").iterdir()} - set(wanted):
+    from runners.store import Store
+
+    problems, found = [], outcome(sweep)
+    if [*found] != [*wanted]:
+        problems.append(f"other trials: {len(found)}, not {len(wanted)}, or others proposed")
+    problems += [f"trial {t}: {found[t][0]}, not as undisturbed" for t in found if t in wanted and found[t] != wanted[t]]
+    if names := {p.name for p in (sweep.store / "trials").iterdir()} - set(found):
         problems.append(f"trials that nobody asked for: {names}")
+    records = {t: Store(sweep.store).record(t) for t in found}
+    times = {t: {e.epoch: e.ended for e in record.epochs} for t, record in records.items() if record}
+    for trial, saved in sweep.saved.items():
+        if again := [e for e, ended in saved.items() if times.get(trial, {}).get(e) != ended]:
+            problems.append(f"trial {trial}: epochs {again} had been saved, and were trained again")
     with sqlite3.connect(sweep.folder / "mlflow.db") as book:
         runs = book.execute(
             "select t.value, r.status, r.run_uuid from runs r join tags t on t.run_uuid = r.run_uuid and t.key = 'trial'"
             " where r.lifecycle_stage = 'active'"
         ).fetchall()
-        times = Counter(trial for trial, _, _ in runs)
-        problems += [f"trial {trial}: {times[trial]} MLflow runs" for trial in wanted if times[trial] != 1]
+        count = Counter(trial for trial, _, _ in runs)
+        problems += [f"trial {trial}: {count[trial]} MLflow runs" for trial in found if count[trial] != 1]
         for trial, status, run in runs:
-            steps = [row[0] for row in book.execute("select step from metrics where run_uuid = ? and key = 'train/loss' order by step", (run,))]
-            if status != "FINISHED" or steps != [1, 2, 3, 4, 5]:
-                problems.append(f"trial {trial}: its MLflow run is {status} with epochs {steps}")
+            points = book.execute("select step, timestamp from metrics where run_uuid = ? and key = 'train/loss' order by step", (run,)).fetchall()
+            if status != "FINISHED" or points != sorted(times.get(trial, {}).items()):
+                problems.append(f"trial {trial}: its MLflow run is {status} with epochs {[step for step, _ in points]}, or at other times")
+    problems += _book(sweep)
     litter = [str(p.relative_to(sweep.folder)) for p in sweep.folder.rglob("*") if p.name.endswith(".tmp") or ".new" in p.name]
-    litter += [str(p.relative_to(sweep.folder)) for p in sweep.checkpoints()]
+    litter += [str(p.relative_to(sweep.folder)) for p in sweep.store.glob("trials/*/checkpoint*.pt")]
     return problems + ([f"left behind: {litter}"] if litter else [])
+
+
+def _book(sweep: Round) -> list[str]:
+    """What is wrong with Optuna's own book."""
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    wrong = []
+    for path in sweep.store.glob("studies/*.journal"):
+        storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+        for summary in optuna.get_all_study_summaries(storage):
+            states = Counter(t.state.name for t in optuna.load_study(study_name=summary.study_name, storage=storage).trials)
+            if set(states) != {"COMPLETE"}:
+                wrong.append(f"study {summary.study_name}: {dict(states)}")
+    return wrong
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -228,18 +297,22 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--longest", type=float, default=25, metavar="S", help="seconds from a start to the harm, at most")
     args = parser.parse_args(argv)
     dice = random.Random(args.seed)
-    home = Path(tempfile.mkdtemp(prefix="chaos-"))
-    undisturbed = Round(home / "undisturbed")
-    undisturbed.start()
-    assert undisturbed.wait() == 0, undisturbed.folder
-    wanted = outcome(undisturbed)
-    assert not (problems := lost(undisturbed, wanted)), problems
+    home = Path(tempfile.mkdtemp(prefix="chaos-")).resolve()
+    wanted = {}
+    for text in (SWEEP, SEARCH):
+        undisturbed = Round(home / f"undisturbed-{len(wanted)}", text)
+        undisturbed.start()
+        assert undisturbed.wait() == 0, undisturbed.folder
+        wanted[text] = outcome(undisturbed)
+        assert not (problems := lost(undisturbed, wanted[text])), problems
     injected: Counter[str] = Counter()
     broken, rounds = [], 0
     while injected.total() < args.injections:
         rounds += 1
-        sweep = Round(home / f"round-{rounds}")
+        text = SWEEP if rounds % 3 else SEARCH
+        sweep = Round(home / f"round-{rounds}", text)
         here: list[str] = []
+        problems: list[str] = []
         sweep.start()
         while True:
             deadline = time.monotonic() + dice.uniform(0.5, args.longest)
@@ -251,23 +324,28 @@ def main(argv: list[str] | None = None) -> int:
                     injected[kind.__name__] += 1
                     here.append(kind.__name__)
                 if kind not in (kill_worker, freeze_driver, lock_database):
-                    sweep.wait(60)
+                    code = sweep.wait(90)
+                    if code not in ANSWERS[kind]:
+                        problems.append(f"{kind.__name__} was answered with exit status {code}")
+                    sweep.remember()
                     sweep.start()
             elif (code := sweep.wait()) == 0:
                 break
             else:
-                sweep.start()  # what a person would do: the same command again
                 here.append(f"(ended with {code})")
                 if here[-3:] == [here[-1]] * 3:
                     break
-        problems = lost(sweep, wanted)
+                sweep.start()  # what a person would do: the same command again
+        problems += lost(sweep, wanted[text])
         broken += [f"round {rounds} ({', '.join(here)}): {problem}" for problem in problems]
         print(f"round {rounds}: {len(here)} injections, {'; '.join(problems) or 'nothing lost'} ({injected.total()} in all)", flush=True)
         if not problems:
             shutil.rmtree(sweep.folder)
     print("\n| injected | times |\n|---|--:|")
     print("\n".join(f"| {kind.replace('_', ' ')} | {n} |" for kind, n in sorted(injected.items())))
-    print(f"\n{injected.total()} injections into {rounds} sweeps of {len(wanted)} trials: {len(broken)} problems")
+    print(f"\n{injected.total()} injections into {rounds} sweeps of 12 trials: {len(broken)} problems")
+    if never := {kind.__name__ for kind in KINDS} - set(injected):
+        print(f"never happened: {', '.join(sorted(never))}")
     print("\n".join(broken))
     if not broken:
         shutil.rmtree(home)
