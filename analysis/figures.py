@@ -149,7 +149,7 @@ def _paper_points(table: Table, axes: Axes) -> None:
 
 
 def history(table: Table) -> Figure:
-    """Left: what the search had after so many trials. Right: each parameter's share of what moves validation accuracy."""
+    """Left: what the search had after so many trials. Right: each parameter's share of the variance of validation accuracy."""
     with plt.style.context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
         pareto = table.studies[0].written.mode == "front"
@@ -175,7 +175,8 @@ def history(table: Table) -> Figure:
             right.barh([k + i * height for k in range(len(names))], [found.get(n, 0.0) for n in names], height=height)
         right.set_yticks([k + 0.4 - height / 2 for k in range(len(names))], [n.removeprefix("options.") for n in names])
         right.set(
-            xlabel="importance for validation accuracy (PED-ANOVA)" if any(shares.values()) else "too few trials to say what mattered", xlim=(0, 1)
+            xlabel="share of the variance of validation accuracy (fANOVA)" if any(shares.values()) else "too few trials to say what mattered",
+            xlim=(0, 1),
         )
         right.invert_yaxis()
         if len(shares) > 1:

@@ -352,11 +352,11 @@ def _mend(path: Path) -> None:
 
 
 def importances(study: Study) -> dict[str, float]:
-    """parameter -> its share of what moves validation accuracy (PED-ANOVA); empty where the trials are too few or too alike to say."""
+    """parameter -> its share of the variance of validation accuracy over the space (fANOVA); empty where the trials are too few or too alike to say."""
     book = optuna.create_study(direction="maximize")
     finished = [p for p in study.proposals if p.trained and p.top1 is not None]
     for p in finished:
         book.add_trial(create_trial(params=p.params, distributions=_distributions(study.search, p), value=p.top1))
     if len(finished) < 4 or len({p.top1 for p in finished}) < 2:
         return {}
-    return optuna.importance.get_param_importances(book)
+    return optuna.importance.get_param_importances(book, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0))
