@@ -352,7 +352,7 @@ def _mend(path: Path) -> None:
 
 
 def importances(study: Study) -> dict[str, float]:
-    """parameter -> its share of the variance of validation accuracy over the space (fANOVA); empty where the trials are too few or too alike to say."""
+    """parameter -> its share of the variance of validation accuracy over the space (fANOVA); empty where too few or too alike."""
     book = optuna.create_study(direction="maximize")
     finished = [p for p in study.proposals if p.trained and p.top1 is not None]
     for p in finished:
