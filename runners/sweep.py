@@ -275,7 +275,7 @@ def _catch_up(store: Store, tracker: Tracker, todo: list[Trial]) -> None:
     for trial in todo:
         if store.record(trial.id) is None and store.started(trial.id):
             # the lock is free once the worker is gone, and then nothing is written any more
-            with contextlib.suppress(TimeoutError), store.hold(trial.id, wait_s=10):
+            with contextlib.suppress(OSError, RuntimeError, MemoryError), store.hold(trial.id, wait_s=10):
                 if saved := store.checkpoint(trial.id):
                     tracker.log(trial, saved[1])
 
