@@ -339,7 +339,7 @@ def main(argv: list[str] | None = None) -> int:
                 sweep.start()  # what a person would do: the same command again
         problems += lost(sweep, wanted[text])
         broken += [f"round {rounds} ({', '.join(here)}): {problem}" for problem in problems]
-        print(f"round {rounds}: {len(here)} injections, {'; '.join(problems) or 'nothing lost'} ({injected.total()} in all)", flush=True)
+        print(f"round {rounds}: {', '.join(here) or 'none'}: {'; '.join(problems) or 'nothing lost'} ({injected.total()} in all)", flush=True)
         if not problems:
             shutil.rmtree(sweep.folder)
     print("\n| injected | times |\n|---|--:|")
