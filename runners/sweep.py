@@ -206,9 +206,11 @@ def _check_data(configs: list[Config], store: Store, args: argparse.Namespace) -
 
 
 def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
+    tracker = _tracker(sweep, store, args)  # whatever keeps it from opening is found before anything is trained
     stopped = _search(sweep, store, args) if sweep.search else ""
-    sweep = search.conclude(sweep, store)
-    tracker = _tracker(sweep, store, args)
+    if sweep.search:
+        sweep = search.conclude(sweep, store)
+        tracker.adopt(sweep)
     tracker.reconcile(sweep.trials, store.record)
     todo = _todo(sweep, store, args)
     if todo and sweep.settled and not stopped:
@@ -243,10 +245,14 @@ def _search(sweep: Sweep, store: Store, args: argparse.Namespace) -> str:
 def _tracker(sweep: Sweep, store: Store, args: argparse.Namespace, *, of_search: bool = False) -> Tracker:
     from runners.tracking import Tracker  # mlflow takes two seconds
 
-    try:
-        return (Tracker.of_search if of_search else Tracker)(sweep, args.tracking_uri, store.identity)
-    except Exception as error:
-        raise SweepError(f"--tracking-uri {args.tracking_uri}: MLflow cannot open it: {' '.join(str(error).split())[:200]}") from None
+    for attempt in range(4):  # each waits 20 s for a lock by itself
+        try:
+            return (Tracker.of_search if of_search else Tracker)(sweep, args.tracking_uri, store.identity)
+        except Exception as error:
+            if "database is locked" not in str(error) or attempt == 3:
+                raise SweepError(f"--tracking-uri {args.tracking_uri}: MLflow cannot open it: {' '.join(str(error).split())[:200]}") from None
+            print("MLflow's database is locked by another program; waiting for it", file=sys.stderr)
+    raise AssertionError
 
 
 def _launch(sweep: Sweep, work: Work, what: str, store: Store, tracker: Tracker, console: Console, args: argparse.Namespace) -> str:

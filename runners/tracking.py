@@ -90,6 +90,12 @@ class Tracker:
         """The tracker of a sweep's search, whose trials have an experiment of their own."""
         return cls(replace(sweep, name=f"{sweep.name}/search", variants={}, settled=True), uri, store, SEARCH_NOTE)
 
+    @_forgiving
+    def adopt(self, sweep: Sweep) -> None:
+        """The same sweep, now that its search has said what is compared."""
+        self.sweep, self.factors = sweep, sweep.varying()
+        self.runs = self._load(sweep.trials)
+
     def learn(self, proposal: Proposal) -> None:
         """What a search's trial chose, and what is known of it before it is trained."""
         assert proposal.trial

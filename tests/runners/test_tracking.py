@@ -13,6 +13,7 @@ from runners import search, tracking
 from runners.plan import load
 from runners.search import Searching
 from runners.store import EVIDENCE, Epoch, Record, Result, Store
+from runners.strict import SweepError
 from runners.tracking import Tracker
 
 
@@ -223,3 +224,25 @@ def test_a_rebuild_that_cannot_be_is_one_line(write_sweep, tmp_path, monkeypatch
     assert capsys.readouterr().err.startswith("nothing.yaml: cannot be read")
     assert tracking.main(["rebuild", str(write_sweep()), "--tracking-uri", "nonsense://x"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_database_that_is_locked_at_the_start_is_waited_for(write_sweep, tmp_path, monkeypatch, capsys):
+    from argparse import Namespace
+
+    from runners import sweep as command
+
+    opened = []
+
+    def locked(*arguments):
+        opened.append(arguments)
+        if len(opened) < 3:
+            raise RuntimeError("(sqlite3.OperationalError) database is locked")
+        return "a tracker"
+
+    monkeypatch.setattr(tracking, "Tracker", locked)
+    sweep, store, args = load(write_sweep()), Store(tmp_path / "runs"), Namespace(tracking_uri="sqlite:///mlflow.db")
+    assert command._tracker(sweep, store, args) == "a tracker" and len(opened) == 3
+    assert "locked by another program; waiting for it" in capsys.readouterr().err
+    monkeypatch.setattr(tracking, "Tracker", lambda *_: (_ for _ in ()).throw(RuntimeError("database is locked")))
+    with pytest.raises(SweepError, match="MLflow cannot open it: database is locked"):
+        command._tracker(sweep, store, args)
