@@ -212,7 +212,8 @@ def load(path: str | Path, sets: Iterable[str] = (), seeds: int | None = None, o
         raise SweepError(f"{path}: {error}") from None
 
 
-def _load(path: Path, sets: tuple[str, ...], seeds: int | None, only: tuple[str, ...]) -> Sweep:
+def _file(path: Path, sets: tuple[str, ...], seeds: int | None) -> tuple[_File, tuple[int, ...]]:
+    """The file as it stands, overrides applied, and its seeds."""
     if not re.fullmatch(r"[\w][\w.-]{0,60}", path.stem):
         raise SweepError(f"a sweep's name is its file's: letters, digits, '_', '-' and '.' only, got {path.stem!r}; rename the file")
     raw = read(path)
@@ -224,21 +225,30 @@ def _load(path: Path, sets: tuple[str, ...], seeds: int | None, only: tuple[str,
     seed_list = tuple(range(file.seeds)) if isinstance(file.seeds, int) else tuple(file.seeds)
     if len(set(seed_list)) < len(seed_list):
         raise SweepError(f"seeds: each must occur once, got {list(seed_list)}")
+    return file, seed_list
+
+
+def _chosen(variants: dict[str, Config], baseline: str, only: tuple[str, ...]) -> dict[str, Config]:
+    """The variants that are asked for, of different configurations, the baseline among those of the file."""
+    _refuse_twins(variants)
+    if baseline not in variants:
+        raise SweepError(f"baseline: no variant is called {baseline!r}{suggest(baseline, variants)}")
+    for name in only:
+        if name not in variants:
+            raise SweepError(f"--only: no variant is called {name!r}{suggest(name, variants)}")
+    return {v: c for v, c in variants.items() if v in only} if only else variants
+
+
+def _load(path: Path, sets: tuple[str, ...], seeds: int | None, only: tuple[str, ...]) -> Sweep:
+    file, seed_list = _file(path, sets, seeds)
     conv_paths: dict[str, str] = {}
     digests: dict[str, str] = {}
     arms = _arms(file)
     search = space.parse(file.search, seed_list) if file.search is not None else None
     if file.base.get("options") and not (search and search.written.mode != "tune") and not any(_inherits(file.base, arm) for _, arm in arms.values()):
         raise SweepError("base.options: no variant has base's convolution, so they would apply to none; set them in the variants")
-    variants = {name: _config(place, file.base, arm, path.parent, conv_paths, digests) for name, (place, arm) in arms.items()}
-    _refuse_twins(variants)
-    if file.baseline not in variants:
-        raise SweepError(f"baseline: no variant is called {file.baseline!r}{suggest(file.baseline, variants)}")
-    for name in only:
-        if name not in variants:
-            raise SweepError(f"--only: no variant is called {name!r}{suggest(name, variants)}")
-    if only:
-        variants = {v: c for v, c in variants.items() if v in only}
+    every = {name: _config(place, file.base, arm, path.parent, conv_paths, digests) for name, (place, arm) in arms.items()}
+    variants = _chosen(every, file.baseline, only)
     sweep = Sweep(
         name=path.stem,
         path=str(path),
