@@ -107,13 +107,9 @@ class Search:
     def goals(self) -> tuple[str, ...]:
         return ("val_top1", "macs_m") if self.written.mode == "front" else ("val_top1",)
 
-    @property
+    @cached_property
     def cells(self) -> list[Cell] | None:
         """Every cell of the space, or None where there are too many to name."""
-        return self._every
-
-    @cached_property
-    def _every(self) -> list[Cell] | None:
         values = [p.values for p in self.parameters]
         if any(v is None for v in values) or math.prod(len(v or []) for v in values) > MOST:
             return None

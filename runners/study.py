@@ -111,7 +111,11 @@ class Study:
     def over(self) -> bool:
         """Nothing more will be proposed."""
         enough = self.spent >= self.written.trials or len(self.proposals) >= CAP * self.written.trials
-        return enough or sum(p.first == p.number for p in self.proposals) >= self._size
+        return enough or len(self._tried) >= self._size
+
+    @property
+    def _tried(self) -> set[str]:
+        return {space.name(p.cell) for p in self.proposals}
 
     @property
     def done(self) -> bool:
@@ -149,7 +153,7 @@ class Study:
         # a repeated cell is one observation; shown again, the sampler would only be surer of it
         history = [seen(self.search, p, p.first <= known) for p in self.proposals if p.first == p.number]
         idle = next((i for i, p in enumerate(reversed(self.proposals)) if p.trained), len(self.proposals))
-        params = propose(self.search, history, number, idle)
+        params = propose(self.search, history, self._tried, number, idle)
         found = self._weigh(number, params)
         self._opened().add_trial(frozen(self.search, found))
         self.proposals.append(found)
@@ -242,18 +246,18 @@ class Study:
         return ""
 
 
-def propose(search: Search, history: Sequence[FrozenTrial], number: int, idle: int = 0) -> dict[str, Any]:
+def propose(search: Search, history: Sequence[FrozenTrial], tried: set[str], number: int, idle: int = 0) -> dict[str, Any]:
     """The parameters of the proposal with this number: a function of the search's seed, the number and the history alone.
 
     Args:
-        history: what was proposed before, each cell once, with the outcomes that may be known.
+        history: what was proposed before, each trial once, with the outcomes that may be known.
+        tried: the names of all cells that were proposed.
         idle: how many proposals before this needed no training. TPE takes the best of 24 draws and repeats itself where it sees no
             better: after such a one it takes a draw as it comes, and after PATIENCE a cell that was not tried.
     """
     w, afresh = search.written, idle >= PATIENCE
     seed = int.from_bytes(hashlib.sha256(f"{w.seed} proposal {number}".encode()).digest()[:4])
     if w.sampler == "grid" or (afresh and search.cells is not None):
-        tried = {space.name(decode(search, t.params)) for t in history}
         left = [encode(search, cell) for cell in search.cells or [] if space.name(cell) not in tried]
         return left[0 if w.sampler == "grid" else random.Random(seed).randrange(len(left))]
     tpe = optuna.samplers.TPESampler(seed=seed, n_ei_candidates=1 if idle else 24)

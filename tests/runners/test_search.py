@@ -430,3 +430,16 @@ def test_screened_out_trials_are_listed_and_never_averaged(write_sweep, tmp_path
     listed = (tmp_path / "results" / "tiny" / "search.csv").read_text()
     assert listed.count("asha stopped it after epoch") == statuses["stopped"]
     assert {r[1] for r in runs_of(path, "tiny/search")} == {"KILLED", "FINISHED"}
+
+
+def test_two_cells_that_are_one_trial_do_not_keep_a_grid_from_ending(write_sweep, tmp_path):
+    found = {"mode": "tune", "sampler": "grid", "trials": 10, "ahead": 1}
+    space = {"nesterov": [True, False], "options.squeeze": {"choices": [2, 4], "when": {"nesterov": True}}, "lr": [0.1, 0.2]}
+    sweep = load(write_sweep(variants={"C": {"conv": "scconv"}}, baseline="C", search=found | {"space": space}))
+    study = Study(sweep, "C", Store(tmp_path / "s"), cost)
+    study._trial = lambda config, cell: Trial("s", "v", replace(config, options={}), 1000)  # as if squeeze made no difference
+    while not study.over and (p := study.next()):
+        if p.record is None:
+            commit(study.store, p.trial)
+            study.refresh()
+    assert [p.cell for p in study.proposals] == sweep.search.cells and len({p.trial.id for p in study.proposals}) == 4
