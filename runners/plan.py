@@ -59,6 +59,12 @@ class Config:
     compile: bool = False
     test: bool = True  # read the test set after the last epoch; the trials of a search never do
 
+    @cached_property
+    def canonical(self) -> str:
+        """The same text for the same numbers: what is at its default is left out."""
+        defaults = {f.name: f.default for f in fields(Config)} | {"options": {}}
+        return json.dumps({k: v for k, v in asdict(self).items() if v != defaults[k]}, sort_keys=True)
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -73,7 +79,7 @@ class Trial:
     @cached_property
     def id(self) -> str:
         """The same for the same numbers, whatever the sweep and the variant are called."""
-        return hashlib.sha256(f"{_canonical(self.config)} seed={self.seed}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self.config.canonical} seed={self.seed}".encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:
@@ -300,7 +306,7 @@ def _check_search(sweep: Sweep, search: Search) -> None:
                 raise SweepError(f"search.space.{name}, for {space.name(cell)}: {error}") from None
             for found in (config, compared):
                 here = (variant, space.name(cell))
-                other = seen.setdefault((found.test, _canonical(found)), here)
+                other = seen.setdefault((found.test, found.canonical), here)
                 if other[0] != variant:
                     raise SweepError(f"search: for {here[1]} the variants '{other[0]}' and '{variant}' are the same configuration; remove one")
                 if other != here:
@@ -369,14 +375,9 @@ def _merged_options(base: dict, arm: dict, place: str) -> dict:
 def _refuse_twins(variants: Mapping[str, Config]) -> None:
     seen: dict[str, str] = {}
     for name, config in variants.items():
-        twin = seen.setdefault(_canonical(config), name)
+        twin = seen.setdefault(config.canonical, name)
         if twin != name:
             raise SweepError(f"variants: '{twin}' and '{name}' are the same configuration; change or remove one")
-
-
-def _canonical(config: Config) -> str:
-    defaults = {f.name: f.default for f in fields(Config)} | {"options": {}}
-    return json.dumps({k: v for k, v in asdict(config).items() if v != defaults[k]}, sort_keys=True)
 
 
 def _level(value: Any) -> Any:
