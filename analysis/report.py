@@ -165,7 +165,7 @@ def _list_trials(found: list[Table], store: Store, variant: str) -> int:
         raise SweepError(f"--trials: no variant is called {variant!r}; there are {known}")
     for table in having:
         headers, lines = conclusion.trials_table(table)
-        kept = [[*line[1:], str(store.folder(line[1]))] for line in lines if line[0] == variant]
+        kept = [[*line[1:], store.address(line[1], "")] for line in lines if line[0] == variant]
         print(tables.markdown([*headers[1:], "folder"], kept))
     return 0
 

@@ -93,6 +93,8 @@ class Driver(tune.Callback):
 
     def on_trial_result(self, iteration, trials, trial, result, **info) -> None:
         with self.shielded():
+            if result.get("trouble"):
+                self._give_up(result["trouble"])
             if rows := result.get("epochs"):
                 epochs = [Epoch(**row) for row in rows]
                 known = self.reported.setdefault(trial.config["trial"].id, {})
@@ -132,9 +134,13 @@ class Driver(tune.Callback):
             try:
                 self.store.commit(failed(trial, reason, epochs))  # the next worker finds it, and lets the trial be
             except OSError as error:
-                self.limit = f"the store cannot be written ({error.strerror})"
-                self.stop()
-                self.console.say(f"{self.limit}; stopping")
+                self._give_up(str(error))
+
+    def _give_up(self, trouble: str) -> None:
+        """The place of all records is full or away: no trial's fault, and nothing that another trial would change."""
+        self.limit = trouble
+        self.stop()
+        self.console.say(f"{trouble}; stopping")
 
     def _check_limits(self) -> None:
         """Stop as after one Ctrl-C where a limit is reached."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import io
 import pickle
 import re
 import sys
@@ -75,7 +76,7 @@ class _Network:
             raise SweepError(f"{trial.name} is {record.status if record else 'not finished'}: only a finished trial can be inspected; train it first")
         self.data = _same_data(trial, record, _load(trial.config.dataset, data_root, store.cache)).to(device)
         model, _ = build(trial.config, self.data.classes, trial.conv_path)
-        _put_weights(model, store.folder(trial.id) / "weights.pt", trial)
+        _put_weights(model, store, trial)
         # layout and precision as in training: another rounding could turn a close call
         self.model = model.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.device, self.precision = torch.device(device), record.provenance["precision"]
@@ -95,9 +96,10 @@ def _same_data(trial: Trial, record: Record, data: Dataset) -> Dataset:
     return data
 
 
-def _put_weights(model: nn.Module, path: Path, trial: Trial) -> None:
+def _put_weights(model: nn.Module, store: Store, trial: Trial) -> None:
+    path = store.address(trial.id, "weights.pt")
     try:
-        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        model.load_state_dict(torch.load(io.BytesIO(store.read(trial.id, "weights.pt")), map_location="cpu", weights_only=True))
     except FileNotFoundError:
         raise SweepError(f"{path}: the weights of {trial.name} are missing; remove record.json beside it to train the trial again") from None
     except (RuntimeError, pickle.UnpicklingError, EOFError, AttributeError, TypeError) as error:

@@ -17,7 +17,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TextIO
+from typing import Any
 
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.update(
@@ -36,13 +36,15 @@ from ray.tune.search import Searcher
 
 from runners.console import Console
 from runners.driver import Driver, Stopper, failed, last_line
+from runners.files import Held, StoreError
 from runners.plan import Resources, Sweep, Trial
-from runners.store import Held, Store
+from runners.store import Store
 from runners.strict import SweepError
 from runners.tracking import Tracker
 from runners.work import Work
 
 RETRIES = 2
+PATIENCE_S = 300.0  # of a worker whose store is full or away
 GPU_FULL = r"CUDA error: out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"  # where torch's own allocator was not the one that asked
 
 
@@ -104,30 +106,24 @@ def slots(resources: Resources) -> int:
 def _work(config: dict[str, Any]) -> None:
     """One trial in a worker; Ray calls it. Its output goes to the trial's log, its state to the store, its epochs to the driver."""
     trial, setting = config["trial"], config["setting"]
-    store = Store(setting.storage)
-    store.folder(trial.id).mkdir(parents=True, exist_ok=True)
-    with _log(store, trial) as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+    store = Store(setting.storage, PATIENCE_S)
+    with store.log(trial.id) as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         try:
             import torch
 
             from runners.train import run
 
             torch.set_num_threads(setting.threads)
-            for epochs in run(trial, store, setting.data, "auto" if setting.gpu else "cpu"):
+            for epochs in run(replace(trial, conv_path=store.conv(trial.conv_path)), store, setting.data, "auto" if setting.gpu else "cpu"):
                 tune.report({"epochs": [asdict(e) for e in epochs]})
+        except StoreError as error:
+            print(error)
+            tune.report({"trouble": str(error)})
         except Exception as error:
             with contextlib.suppress(OSError):
                 traceback.print_exc()
             if not _fail(trial, store, error, setting.gpu):
                 raise
-
-
-def _log(store: Store, trial: Trial) -> TextIO:
-    """Where the trial's output goes; nowhere on a full disk."""
-    try:
-        return open(store.folder(trial.id) / "log.txt", "a", buffering=1)
-    except OSError:
-        return open(os.devnull, "w")
 
 
 def _fail(trial: Trial, store: Store, error: Exception, gpu: float) -> bool:

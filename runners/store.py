@@ -1,13 +1,12 @@
 """What a trial leaves behind: a checkpoint after every epoch, then its record. The truth of the project.
 
 One folder per trial id: `checkpoint.pt` (and the one before it) while it trains; `weights.pt` and, last, `record.json` when it has ended; `log.txt`.
-Every file is written aside and moved into place, so a kill at any moment leaves the one before. Importing this needs no torch.
+Every file is replaced as a whole (runners/files.py), so a kill at any moment leaves the one before. Importing this needs no torch.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import json
@@ -15,11 +14,13 @@ import os
 import pickle
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal, TextIO
 
+from runners import files
+from runners.files import Held
 from runners.strict import SweepError
 
 
@@ -92,33 +93,49 @@ class Record:
 EVIDENCE = ("commit", "dirty", "device", "precision", "torch", "data", "train_images", "val_images", "test_images")
 
 
-class Held(TimeoutError):
-    """Another process is training the trial."""
-
-
 class Store:
-    """The folder of all trials; many processes may read it and, each its own trial, write it."""
+    """The place of all trials, a folder or s3://bucket/folder; many processes may read it and, each its own trial, write it.
 
-    def __init__(self, root: str | Path = "runs"):
-        self.root = Path(root).resolve()
-        self.cache = self.root / "data"
+    Args:
+        patience_s: how long to try again where the place is full or away.
+
+    Raises:
+        SweepError: there is no such place.
+    """
+
+    def __init__(self, root: str | Path = "runs", patience_s: float = 0):
+        self.files = files.at(root, patience_s)
+        self.root = self.files.root if isinstance(self.files, files.Disk) else str(root)
+        self.cache = self.files.local / "data"
+        self.known: set[str] = set()  # trials that have ended; one that finished stays so
 
     @property
     def identity(self) -> str:
         """A name for this store that stays, whatever path or host it is reached by."""
-        path = self.root / "identity"
-        if not path.exists():
-            _replace(path, lambda file: file.write(uuid.uuid4().hex.encode()))
-        return path.read_text()
+        if not self.files.exists("identity"):
+            self.files.write("identity", uuid.uuid4().hex.encode())
+        return self.files.read("identity").decode()
 
     def folder(self, trial_id: str) -> Path:
-        return self.root / "trials" / trial_id
+        """Of a store on disk."""
+        return Path(self.root) / "trials" / trial_id
+
+    def address(self, trial_id: str, name: str) -> str:
+        """Where a trial's file is, for people."""
+        return self.files.address(_key(trial_id, name))
+
+    def read(self, trial_id: str, name: str) -> bytes:
+        """A file that the trial left.
+
+        Raises:
+            FileNotFoundError: it left none of that name.
+        """
+        return self.files.read(_key(trial_id, name))
 
     def record(self, trial_id: str) -> Record | None:
         """How the trial ended, or None while it has not."""
-        path = self.folder(trial_id) / "record.json"
         try:
-            raw = json.loads(path.read_text())
+            raw = json.loads(self.read(trial_id, "record.json"))
             raw["epochs"] = [Epoch(**row) for row in raw["epochs"]]
             raw["result"] = Result(**raw["result"]) if raw["result"] else None
             if raw["result"] and (lacking := [key for key in EVIDENCE if key not in raw["provenance"]]):
@@ -127,92 +144,115 @@ class Store:
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError) as error:
+            path = self.address(trial_id, "record.json")
             raise SweepError(f"{path}: not a record of this version ({type(error).__name__}: {error}); remove it to train the trial again") from None
 
-    def started(self, trial_id: str) -> bool:
-        return any(path.exists() for path in self._checkpoints(trial_id))
+    def ended(self, trial_id: str) -> bool:
+        """Whether there is a record; without reading it."""
+        if trial_id not in self.known and self.files.exists(_key(trial_id, "record.json")):
+            self.known.add(trial_id)
+        return trial_id in self.known
 
-    def _checkpoints(self, trial_id: str) -> tuple[Path, Path]:
-        """The last one, and the one before it."""
-        return self.folder(trial_id) / "checkpoint.pt", self.folder(trial_id) / "checkpoint.before.pt"
+    def started(self, trial_id: str) -> bool:
+        return any(self.files.exists(key) for key in _checkpoints(trial_id))
 
     def save(self, trial_id: str, state: dict[str, Any], epochs: list[Epoch]) -> None:
         """Replace the checkpoint: weights, optimizer and every epoch so far, behind their SHA-256. The one before it is kept."""
-        import torch
-
-        content = io.BytesIO()
-        torch.save(state | {"epochs": [asdict(e) for e in epochs]}, content)
-        last, before = self._checkpoints(trial_id)
-        if last.exists():
-            spare = before.with_name(f"{before.name}.{os.getpid()}.tmp")
-            spare.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # a disk without hard links keeps one
-                os.link(last, spare)  # so that at every moment there is a last one
-                os.replace(spare, before)
-            spare.unlink(missing_ok=True)  # replacing a link by another of the same file does nothing
-        data = content.getbuffer()
-        _replace(last, lambda file: (file.write(hashlib.sha256(data).digest()), file.write(data)))
+        last, before = _checkpoints(trial_id)
+        if self.files.exists(last):
+            self.files.keep(last, before)  # so that at every moment there is a last one
+        data = _packed(state | {"epochs": [asdict(e) for e in epochs]})
+        self.files.write(last, hashlib.sha256(data).digest(), data)
 
     def checkpoint(self, trial_id: str) -> tuple[dict[str, Any], list[Epoch]] | None:
         """What `save` wrote last; the one before where that is damaged (and then set aside); None where neither can be read."""
-        last, before = self._checkpoints(trial_id)
-        for path in (p for p in (last, before) if p.exists()):
+        last, before = _checkpoints(trial_id)
+        for key in (last, before):
             try:
-                return _unpack(path.read_bytes())
+                content = self.files.read(key)
+            except FileNotFoundError:
+                continue
+            try:
+                return _unpack(content)
             except (ValueError, TypeError, KeyError, pickle.UnpicklingError) as error:  # anything else is the machine's trouble, not the file's
-                os.replace(path, path.with_suffix(".damaged"))
-                instead = "goes on from the one before" if path == last and before.exists() else "starts over"
-                print(f"{path}: damaged ({type(error).__name__}: {error}), set aside; the trial {instead}", flush=True)
+                self.files.keep(key, key.replace(".pt", ".damaged"))
+                self.files.delete(key)
+                instead = "goes on from the one before" if key == last and self.files.exists(before) else "starts over"
+                where = self.files.address(key)
+                print(f"{where}: damaged ({type(error).__name__}: {error}), set aside; the trial {instead}", flush=True)
         return None
 
     def commit(self, record: Record, weights: dict[str, Any] | None = None) -> None:
         """The trial has ended: keep its weights, then its record (the commit point), and drop the checkpoint of one that will not go on."""
-        folder = self.folder(record.id)
         if weights is not None:
-            import torch
-
-            _replace(folder / "weights.pt", lambda file: torch.save(weights, file))
-        text = json.dumps(asdict(record), indent=1)
-        _replace(folder / "record.json", lambda file: file.write(text.encode()))
+            self.files.write(_key(record.id, "weights.pt"), _packed(weights))
+        self.files.write(_key(record.id, "record.json"), json.dumps(asdict(record), indent=1).encode())
         if record.status in ("finished", "stopped"):
-            for path in self._checkpoints(record.id):
-                path.unlink(missing_ok=True)
+            for key in _checkpoints(record.id):
+                self.files.delete(key)
 
     def forget_failure(self, trial_id: str) -> None:
         """Let a trial that did not finish run again, from its last checkpoint."""
         record = self.record(trial_id)
         if record and record.status != "finished":
-            (self.folder(trial_id) / "failures.json").unlink(missing_ok=True)
-            (self.folder(trial_id) / "record.json").unlink()
+            self.files.delete(_key(trial_id, "failures.json"))
+            self.files.delete(_key(trial_id, "record.json"))
+            self.known.discard(trial_id)
 
     def note_failure(self, trial_id: str, kind: str) -> int:
         """Keep in mind that the trial failed; returns how often it has, in this way."""
         kinds = [*self.failures(trial_id), kind]
-        _replace(self.folder(trial_id) / "failures.json", lambda file: file.write(json.dumps(kinds).encode()))
+        self.files.write(_key(trial_id, "failures.json"), json.dumps(kinds).encode())
         return kinds.count(kind)
 
     def failures(self, trial_id: str) -> list[str]:
         """In which ways the trial has failed, in their order."""
-        path = self.folder(trial_id) / "failures.json"
-        return json.loads(path.read_text()) if path.exists() else []
+        try:
+            return json.loads(self.read(trial_id, "failures.json"))
+        except FileNotFoundError:
+            return []
 
     @property
     def gigabytes(self) -> float:
         """What it takes on disk."""
-        sizes = (path.lstat().st_size for path in self.root.rglob("*") if path.is_file())
-        with contextlib.suppress(FileNotFoundError):  # a file that is just being moved into place
-            return sum(sizes) / 1e9
-        return 0.0
+        return self.files.bytes_used() / 1e9
 
     def keep_conv(self, path: str, digest: str) -> str:
         """A copy of a user's convolution under its digest, so that an edit while the sweep runs does not change its later trials."""
         source = Path(path).read_bytes()
         if hashlib.sha256(source).hexdigest()[:16] != digest:
             raise SweepError(f"{path}: was edited after the sweep was planned; start the sweep again")
-        copy = self.root / "convs" / f"{Path(path).stem}-{digest}.py"
-        if not copy.exists():
-            _replace(copy, lambda file: file.write(source))
-        return str(copy)
+        name = f"{Path(path).stem}-{digest}.py"
+        if not self.files.exists(f"convs/{name}"):
+            self.files.write(f"convs/{name}", source)
+        return self.conv(name)
+
+    def conv(self, path: str) -> str:
+        """Where on this machine the copy of a user's convolution is that `keep_conv` made, here or on another; '' is ''."""
+        here = self.files.local / "convs" / Path(path).name
+        if path and not here.exists():
+            files.Disk(self.files.local).write(f"convs/{here.name}", self.files.read(f"convs/{here.name}"))
+        return str(here) if path else ""
+
+    @contextlib.contextmanager
+    def log(self, trial_id: str) -> Iterator[TextIO]:
+        """The trial's log, to append to; nowhere on a full disk. In a bucket it is there when the writer is done."""
+        if isinstance(self.files, files.Disk):
+            try:
+                self.folder(trial_id).mkdir(parents=True, exist_ok=True)
+                file = open(self.folder(trial_id) / "log.txt", "a", buffering=1)  # noqa: SIM115
+            except OSError:
+                file = open(os.devnull, "w")  # noqa: SIM115
+            with file:
+                yield file
+            return
+        key, said = _key(trial_id, "log.txt"), io.StringIO()
+        try:
+            yield said
+        finally:
+            with contextlib.suppress(OSError):
+                before = self.files.read(key) if self.files.exists(key) else b""
+                self.files.write(key, before, said.getvalue().encode())
 
     @contextlib.contextmanager
     def hold(self, trial_id: str, wait_s: float = 60) -> Iterator[None]:
@@ -221,15 +261,12 @@ class Store:
         Raises:
             Held: another process still holds it.
         """
-        self.folder(trial_id).mkdir(parents=True, exist_ok=True)
-        with open(self.folder(trial_id) / "lock", "w") as file:
-            deadline = time.monotonic() + wait_s
-            while not _lock(file):
-                if time.monotonic() > deadline:
-                    raise Held(f"another process has been training trial {trial_id} for more than {wait_s:.0f} s; stop it")
-                time.sleep(0.2)
-            for litter in self.folder(trial_id).glob("*.tmp"):  # of a process that was killed while it wrote
-                litter.unlink(missing_ok=True)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self.files.lock(_key(trial_id, "lock"), _me(), wait_s))
+            except Held as other:
+                raise Held(f"another process has been training trial {trial_id} for more than {wait_s:.0f} s; stop it ({other})") from None
+            self.files.tidy(f"trials/{trial_id}")
             yield
 
     @contextlib.contextmanager
@@ -239,23 +276,34 @@ class Store:
         Raises:
             SweepError: another process is; says which.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.root / "driver.lock", "a+") as file:
-            if not _lock(file):
-                file.seek(0)
-                raise SweepError(f"{self.root} is in use by {file.read().strip() or 'another sweep'}; wait for it, stop it, or use another --storage")
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {os.uname().nodename} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-            file.flush()
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self.files.lock("driver.lock", _me(), 0))
+            except Held as other:
+                text = str(other) or "another sweep"
+                raise SweepError(f"{self.root} is in use by {text}; wait for it, stop it, or use another --storage") from None
             yield
 
 
-def _lock(file) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # freed by the system when the process ends, however it ends
-        return True
-    except BlockingIOError:
-        return False
+def _me() -> str:
+    return f"process {os.getpid()} on {os.uname().nodename} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
+
+
+def _key(trial_id: str, name: str) -> str:
+    return f"trials/{trial_id}/{name}"
+
+
+def _checkpoints(trial_id: str) -> tuple[str, str]:
+    """The last one, and the one before it."""
+    return _key(trial_id, "checkpoint.pt"), _key(trial_id, "checkpoint.before.pt")
+
+
+def _packed(state: dict[str, Any]) -> memoryview:
+    import torch
+
+    content = io.BytesIO()
+    torch.save(state, content)
+    return content.getbuffer()
 
 
 def _unpack(content: bytes) -> tuple[dict[str, Any], list[Epoch]]:
@@ -267,22 +315,3 @@ def _unpack(content: bytes) -> tuple[dict[str, Any], list[Epoch]]:
         raise ValueError("its checksum is wrong")
     state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     return state, [Epoch(**row) for row in state.pop("epochs")]
-
-
-def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that at every moment either the old or the new content is there, even after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -21,11 +21,12 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from runners import space
+from runners.files import Disk, Files
 from runners.plan import Config, Sweep, Trial
 from runners.space import Cell, Search
 from runners.store import Epoch, Record, Store
@@ -77,12 +78,12 @@ class Study:
         assert sweep.search
         self.sweep, self.variant, self.store, self.cost = sweep, variant, store, cost
         self.search, self.written = sweep.search, sweep.search.written
-        self.path = store.root / "studies" / f"{sweep.name}.journal"
+        self.key = f"studies/{sweep.name}.journal"
         self.proposals: list[Proposal] = []
         self._study: optuna.Study | None = None
-        if self.path.exists():
-            if cost:  # the driver's, alone on this store
-                _mend(self.path)
+        if store.files.exists(self.key):
+            if cost and isinstance(store.files, Disk):  # the driver's, alone on this store
+                _mend(store.files.root / self.key)
             known = {s.study_name for s in optuna.get_all_study_summaries(self._storage)}
             if self.name in known:
                 self._study = optuna.load_study(study_name=self.name, storage=self._storage)
@@ -91,7 +92,11 @@ class Study:
 
     @cached_property
     def _storage(self) -> JournalStorage:
-        return JournalStorage(JournalFileBackend(str(self.path)))
+        if isinstance(self.store.files, Disk):
+            path = self.store.files.root / self.key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return JournalStorage(JournalFileBackend(str(path)))
+        return JournalStorage(_Journal(self.store.files, self.key))
 
     @cached_property
     def name(self) -> str:
@@ -162,7 +167,6 @@ class Study:
 
     def _opened(self) -> optuna.Study:
         if self._study is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._study = optuna.create_study(study_name=self.name, storage=self._storage, directions=_directions(self.search), load_if_exists=True)
             with warnings.catch_warnings(action="ignore"):  # experimental
                 self._study.set_metric_names(list(self.search.goals))
@@ -244,6 +248,22 @@ class Study:
                 trial.set_user_attr("stop", why)
                 return why
         return ""
+
+
+class _Journal(BaseJournalBackend):
+    """Optuna's journal where nothing can be appended to: in a bucket it is written anew, by the one driver of the store."""
+
+    def __init__(self, files: Files, key: str):
+        self.files, self.key = files, key
+        self.lines = files.read(key).splitlines() if files.exists(key) else []
+
+    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines[log_number_from:]]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = [*self.lines, *(json.dumps(log, separators=(",", ":")).encode() for log in logs)]
+        self.files.write(self.key, b"\n".join(lines) + b"\n")
+        self.lines = lines
 
 
 def propose(search: Search, history: Sequence[FrozenTrial], tried: set[str], number: int, idle: int = 0) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import reference, report, tables
 from runners import search
+from runners.files import StoreError
 from runners.plan import Config, Sweep, Trial, load
 from runners.store import Record, Store
 from runners.strict import SweepError
@@ -45,6 +46,9 @@ def main(argv: list[str] | None = None) -> int:
             _check_data([*known.variants.values()], store, args)
         with store.drive():
             return _run(sweep, store, args)
+    except StoreError as error:
+        print(f"{error}; the same command continues", file=sys.stderr)
+        return 75
     except (SweepError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -69,7 +73,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", action="append", default=[], metavar="VARIANT", help="this variant alone (may be repeated)")
     parser.add_argument("--retry-failed", action="store_true", help="run the trials again that failed or diverged")
     parser.add_argument("--data", metavar="DIR", help="where the data set is, or is downloaded to (default: $DATA_ROOT, else ./data)")
-    parser.add_argument("--storage", default="runs", metavar="DIR", help="where trials are kept (default: ./runs)")
+    parser.add_argument("--storage", default="runs", metavar="PLACE", help="where trials are kept: a folder, or s3://bucket/folder (default: ./runs)")
     parser.add_argument("--tracking-uri", default="sqlite:///mlflow.db", metavar="URI", help="MLflow's store (default: ./mlflow.db)")
     parser.add_argument("--address", default="local", help="of a Ray cluster, or auto (default: Ray on this machine)")
     args = parser.parse_args(argv)

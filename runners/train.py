@@ -361,7 +361,7 @@ def main(argv: list[str] | None = None) -> int:
     record = store.record(trial.id)
     assert record
     print(f"{trial.name}: " + (f"test top-1 {record.result.test_top1:.2f} %" if record.result else f"{record.status}: {record.reason}"))
-    print(f"record: {store.folder(trial.id) / 'record.json'}")
+    print(f"record: {store.address(trial.id, 'record.json')}")
     return 0 if record.result else 1
 
 

@@ -16,7 +16,7 @@ class Work:
 
     def left(self) -> list[Trial]:
         """The trials known so far that have not ended."""
-        return [t for t in self.trials if self.store.record(t.id) is None]
+        return [t for t in self.trials if not self.store.ended(t.id)]
 
     def begin(self, suspicions: Counter[str]) -> None:
         """Hand out again what has not ended, the trials under suspicion last."""

@@ -26,6 +26,7 @@ FORBIDDEN = {
     "runners.folder": {"ray", "mlflow", "scconv", "analysis"},
     "runners.inspect": {"ray", "mlflow", "runners.sweep", "runners.launch", "runners.tracking"},
     "runners.train": {"ray", "mlflow", "analysis", "runners.sweep", "runners.launch", "runners.tracking"},
+    "runners.files": {"torch", "ray", "mlflow", "scconv", "analysis", "runners.plan"},
     "runners.store": {"ray", "mlflow", "scconv", "analysis", "runners.train"},
     "runners.tracking": {"ray", "torch", "scconv", "analysis", "runners.train"},
     "analysis": {"torch", "ray", "scconv", "mlflow", "runners.train", "runners.launch", "runners.sweep"},

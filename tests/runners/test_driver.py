@@ -9,9 +9,10 @@ import torch
 from runners import driver as module
 from runners import launch
 from runners.driver import Driver
+from runners.files import Held
 from runners.plan import Limits, Resources, Trial, load
 from runners.search import Searching
-from runners.store import Epoch, Held, Store
+from runners.store import Epoch, Store
 from runners.work import Work
 from tests.runners.test_sweep import MINE, finish, start
 
@@ -117,13 +118,13 @@ def test_a_full_disk_ends_the_sweep_instead_of_going_round_for_ever(trial, store
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("runners.store._replace", full)
+    monkeypatch.setattr("runners.files._replace", full)
     assert launch._fail(trial, store, RuntimeError("odd"), 0) is False  # cannot be counted here: the driver counts
     driver = Driver(Work([trial], store), store, Quiet(), Quiet(), Limits())
     tune_trial = type("T", (), {"trial_id": "x", "config": {"trial": trial}})()
     for _ in range(module.DEATHS + 1):
         driver.on_trial_recover(0, [], tune_trial)
-    assert driver.stopping and driver.limit == "the store cannot be written (No space left on device)"
+    assert driver.stopping and driver.limit.endswith("record.json cannot be written: No space left on device")
 
 
 def test_another_process_on_the_trial_and_a_full_gpu_are_told_from_errors(trial, store):
