@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
-from ray import tune
-
+from runners.cluster import tune
 from runners.console import Console
 from runners.plan import Limits, Trial
 from runners.store import Epoch, Record, Store

@@ -7,11 +7,8 @@ interruption Tune calls unfinished trials TERMINATED, and what it would restore 
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import re
 import signal
-import socket
 import tempfile
 import traceback
 from collections import Counter
@@ -19,27 +16,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-os.environ.update(
-    RAY_AIR_NEW_OUTPUT="0",
-    RAY_CHDIR_TO_TRIAL_DIR="0",
-    RAY_USAGE_STATS_ENABLED="0",
-    RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
-    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
-    TUNE_DISABLE_SIGINT_HANDLER="1",  # ours lets the epochs under way end
-    TUNE_PRINT_ALL_TRIAL_ERRORS="0",
-    TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S="0",
-)
-import ray
-from ray import tune
-from ray.tune.search import Searcher
-
+from runners.cluster import Searcher, tune
 from runners.console import Console
 from runners.driver import Driver, Stopper, failed, last_line
 from runners.files import Held, StoreError
 from runners.plan import Resources, Sweep, Trial
 from runners.store import Store
-from runners.strict import SweepError
 from runners.tracking import Tracker
 from runners.work import Work
 
@@ -56,51 +38,6 @@ class Setting:
     data: str
     threads: int
     gpu: float
-
-
-def connect(address: str) -> None:
-    """Start Ray on this machine, or join the cluster at `address`.
-
-    Raises:
-        SweepError: there is no cluster at that address.
-    """
-    quiet: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
-    try:
-        if re.fullmatch(r"[^/]+:\d+", address):  # Ray itself would try for minutes
-            host, port = address.rsplit(":", 1)
-            socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **quiet)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise SweepError(
-            f"--address {address}: {' '.join(str(error).split())[:200]}; start one with `ray start --head`, or leave --address out"
-        ) from None
-
-
-def fit_resources(resources: Resources) -> Resources:
-    """The request with its defaults filled in.
-
-    Raises:
-        SweepError: no node of the cluster can ever meet it; Tune would wait for ever.
-    """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    gpu = resources.gpu if resources.gpu is not None else float(any(n.get("GPU") for n in nodes))
-    for name, wanted, key in (("gpu", gpu, "GPU"), ("cpu", resources.cpu, "CPU")):
-        most = max(n.get(key, 0) for n in nodes)
-        if wanted > most:
-            raise SweepError(
-                f"resources.{name}: a trial asks for {wanted:g}, but no node has more than {most:g}; use --set resources.{name}={most:g}"
-            )
-    if not any(n.get("GPU", 0) >= gpu and n.get("CPU", 0) >= resources.cpu for n in nodes):
-        raise SweepError(f"resources: no single node has {gpu:g} GPU and {resources.cpu:g} CPU together; ask for less of one")
-    return Resources(gpu, resources.cpu)
-
-
-def slots(resources: Resources) -> int:
-    """How many trials run at a time on the cluster as it is."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    by_cpu = (n.get("CPU", 0) // resources.cpu for n in nodes)
-    by_gpu = (n.get("GPU", 0) // resources.gpu if resources.gpu else float("inf") for n in nodes)
-    return int(sum(min(pair) for pair in zip(by_cpu, by_gpu, strict=True)))
 
 
 def _work(config: dict[str, Any]) -> None:

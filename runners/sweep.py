@@ -261,19 +261,20 @@ def _tracker(sweep: Sweep, store: Store, args: argparse.Namespace, *, of_search:
 
 def _launch(sweep: Sweep, work: Work, what: str, store: Store, tracker: Tracker, console: Console, args: argparse.Namespace) -> str:
     """Run the work on Ray; returns why it was stopped before all had ended, or nothing."""
-    from runners import launch
+    from runners import cluster, launch
 
-    launch.connect(args.address)
+    cluster.connect(args.address)
     try:
-        resources = launch.fit_resources(sweep.resources)
-        at_a_time = min(launch.slots(resources), work.widest)
+        cluster.check_nodes(store, (config.dataset for config in sweep.variants.values()), _data_root(args))
+        resources = cluster.fit_resources(sweep.resources)
+        at_a_time = min(cluster.slots(resources), work.widest)
         console.say(f"{sweep.name}: {what}, {at_a_time} at a time; MLflow: {tracker.command or tracker.uri}")
         return launch.launch(sweep, work, resources, store, tracker, console, _data_root(args))
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # what follows takes seconds, and should end
             signal.signal(number, signal.SIG_IGN)
         console.close()
-        launch.ray.shutdown()
+        cluster.disconnect()
         _catch_up(store, tracker, work.trials)
         tracker.reconcile(work.trials, store.record)  # closes what was interrupted
         signal.signal(signal.SIGINT, signal.default_int_handler)

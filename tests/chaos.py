@@ -3,13 +3,17 @@
     make chaos                          200 injections, about an hour on two cores
     python -m tests.chaos 20 --seed 3   fewer, and other moments
 
-Each round runs a sweep (every third: a search) in a fresh folder and harms it at random moments until it is finished. Then it is held
-against an undisturbed run: every trial once, equal weights bit for bit, one MLflow run per trial, FINISHED, with every epoch once and at
-the time that the record has; every epoch that was saved when it was harmed is the one in the record, not trained anew (but for those that
-a damaged checkpoint had); the same proposals in Optuna's book, none RUNNING; the exit status that belongs to the signal; no temporary file.
+Each round runs a sweep in a fresh folder and harms it at random moments until it is finished: in turn a grid, a search, a grid on a
+cluster of two nodes, and a grid whose MLflow is a server. Then it is held against an undisturbed run: every trial once, equal weights bit
+for bit, one MLflow run per trial, FINISHED, with every epoch once and at the time that the record has; every epoch that was saved when it
+was harmed is the one in the record, not trained anew (but for those that a damaged checkpoint had); the same proposals in Optuna's book,
+none RUNNING; the exit status that belongs to the signal; no temporary file; and the same command once more has nothing to do.
+
+As root each round has a small disk of its own, so that it can be filled.
 """
 
 import argparse
+import contextlib
 import os
 import random
 import shutil
@@ -19,9 +23,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+
+from tests.nodes import Nodes, free_port
 
 ROOT = Path(__file__).parents[1]
 SWEEP = """
@@ -42,24 +49,61 @@ search:
   trials: 5
 """
 )
+MODES = ["grid", "search", "cluster", "server"]
+DISK = "300m"
 PATIENCE_S = 400  # for one start of the command
+
+
+class Server:
+    """An MLflow server on a round's database."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.port = folder, free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        place = ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db", "--artifacts-destination", str(self.folder / "artifacts")]
+        line = [sys.executable, "-m", "mlflow", "server", *place, "--port", str(self.port), "-w", "1"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+        self.process = subprocess.Popen(line, cwd=self.folder, env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}, **quiet)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=5):
+                return
+            time.sleep(0.2)
+        raise AssertionError("the MLflow server did not start")
+
+    def stop(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 class Round:
     """One sweep in a folder of its own, and the process that runs it."""
 
-    def __init__(self, folder: Path, text: str):
+    def __init__(self, folder: Path, text: str, mode: str = "grid"):
         self.folder, self.store = folder, folder / "runs"
         folder.mkdir(parents=True)
+        self.small = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(folder)]).returncode == 0
         (folder / "chaos.yaml").write_text(text)
+        self.nodes = Nodes() if mode == "cluster" else None
+        self.server = Server(folder) if mode == "server" else None
+        self.arguments = [*(("--address", self.nodes.address) if self.nodes else ()), *(("--tracking-uri", self.server.uri) if self.server else ())]
         self.process: subprocess.Popen | None = None
         self.saved: dict[str, dict[int, int]] = {}  # trial -> epoch -> when it ended, as its checkpoint had it when the sweep was harmed
 
     def start(self) -> None:
-        line = [sys.executable, "-m", "runners.sweep", "chaos.yaml"]
+        line = [sys.executable, "-m", "runners.sweep", "chaos.yaml", *self.arguments]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         log = open(self.folder / "log.txt", "a")  # noqa: SIM115 - the child's
+        self.begun = log.tell()
         self.process = subprocess.Popen(line, cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+
+    @property
+    def said(self) -> str:
+        """By the last start of the command."""
+        return (self.folder / "log.txt").read_bytes()[self.begun :].decode()
 
     @property
     def running(self) -> bool:
@@ -80,6 +124,17 @@ class Round:
             return False
         os.kill(self.process.pid, number)
         return True
+
+    def end(self, *, clean: bool) -> None:
+        """Nothing of it is left, but its folder where there is something to look at."""
+        for part in filter(None, (self.nodes, self.server)):
+            part.stop()
+        if not clean and self.small:  # what is on the small disk would go with it
+            shutil.copytree(self.folder, self.folder.with_name(f"{self.folder.name}-kept"))
+        if self.small:
+            subprocess.run(["umount", "-l", str(self.folder)], check=True)
+        if clean or self.small:
+            shutil.rmtree(self.folder)
 
     def remember(self) -> None:
         """What is saved, once the workers of a driver that is gone are gone too."""
@@ -190,9 +245,60 @@ def lock_database(sweep: Round, dice: random.Random) -> bool:
     return True
 
 
+def lose_node(sweep: Round, dice: random.Random) -> bool:
+    """Of two: with all that runs on it, or so that its worker trains on unseen. Another takes its place."""
+    if not sweep.nodes:
+        return False
+    sweep.nodes.lose(workers=dice.random() < 0.7)
+    time.sleep(dice.uniform(0, 10))
+    sweep.nodes.replace()
+    return True
+
+
+def restart_server(sweep: Round, dice: random.Random) -> bool:
+    if not sweep.server:
+        return False
+    sweep.server.stop()
+    time.sleep(dice.uniform(1, 40))
+    sweep.server.start()
+    return True
+
+
+def fill_disk(sweep: Round, dice: random.Random) -> bool:
+    """Not one byte is free for a while."""
+    if not sweep.small:
+        return False
+    balloon = sweep.folder / "balloon"
+    with contextlib.suppress(OSError), open(balloon, "wb", buffering=0) as file:
+        while file.write(bytes(1 << 20)):
+            pass
+    deadline = time.monotonic() + dice.uniform(5, 20)
+    while time.monotonic() < deadline:  # what is freed meanwhile is taken as well
+        time.sleep(0.1)
+        with contextlib.suppress(OSError), open(balloon, "ab", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+    balloon.unlink()
+    return True
+
+
+def kill_first_start(sweep: Round, dice: random.Random) -> bool:
+    """The driver dies while MLflow makes its first database."""
+    deadline = time.monotonic() + 60
+    while sweep.running and not list(sweep.folder.glob(".mlflow.db.*.new")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(dice.uniform(0, 2))
+    inside = not (sweep.folder / "mlflow.db").exists()
+    return sweep.send(signal.SIGKILL) and inside
+
+
 KINDS: list[Callable[[Round, random.Random], bool]] = [
-    *[kill_driver] * 6,
-    *[kill_worker] * 4,
+    *[kill_driver] * 5,
+    *[kill_worker] * 3,
+    *[lose_node] * 6,
+    *[restart_server] * 6,
+    fill_disk,
+    fill_disk,
     interrupt,
     interrupt_twice,
     terminate,
@@ -207,6 +313,7 @@ KINDS: list[Callable[[Round, random.Random], bool]] = [
 # what the command may answer to a signal: 0 where it had just ended, -2 and -15 where it was still starting
 ANSWERS = {
     kill_driver: (-9,),
+    kill_first_start: (-9,),
     interrupt: (130, 0, -2),
     interrupt_twice: (130, 0, -2),
     terminate: (130, 0, -15),
@@ -289,12 +396,52 @@ def _book(sweep: Round) -> list[str]:
     return wrong
 
 
+def harm(sweep: Round, dice: random.Random, longest: float, most: int) -> tuple[list[str], list[str]]:
+    """Run a sweep to its end, harmed at most that often; (what was done to it, what was wrong on the way)."""
+    here: list[str] = []
+    problems: list[str] = []
+    sweep.start()
+    if not sweep.server and dice.random() < 0.4:
+        if kill_first_start(sweep, dice):
+            here.append(kill_first_start.__name__)
+        if (code := sweep.wait(90)) not in ANSWERS[kill_first_start]:
+            problems.append(f"kill_first_start was answered with exit status {code}")
+        sweep.start()
+    while True:
+        deadline = time.monotonic() + dice.uniform(0.5, longest)
+        while sweep.running and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if sweep.running and sum(not name.startswith("(") for name in here) < min(most, 12):
+            kind = dice.choice(KINDS)
+            if kind(sweep, dice):
+                here.append(kind.__name__)
+                if kind in ANSWERS:
+                    code = sweep.wait(90)
+                    if code not in ANSWERS[kind]:
+                        problems.append(f"{kind.__name__} was answered with exit status {code}")
+                    if kind not in (truncate_checkpoint, flip_checkpoint):  # they have, before the harm; and the sweep itself is to find it
+                        sweep.remember()
+            if kind in ANSWERS and not sweep.running:
+                sweep.start()
+        elif (code := sweep.wait()) == 0 and here[-1:] == ["(once more)"]:
+            return here, problems + (["the command once more had something to do"] if "trials to run" in sweep.said else [])
+        elif code == 0:
+            sweep.start()
+            here.append("(once more)")
+        else:
+            here.append(f"(ended with {code})")
+            if here[-3:] == [here[-1]] * 3:
+                return here, [*problems, "it does not come to an end"]
+            sweep.start()  # what a person would do: the same command again
+
+
 def main(argv: list[str] | None = None) -> int:
     """0: nothing was lost."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Harm a sweep, and see whether anything is lost.")
     parser.add_argument("injections", nargs="?", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--longest", type=float, default=25, metavar="S", help="seconds from a start to the harm, at most")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="what the rounds are, in turn")
     args = parser.parse_args(argv)
     dice = random.Random(args.seed)
     home = Path(tempfile.mkdtemp(prefix="chaos-")).resolve()
@@ -305,43 +452,21 @@ def main(argv: list[str] | None = None) -> int:
         assert undisturbed.wait() == 0, undisturbed.folder
         wanted[text] = outcome(undisturbed)
         assert not (problems := lost(undisturbed, wanted[text])), problems
+        undisturbed.end(clean=True)
     injected: Counter[str] = Counter()
     broken, rounds = [], 0
     while injected.total() < args.injections:
+        mode = args.modes[rounds % len(args.modes)]
+        text = SEARCH if mode == "search" else SWEEP
         rounds += 1
-        text = SWEEP if rounds % 3 else SEARCH
-        sweep = Round(home / f"round-{rounds}", text)
-        here: list[str] = []
-        problems: list[str] = []
-        sweep.start()
-        while True:
-            deadline = time.monotonic() + dice.uniform(0.5, args.longest)
-            while sweep.running and time.monotonic() < deadline:
-                time.sleep(0.05)
-            if sweep.running and injected.total() < args.injections and len(here) < 12:
-                kind = dice.choice(KINDS)
-                if kind(sweep, dice):
-                    injected[kind.__name__] += 1
-                    here.append(kind.__name__)
-                if kind not in (kill_worker, freeze_driver, lock_database):
-                    code = sweep.wait(90)
-                    if code not in ANSWERS[kind]:
-                        problems.append(f"{kind.__name__} was answered with exit status {code}")
-                    if kind not in (truncate_checkpoint, flip_checkpoint):  # they have, before the harm; and the sweep itself is to find it
-                        sweep.remember()
-                    sweep.start()
-            elif (code := sweep.wait()) == 0:
-                break
-            else:
-                here.append(f"(ended with {code})")
-                if here[-3:] == [here[-1]] * 3:
-                    break
-                sweep.start()  # what a person would do: the same command again
+        sweep = Round(home / f"round-{rounds}", text, mode)
+        here, problems = harm(sweep, dice, args.longest, args.injections - injected.total())
+        injected.update(name for name in here if not name.startswith("("))
         problems += lost(sweep, wanted[text])
-        broken += [f"round {rounds} ({', '.join(here)}): {problem}" for problem in problems]
-        print(f"round {rounds}: {', '.join(here) or 'none'}: {'; '.join(problems) or 'nothing lost'} ({injected.total()} in all)", flush=True)
-        if not problems:
-            shutil.rmtree(sweep.folder)
+        broken += [f"round {rounds} ({mode}: {', '.join(here)}): {problem}" for problem in problems]
+        said = "; ".join(problems) or "nothing lost"
+        print(f"round {rounds} ({mode}): {', '.join(here) or 'none'}: {said} ({injected.total()} in all)", flush=True)
+        sweep.end(clean=not problems)
     print("\n| injected | times |\n|---|--:|")
     print("\n".join(f"| {kind.replace('_', ' ')} | {n} |" for kind, n in sorted(injected.items())))
     print(f"\n{injected.total()} injections into {rounds} sweeps of 12 trials: {len(broken)} problems")

@@ -21,7 +21,8 @@ FORBIDDEN = {
     "runners.study": {"torch", "ray", "mlflow", "scconv", "analysis", "runners.train"},
     "runners.search": {"torch", "ray", "mlflow", "scconv", "analysis", "runners.train"},
     "runners.work": {"torch", "ray", "mlflow", "scconv", "analysis", "runners.train"},
-    "runners.driver": {"torch", "scconv", "analysis", "runners.train", "runners.sweep"},
+    "runners.cluster": {"torch", "mlflow", "scconv", "analysis", "runners.train", "runners.sweep"},
+    "runners.driver": {"torch", "ray", "scconv", "analysis", "runners.train", "runners.sweep"},
     "runners.data": {"ray", "mlflow", "analysis"},
     "runners.folder": {"ray", "mlflow", "scconv", "analysis"},
     "runners.inspect": {"ray", "mlflow", "runners.sweep", "runners.launch", "runners.tracking"},
@@ -31,7 +32,7 @@ FORBIDDEN = {
     "runners.tracking": {"ray", "torch", "scconv", "analysis", "runners.train"},
     "analysis": {"torch", "ray", "scconv", "mlflow", "runners.train", "runners.launch", "runners.sweep"},
 }
-ONLY = {"ray": {"runners.launch", "runners.driver"}, "mlflow": {"runners.tracking"}, "optuna": {"runners.study"}, "rich": {"runners.console"}}
+ONLY = {"ray": {"runners.cluster"}, "mlflow": {"runners.tracking"}, "optuna": {"runners.study"}, "rich": {"runners.console"}}
 
 
 def name(path: Path) -> str:
