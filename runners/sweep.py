@@ -254,7 +254,8 @@ def _tracker(sweep: Sweep, store: Store, args: argparse.Namespace, *, of_search:
             return (Tracker.of_search if of_search else Tracker)(sweep, args.tracking_uri, store.identity)
         except Exception as error:
             if "database is locked" not in str(error) or attempt == 3:
-                raise SweepError(f"--tracking-uri {args.tracking_uri}: MLflow cannot open it: {' '.join(str(error).split())[:200]}") from None
+                hint = f"; pip install '{error.name}[binary]'" if isinstance(error, ModuleNotFoundError) else ""
+                raise SweepError(f"--tracking-uri {args.tracking_uri}: MLflow cannot open it: {' '.join(str(error).split())[:200]}{hint}") from None
             print("MLflow's database is locked by another program; waiting for it", file=sys.stderr)
     raise AssertionError
 

@@ -76,6 +76,7 @@ class Tracker:
     def __init__(self, sweep: Sweep, uri: str = DEFAULT_URI, store: str = "", note: str = NOTE):
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints a traceback of what it raises as well
         self.uri, self.sweep, self.troubled = _absolute(uri), sweep, False
         self.quiet_until, self.store = 0.0, store
         _create_database(self.uri)
