@@ -193,17 +193,17 @@ class Tracker:
         experiment = self._experiment(
             f"{self.sweep.label}/summary", f"**{self.sweep.question}**\n\nMeans over seeds; the report is in the run `report`."
         )
-        lines = [*lines, {"variant": "report", "metrics": {}}]
+        lines = [*lines, {"variant": "", "metrics": {}}]  # the sweep's own
         wanted = {line["variant"]: {k: float(v) for k, v in line["metrics"].items() if v is not None} for line in lines}
         for run in self._search(experiment):  # a metric's history cannot be taken back: figures that changed get a new run
-            if run.data.metrics != wanted.get(run.data.tags.get("variant", "")) or run.data.tags["variant"] == "report":
+            if run.data.metrics != wanted.get(run.data.tags.get("variant", "")) or not run.data.tags["variant"]:
                 self.client.delete_run(run.info.run_id)
             else:
                 del wanted[run.data.tags["variant"]]
         for name, metrics in wanted.items():
-            run_id = self.client.create_run(experiment, tags={"variant": name}, run_name=name).info.run_id
+            run_id = self.client.create_run(experiment, tags={"variant": name}, run_name=name or "report").info.run_id
             self.client.log_batch(run_id, metrics=[Metric(k, v, ended, 0) for k, v in metrics.items()])
-            for file in files if name == "report" else []:
+            for file in [] if name else files:
                 self.client.log_artifact(run_id, str(file))
             self.client.set_terminated(run_id)
 

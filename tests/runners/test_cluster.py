@@ -63,7 +63,10 @@ def test_a_lost_node_costs_its_trials_the_epoch_under_way(nodes, write_sweep, tm
     store, trials = Store(tmp_path / "runs"), load(path).trials
     process = start(path, "--address", both.address)
     wait_for(lambda: sum(store.started(t.id) for t in trials) >= 2 or process.poll() is not None)
-    both.lose()
+    both.lose(workers=False)  # its Ray alone: its worker is an orphan that must let go of its trial
+    both.replace()
+    wait_for(lambda: sum(store.ended(t.id) for t in trials) >= 2 or process.poll() is not None)
+    both.lose()  # the plug is pulled
     code, out = finish(process, path)
     assert code == 0 and "4 of 4 trials finished" in out, out
     assert mlflow_runs(path) == {t.name: ("FINISHED", [*range(1, 13)], 1) for t in trials}

@@ -110,8 +110,8 @@ def test_summary_is_in_a_sibling_experiment_and_idempotent(sweep, uri, tmp_path)
             [{"variant": "R20", "metrics": {"n": 2, "test/top1_mean": 90.0, "test/top1_sd": None}}], 1_700_000_000_000, [tmp_path / "table.md"]
         )
     client, found = runs(uri, "tiny/summary")
-    assert set(found) == {"R20", "report"} and steps(client, found["R20"], "test/top1_mean") == [0]
-    assert [a.path for a in client.list_artifacts(found["report"].info.run_id)] == ["table.md"]
+    assert set(found) == {"R20", ""} and steps(client, found["R20"], "test/top1_mean") == [0]
+    assert [a.path for a in client.list_artifacts(found[""].info.run_id)] == ["table.md"]
 
 
 def test_trouble_is_said_once_and_stops_nothing(sweep, uri, capsys, monkeypatch):
@@ -188,7 +188,7 @@ def test_figures_that_changed_replace_the_summary(sweep, uri):
     tracker.summarise([{"variant": v, "metrics": {"n": 3, "test/top1_mean": 5.0}} for v in ("R20", "gone")], 2000, [])
     tracker.summarise([{"variant": "R20", "metrics": {"n": 2, "test/top1_mean": -1.0}}], 1000, [])
     _, found = runs(uri, "tiny/summary")
-    assert set(found) == {"R20", "report"} and found["R20"].data.metrics == {"n": 2.0, "test/top1_mean": -1.0}
+    assert set(found) == {"R20", ""} and found["R20"].data.metrics == {"n": 2.0, "test/top1_mean": -1.0}
 
 
 def test_a_lost_database_is_made_again_from_the_store(write_sweep, tmp_path, monkeypatch, capsys):
