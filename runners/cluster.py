@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import socket
 from collections.abc import Iterable
 from typing import Any
@@ -39,15 +40,20 @@ def connect(address: str) -> None:
         SweepError: there is no cluster at that address.
     """
     quiet: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    ours = signal.getsignal(signal.SIGTERM)
     try:
         if re.fullmatch(r"[^/]+:\d+", address):  # Ray itself would try for minutes
             host, port = address.rsplit(":", 1)
             socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **quiet)
+    except SystemExit:  # Ray's own answer to SIGTERM
+        raise KeyboardInterrupt from None
     except (OSError, ValueError, RuntimeError) as error:
         raise SweepError(
             f"--address {address}: {' '.join(str(error).split())[:200]}; start one with `ray start --head`, or leave --address out"
         ) from None
+    finally:
+        signal.signal(signal.SIGTERM, ours)
 
 
 def disconnect() -> None:

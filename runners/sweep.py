@@ -35,6 +35,7 @@ CHECK_S = 30  # seconds that --plan takes for a space at most
 def main(argv: list[str] | None = None) -> int:
     """0: all finished; 1: some failed; 2: bad input, nothing was run; 75: a limit was reached; 130: interrupted."""
     args = _arguments(argv)
+    before = signal.signal(signal.SIGTERM, _terminated)
     try:
         sweep, store = load(args.sweep, args.set, args.seeds, args.only), Store(args.storage)
         reference.load(sweep)
@@ -55,6 +56,13 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; the same command continues", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(number: int, frame: object) -> None:
+    """What ends a container or a job of a batch system is answered as Ctrl-C is."""
+    raise KeyboardInterrupt
 
 
 def _todo(sweep: Sweep, store: Store, args: argparse.Namespace) -> list[Trial]:
@@ -279,7 +287,7 @@ def _launch(sweep: Sweep, work: Work, what: str, store: Store, tracker: Tracker,
         _catch_up(store, tracker, work.trials)
         tracker.reconcile(work.trials, store.record)  # closes what was interrupted
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, _terminated)
 
 
 def _catch_up(store: Store, tracker: Tracker, todo: list[Trial]) -> None:
