@@ -13,6 +13,7 @@ import re
 import signal
 import socket
 import tempfile
+import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
@@ -43,6 +44,7 @@ from runners.tracking import Tracker
 from runners.work import Work
 
 RETRIES = 2
+JOIN_S = 60.0
 GPU_FULL = r"CUDA error: out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"  # where torch's own allocator was not the one that asked
 
 
@@ -68,6 +70,9 @@ def connect(address: str) -> None:
             host, port = address.rsplit(":", 1)
             socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **quiet)
+        deadline = time.monotonic() + JOIN_S
+        while not any(n["Alive"] and n["Resources"].get("CPU") for n in ray.nodes()) and time.monotonic() < deadline:
+            time.sleep(0.5)  # a head that trains nothing, whose workers are still coming up
     except (OSError, ValueError, RuntimeError) as error:
         raise SweepError(
             f"--address {address}: {' '.join(str(error).split())[:200]}; start one with `ray start --head`, or leave --address out"

@@ -12,6 +12,7 @@ from runners.driver import Driver
 from runners.plan import Limits, Resources, Trial, load
 from runners.search import Searching
 from runners.store import Epoch, Held, Store
+from runners.strict import SweepError
 from runners.work import Work
 from tests.runners.test_sweep import MINE, finish, start
 
@@ -209,3 +210,24 @@ def test_a_search_whose_trials_fill_the_gpu_does_not_wait_for_ever(write_sweep, 
     store.note_failure(first.id, "out of memory")
     driver.on_trial_complete(0, [], type("T", (), {"trial_id": "a", "config": {"trial": first}})())
     assert queue.suggest("b") == launch.Searcher.FINISHED and not work.over
+
+
+@pytest.mark.parametrize("joins", [True, False])
+def test_workers_that_are_still_joining_are_waited_for_a_while(joins, monkeypatch):
+    head, worker = {"Alive": True, "Resources": {}}, {"Alive": True, "Resources": {"CPU": 1.0}}
+    seen = []
+
+    def nodes():
+        seen.append(1)
+        return [head, worker] if joins and len(seen) > 3 else [head]
+
+    monkeypatch.setattr(launch, "JOIN_S", 10.0 if joins else 0.1)
+    monkeypatch.setattr(launch.time, "sleep", lambda s, sleep=time.sleep: sleep(0.01))
+    monkeypatch.setattr(launch.ray, "init", lambda **options: None)
+    monkeypatch.setattr(launch.ray, "nodes", nodes)
+    launch.connect("auto")
+    if joins:
+        assert launch.fit_resources(Resources(cpu=1)).cpu == 1
+    else:
+        with pytest.raises(SweepError, match="no node has more than 0"):
+            launch.fit_resources(Resources(cpu=1))
