@@ -106,12 +106,13 @@ def test_a_sweep_on_kubernetes_goes_on_after_a_lost_head_and_leaves_everything_o
     spec = JOB["spec"]
     assert (JOB["apiVersion"], JOB["kind"]) == ("ray.io/v1", "RayJob")
     assert spec["shutdownAfterJobFinishes"] is True and spec["backoffLimit"] > 0
-    command = re.fullmatch(r"cd (/\w+) && python -m runners\.sweep /app/(sweeps/\w+\.yaml) --address auto", spec["entrypoint"])
-    assert command and (ROOT / command[2]).exists()
+    command = re.fullmatch(r"python -m runners\.sweep /app/(sweeps/\w+\.yaml) --address auto", spec["entrypoint"])
+    assert command and (ROOT / command[1]).exists()
+    folder = CLUSTER["headGroupSpec"]["template"]["spec"]["containers"][0]["workingDir"]
     for group in GROUPS:
         pod = group["template"]["spec"]
         (claim,) = [v["name"] for v in pod["volumes"] if v["persistentVolumeClaim"]["claimName"] == VOLUME["metadata"]["name"]]
-        assert {"name": claim, "mountPath": command[1]} in pod["containers"][0]["volumeMounts"]
+        assert {"name": claim, "mountPath": folder} in pod["containers"][0]["volumeMounts"]
     assert VOLUME["spec"]["accessModes"] == ["ReadWriteMany"]
 
 
