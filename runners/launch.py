@@ -90,9 +90,8 @@ def fit_resources(resources: Resources) -> Resources:
     for name, wanted, key in (("gpu", gpu, "GPU"), ("cpu", resources.cpu, "CPU")):
         most = max(n.get(key, 0) for n in nodes)
         if wanted > most:
-            raise SweepError(
-                f"resources.{name}: a trial asks for {wanted:g}, but no node has more than {most:g}; use --set resources.{name}={most:g}"
-            )
+            way = f"use --set resources.{name}={most:g}" if most or key == "GPU" else "start a worker that joins the cluster"
+            raise SweepError(f"resources.{name}: a trial asks for {wanted:g}, but no node has more than {most:g}; {way}")
     if not any(n.get("GPU", 0) >= gpu and n.get("CPU", 0) >= resources.cpu for n in nodes):
         raise SweepError(f"resources: no single node has {gpu:g} GPU and {resources.cpu:g} CPU together; ask for less of one")
     return Resources(gpu, resources.cpu)

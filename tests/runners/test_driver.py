@@ -229,5 +229,5 @@ def test_workers_that_are_still_joining_are_waited_for_a_while(joins, monkeypatc
     if joins:
         assert launch.fit_resources(Resources(cpu=1)).cpu == 1
     else:
-        with pytest.raises(SweepError, match="no node has more than 0"):
+        with pytest.raises(SweepError, match="no node has more than 0; start a worker"):
             launch.fit_resources(Resources(cpu=1))
