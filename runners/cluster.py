@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,6 +31,7 @@ from runners.plan import Resources
 from runners.store import Store
 from runners.strict import SweepError
 
+JOIN_S = 60.0  # for the workers of a cluster that is just starting
 READY_S = 180  # for a node to import torch and to look at the data
 
 
@@ -46,11 +48,15 @@ def connect(address: str) -> None:
             host, port = address.rsplit(":", 1)
             socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **quiet)
+        deadline = time.monotonic() + JOIN_S
+        while not any(node["Resources"].get("CPU") for node in _nodes()) and time.monotonic() < deadline:
+            time.sleep(0.5)  # a head that trains nothing, whose workers are still coming up
     except SystemExit:  # Ray's own answer to SIGTERM
         raise KeyboardInterrupt from None
     except (OSError, ValueError, RuntimeError) as error:
         raise SweepError(
-            f"--address {address}: {' '.join(str(error).split())[:200]}; start one with `ray start --head`, or leave --address out"
+            f"--address {address}: {' '.join(str(error).split())[:200]}; start one with `ray start --head`, give this process its RAY_AUTH_MODE "
+            "and RAY_AUTH_TOKEN if it has a token, or leave --address out"
         ) from None
     finally:
         signal.signal(signal.SIGTERM, ours)
@@ -75,9 +81,8 @@ def fit_resources(resources: Resources) -> Resources:
     for name, wanted, key in (("gpu", gpu, "GPU"), ("cpu", resources.cpu, "CPU")):
         most = max(n.get(key, 0) for n in nodes)
         if wanted > most:
-            raise SweepError(
-                f"resources.{name}: a trial asks for {wanted:g}, but no node has more than {most:g}; use --set resources.{name}={most:g}"
-            )
+            way = f"use --set resources.{name}={most:g}" if most or key == "GPU" else "start a worker that joins the cluster"
+            raise SweepError(f"resources.{name}: a trial asks for {wanted:g}, but no node has more than {most:g}; {way}")
     if not any(n.get("GPU", 0) >= gpu and n.get("CPU", 0) >= resources.cpu for n in nodes):
         raise SweepError(f"resources: no single node has {gpu:g} GPU and {resources.cpu:g} CPU together; ask for less of one")
     return Resources(gpu, resources.cpu)
@@ -116,12 +121,19 @@ def check_nodes(store: Store, datasets: Iterable[str], data_root: str) -> None:
             raise SweepError(f"node {node['NodeManagerAddress']} ({node['NodeManagerHostname']}): {lacks}")
 
 
+def unseen(store: Store, identity: str) -> str:
+    """Why this node cannot be part of the sweep whose store has this identity; empty: it sees that store."""
+    if store.files.exists("identity") and store.files.read("identity").decode() == identity:
+        return ""
+    return f"--storage {store.root}: it does not see it, or has another there; use a folder that all nodes share, or s3://bucket/folder"
+
+
 def lacking(storage: str, identity: str, datasets: list[str], data_root: str) -> str:
     """What this node lacks for training; empty: nothing."""
     try:
         store = Store(storage)
-        if not store.files.exists("identity") or store.files.read("identity").decode() != identity:
-            return f"--storage {storage}: it does not see it, or has another there; use a folder that all nodes share, or s3://bucket/folder"
+        if blind := unseen(store, identity):
+            return blind
         mark = f"nodes/{socket.gethostname()}-{os.getpid()}"
         store.files.write(mark, b"")
         store.files.delete(mark)

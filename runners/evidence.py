@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import resource
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from pathlib import Path
 
 @functools.cache
 def commit() -> dict[str, str]:
-    """The commit of the code that runs, and whether it has uncommitted changes; "unknown" outside a checkout."""
+    """The commit of the code that runs, and whether it has uncommitted changes.
+
+    Outside a checkout, what was written down when the container image was built (docker/Dockerfile); else "unknown".
+    """
 
     def git(*args: str) -> str:
         folder = Path(__file__).parent
@@ -21,6 +25,8 @@ def commit() -> dict[str, str]:
     try:
         return {"commit": git("rev-parse", "--short=12", "HEAD"), "dirty": "yes" if git("status", "--porcelain", "-uno") else "no"}
     except (OSError, subprocess.SubprocessError):
+        with contextlib.suppress(OSError, ValueError):
+            return json.loads(Path(__file__).with_name("commit.json").read_text())
         return {"commit": "unknown", "dirty": "unknown"}
 
 

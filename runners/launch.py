@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from runners import cluster
 from runners.cluster import Searcher, tune
 from runners.console import Console
 from runners.driver import Driver, Stopper, failed, last_line
@@ -36,9 +37,10 @@ GPU_FULL = r"CUDA error: out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"  # wher
 
 @dataclass(frozen=True)
 class Setting:
-    """What a worker needs to know besides its trial."""
+    """What a worker needs to know besides its trial; `identity` is the store's, for a node that joined later and may see another."""
 
     storage: str
+    identity: str
     data: str
     threads: int
     gpu: float
@@ -61,6 +63,9 @@ def _work(config: dict[str, Any]) -> None:
     _end_with_the_node()
     trial, setting = config["trial"], config["setting"]
     store = Store(setting.storage, PATIENCE_S)
+    if blind := cluster.unseen(store, setting.identity):
+        tune.report({"trouble": f"node {os.uname().nodename}: {blind}"})
+        return
     with store.log(trial.id) as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         try:
             import torch
@@ -144,7 +149,7 @@ def launch(sweep: Sweep, work: Work, resources: Resources, store: Store, tracker
             for memory in (driver.running, driver.unended, driver.tight, driver.advanced):
                 memory.clear()
             ended = len(work.trials) - len(work.left())
-            setting = Setting(str(store.root), data, max(1, int(resources.cpu)), resources.gpu or 0)
+            setting = Setting(str(store.root), store.identity, data, max(1, int(resources.cpu)), resources.gpu or 0)
             problem = _fit(sweep, resources, setting, driver)
             if problem:  # Ray gives up as a whole when one trial takes too much memory: which one, time will tell
                 suspicions.update(t.id for t in driver.running.values())

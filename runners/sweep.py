@@ -82,7 +82,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--retry-failed", action="store_true", help="run the trials again that failed or diverged")
     parser.add_argument("--data", metavar="DIR", help="where the data set is, or is downloaded to (default: $DATA_ROOT, else ./data)")
     parser.add_argument("--storage", default="runs", metavar="PLACE", help="where trials are kept: a folder, or s3://bucket/folder (default: ./runs)")
-    parser.add_argument("--tracking-uri", default="sqlite:///mlflow.db", metavar="URI", help="MLflow's store (default: ./mlflow.db)")
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    parser.add_argument("--tracking-uri", default=uri, metavar="URI", help="MLflow's store (default: $MLFLOW_TRACKING_URI, else ./mlflow.db)")
     parser.add_argument("--address", default="local", help="of a Ray cluster, or auto (default: Ray on this machine)")
     args = parser.parse_args(argv)
     if args.json and not args.plan:

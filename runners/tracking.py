@@ -106,9 +106,12 @@ class Tracker:
 
     @property
     def link(self) -> str:
-        """What to open: today's UI starts in another mode, and only this address shows the charts."""
-        base = self.uri.rstrip("/") if self.uri.startswith("http") else "http://127.0.0.1:5000"
-        return f"{base}/#/experiments/{self.experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+        """What to open: today's UI starts in another mode, and only this address shows the charts.
+
+        $MLFLOW_UI_URL is for a server that a browser reaches by another address than the sweep does, such as one in a container.
+        """
+        base = os.environ.get("MLFLOW_UI_URL") or (self.uri if self.uri.startswith("http") else "http://127.0.0.1:5000")
+        return f"{base.rstrip('/')}/#/experiments/{self.experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART"
 
     @property
     def charts(self) -> str:
@@ -343,7 +346,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="PLACE=VALUE", help="override, as in the run")
     parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds, as in the run")
     parser.add_argument("--storage", default="runs", metavar="DIR", help="where the trials are (default: ./runs)")
-    parser.add_argument("--tracking-uri", default=DEFAULT_URI, metavar="URI", help="MLflow's store (default: ./mlflow.db)")
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    parser.add_argument("--tracking-uri", default=uri, metavar="URI", help="MLflow's store (default: $MLFLOW_TRACKING_URI, else ./mlflow.db)")
     args = parser.parse_args(argv)
     try:
         with (store := Store(args.storage)).drive():

@@ -6,13 +6,14 @@ from collections import Counter
 import pytest
 import torch
 
+from runners import cluster, launch
 from runners import driver as module
-from runners import launch
 from runners.driver import Driver
 from runners.files import Held
 from runners.plan import Limits, Resources, Trial, load
 from runners.search import Searching
 from runners.store import Epoch, Store
+from runners.strict import SweepError
 from runners.work import Work
 from tests.runners.test_sweep import MINE, finish, start
 
@@ -202,7 +203,7 @@ def test_a_search_whose_trials_fill_the_gpu_does_not_wait_for_ever(write_sweep, 
     sweep = load(write_sweep(variants={"R20": {}}, search=space))
     work = Searching(sweep, store, lambda config, path: {"macs_m": 1.0, "params_m": 1.0})
     driver = Driver(work, store, Quiet(), Quiet(), Limits())
-    queue = launch._Queue(work, launch.Setting("", "", 1, 0.5), driver)
+    queue = launch._Queue(work, launch.Setting("", "", "", 1, 0.5), driver)
     work.begin(Counter())
     first = queue.suggest("a")["trial"]
     driver.on_trial_start(0, [], type("T", (), {"trial_id": "a", "config": {"trial": first}})())
@@ -210,3 +211,24 @@ def test_a_search_whose_trials_fill_the_gpu_does_not_wait_for_ever(write_sweep, 
     store.note_failure(first.id, "out of memory")
     driver.on_trial_complete(0, [], type("T", (), {"trial_id": "a", "config": {"trial": first}})())
     assert queue.suggest("b") == launch.Searcher.FINISHED and not work.over
+
+
+@pytest.mark.parametrize("joins", [True, False])
+def test_workers_that_are_still_joining_are_waited_for_a_while(joins, monkeypatch):
+    head, worker = {"Alive": True, "Resources": {}}, {"Alive": True, "Resources": {"CPU": 1.0}}
+    seen = []
+
+    def nodes():
+        seen.append(1)
+        return [head, worker] if joins and len(seen) > 3 else [head]
+
+    monkeypatch.setattr(cluster, "JOIN_S", 10.0 if joins else 0.1)
+    monkeypatch.setattr(cluster.time, "sleep", lambda s, sleep=time.sleep: sleep(0.01))
+    monkeypatch.setattr(cluster.ray, "init", lambda **options: None)
+    monkeypatch.setattr(cluster.ray, "nodes", nodes)
+    cluster.connect("auto")
+    if joins:
+        assert cluster.fit_resources(Resources(cpu=1)).cpu == 1
+    else:
+        with pytest.raises(SweepError, match="no node has more than 0; start a worker"):
+            cluster.fit_resources(Resources(cpu=1))

@@ -153,6 +153,11 @@ def test_the_link_opens_the_charts(sweep, uri):
     assert uri in tracker.command
 
 
+def test_a_browsers_address_of_the_server_may_be_another(sweep, uri, monkeypatch):
+    monkeypatch.setenv("MLFLOW_UI_URL", "http://localhost:5001/")
+    assert Tracker(sweep, uri).link.startswith("http://localhost:5001/#/experiments/")
+
+
 def test_an_end_that_failed_half_way_is_completed_by_the_next_start(sweep, uri, monkeypatch):
     trial = sweep.trials[0]
     tracker = Tracker(sweep, uri)
@@ -216,6 +221,18 @@ def test_a_lost_database_is_made_again_from_the_store(write_sweep, tmp_path, mon
         run = found["S+C: lr=0.051000"]
         assert (run.data.params["variant"], run.data.params["lr"]) == ("S+C", "0.05") and run.data.metrics["cost/macs_m"] == 1.0
         assert run.info.status == "FINISHED" and steps(client, run, "val/top1") == [1, 2, 3]
+
+
+def test_without_an_option_mlflows_own_variable_says_where(write_sweep, tmp_path, monkeypatch, capsys):
+    from runners import sweep as command
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/elsewhere.db")
+    assert command._arguments(["x.yaml"]).tracking_uri == f"sqlite:///{tmp_path}/elsewhere.db"
+    assert command._arguments(["x.yaml", "--tracking-uri", "sqlite:///here.db"]).tracking_uri == "sqlite:///here.db"
+    assert tracking.main(["rebuild", str(write_sweep())]) == 0 and (tmp_path / "elsewhere.db").exists()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert command._arguments(["x.yaml"]).tracking_uri == "sqlite:///mlflow.db"
 
 
 def test_a_rebuild_that_cannot_be_is_one_line(write_sweep, tmp_path, monkeypatch, capsys):
