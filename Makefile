@@ -1,7 +1,7 @@
 # make quickstart   install into .venv and answer the first question, on any machine with Python 3.11
 # make test         install and run the tests
 # make check        format, lint, types, tests
-# make bench        what orchestration costs
+# make bench        what orchestration costs, and whether a thousand trials slow it down: about half an hour
 # make fuzz         are 2,000 malformed inputs each refused by one line? about two minutes
 # make chaos        is anything ever lost? 200 times harmed, about an hour
 # make validate     do the statistics keep what they promise? by simulation, about ten minutes
@@ -23,6 +23,7 @@ check: .venv/installed
 
 bench: .venv/installed
 	$(RUN) -m tests.bench
+	$(RUN) -m tests.scale
 
 chaos: .venv/installed
 	$(RUN) -m tests.chaos
