@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import functools
 import hashlib
+import json
 import math
 import os
 import platform
@@ -54,6 +55,14 @@ def measure(config: Config, conv_path: str = "") -> tuple[Cost, int, str]:
     """What a config's network costs for one image of its data set, how many convolutions it replaces, and its printed structure."""
     if config.dataset not in datasets.SETS:
         datasets.load(config.dataset)  # for its error
+    network = Config(config.backbone, config.dataset, config.conv, config.conv_digest, config.options)
+    return _measure(network.canonical, conv_path)
+
+
+@functools.cache
+def _measure(canonical: str, conv_path: str) -> tuple[Cost, int, str]:
+    """Built once for all the rates and seeds that train the same network."""
+    config = Config(**json.loads(canonical))
     classes, image, *_ = datasets.SETS[config.dataset]
     model, swapped = build(config, classes, conv_path, device="meta")
     return cost(model, image), swapped, repr(model)

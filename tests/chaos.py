@@ -51,6 +51,7 @@ search:
 )
 MODES = ["grid", "search", "cluster", "server"]
 DISK = "300m"
+HANGS = 999
 PATIENCE_S = 400  # for one start of the command
 
 
@@ -70,7 +71,7 @@ class Round:
         self.saved: dict[str, dict[int, int]] = {}  # trial -> epoch -> when it ended, as its checkpoint had it when the sweep was harmed
 
     def start(self) -> None:
-        line = [sys.executable, "-m", "runners.sweep", "chaos.yaml", *self.arguments]
+        line = [sys.executable, "-X", "faulthandler", "-m", "runners.sweep", "chaos.yaml", *self.arguments]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         log = open(self.folder / "log.txt", "a")  # noqa: SIM115 - the child's
         self.begun = log.tell()
@@ -86,12 +87,14 @@ class Round:
         return self.process is not None and self.process.poll() is None
 
     def wait(self, seconds: float = PATIENCE_S) -> int:
+        """Its exit status; where it hangs, all its threads' places are written to the log."""
         assert self.process
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            raise AssertionError(f"the command did not end within {seconds:.0f} s; see {self.folder}/log.txt") from None
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait()
+            return HANGS
 
     def send(self, number: int) -> bool:
         """False where there was nobody to send it to any more."""
@@ -382,7 +385,7 @@ def harm(sweep: Round, dice: random.Random, longest: float, most: int) -> tuple[
     if not sweep.server and dice.random() < 0.4:
         if kill_first_start(sweep, dice):
             here.append(kill_first_start.__name__)
-        if (code := sweep.wait(90)) not in ANSWERS[kill_first_start]:
+        if (code := sweep.wait(180)) not in ANSWERS[kill_first_start]:
             problems.append(f"kill_first_start was answered with exit status {code}")
         sweep.start()
     while True:
@@ -394,7 +397,7 @@ def harm(sweep: Round, dice: random.Random, longest: float, most: int) -> tuple[
             if kind(sweep, dice):
                 here.append(kind.__name__)
                 if kind in ANSWERS:
-                    code = sweep.wait(90)
+                    code = sweep.wait(180)
                     if code not in ANSWERS[kind]:
                         problems.append(f"{kind.__name__} was answered with exit status {code}")
                     if kind not in (truncate_checkpoint, flip_checkpoint):  # they have, before the harm; and the sweep itself is to find it
@@ -403,6 +406,8 @@ def harm(sweep: Round, dice: random.Random, longest: float, most: int) -> tuple[
                 sweep.start()
         elif (code := sweep.wait()) == 0 and here[-1:] == ["(once more)"]:
             return here, problems + (["the command once more had something to do"] if "trials to run" in sweep.said else [])
+        elif code == HANGS:
+            return here, [*problems, "it hangs; where is in its log"]
         elif code == 0:
             sweep.start()
             here.append("(once more)")

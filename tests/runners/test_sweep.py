@@ -247,3 +247,16 @@ def test_no_cluster_at_that_address(write_sweep, tmp_path):
     path = write_sweep()
     code, out = finish(start(path, "--address", "127.0.0.1:1"), path)
     assert code == 2 and "--address 127.0.0.1:1: " in out and "ray start --head" in out and "Traceback" not in out
+
+
+def test_a_network_is_built_once_however_many_rates_train_it(write_sweep, tmp_path, monkeypatch, capsys):
+    from runners import train
+
+    built = []
+    monkeypatch.setattr(train, "build", lambda *a, real=train.build, **k: built.append(1) or real(*a, **k))
+    train._measure.cache_clear()
+    grid = {"lr": [round(0.001 * i, 3) for i in range(1, 101)], "conv": ["standard", "depthwise"]}
+    path = write_sweep(variants=None, factors=grid, baseline="lr=0.001,conv=standard")
+    monkeypatch.chdir(tmp_path)
+    assert command.main([str(path), "--plan"]) == 0 and "400 trials (200 variants x 2 seeds)" in capsys.readouterr().out
+    assert len(built) == 2
