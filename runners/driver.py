@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 
 from runners.cluster import tune
 from runners.console import Console
+from runners.files import StoreError
 from runners.plan import Limits, Trial
 from runners.store import Epoch, Record, Store
 from runners.tracking import Tracker
@@ -65,6 +66,8 @@ class Driver(tune.Callback):
         outer, self.busy = self.busy, True
         try:
             yield
+        except StoreError as error:
+            self._give_up(str(error))
         except Exception:
             traceback.print_exc(file=sys.stderr)
         finally:
@@ -94,6 +97,8 @@ class Driver(tune.Callback):
         with self.shielded():
             if result.get("trouble"):
                 self._give_up(result["trouble"])
+            if result.get("held"):
+                self.console.say(f"{trial.config['trial'].name}: {result['held']}")
             if rows := result.get("epochs"):
                 epochs = [Epoch(**row) for row in rows]
                 known = self.reported.setdefault(trial.config["trial"].id, {})
@@ -137,9 +142,10 @@ class Driver(tune.Callback):
 
     def _give_up(self, trouble: str) -> None:
         """The place of all records is full or away: no trial's fault, and nothing that another trial would change."""
-        self.limit = trouble
-        self.stop()
-        self.console.say(f"{trouble}; stopping")
+        if not self.limit:
+            self.limit = trouble
+            self.stop()
+            self.console.say(f"{trouble}; stopping")
 
     def _check_limits(self) -> None:
         """Stop as after one Ctrl-C where a limit is reached."""

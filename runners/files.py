@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
+import re
+import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TextIO, TypeVar
 
@@ -45,7 +49,7 @@ class Files(Protocol):
     def keep(self, key: str, name: str) -> None: ...
     def tidy(self, folder: str) -> None: ...
     def bytes_used(self) -> int: ...
-    def lock(self, key: str, me: str, wait_s: float) -> contextlib.AbstractContextManager[None]: ...
+    def lock(self, key: str, me: str, wait_s: float, lost: Callable[[], None] = ...) -> contextlib.AbstractContextManager[None]: ...
 
 
 def at(root: str | Path, patience_s: float = 0) -> Files:
@@ -53,10 +57,11 @@ def at(root: str | Path, patience_s: float = 0) -> Files:
 
     Raises:
         SweepError: the address is not one that can be used.
+        StoreError: it cannot be reached.
     """
-    if "://" not in str(root):
+    if not re.match(r"\w+:/", str(root)):
         return Disk(Path(root).resolve(), patience_s)
-    if not str(root).startswith("s3://"):
+    if not re.fullmatch(r"s3://[^/?]+(/[^/?]+)*/?(\?.*)?", str(root)):
         raise SweepError(f"--storage {root}: a folder, or s3://bucket/folder")
     return Bucket(str(root), patience_s)
 
@@ -66,13 +71,16 @@ def _patiently(task: Callable[[], T], patience_s: float, what: str) -> T:
     while True:
         try:
             return task()
-        except FileNotFoundError:
+        except (FileNotFoundError, Held):
             raise
         except OSError as error:
             reason = f"{what}: {error.strerror or ' '.join(str(error).split())[:200]}"
-            if time.monotonic() > deadline:
+            if isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError) or "ACCESS_DENIED" in reason:
+                raise SweepError(reason) from None  # no waiting helps
+            if time.monotonic() >= deadline:
                 raise StoreError(reason) from error
-            print(f"{reason}; trying again for {deadline - time.monotonic():.0f} s", flush=True)
+            with contextlib.suppress(OSError):  # where this goes may be what is full
+                print(f"{reason}; trying again for {deadline - time.monotonic():.0f} s", flush=True)
         time.sleep(AGAIN_S)
 
 
@@ -120,7 +128,7 @@ class Disk:
         return total
 
     @contextlib.contextmanager
-    def lock(self, key: str, me: str, wait_s: float) -> Iterator[None]:
+    def lock(self, key: str, me: str, wait_s: float, lost: Callable[[], None] = lambda: None) -> Iterator[None]:
         with _patiently(lambda: self._lock_file(key), self.patience_s, f"{self.root / key} cannot be written") as file:
             deadline = time.monotonic() + wait_s
             while not _flock(file):
@@ -129,9 +137,8 @@ class Disk:
                     raise Held(file.read().strip())
                 time.sleep(0.2)
             with contextlib.suppress(OSError):  # on a full disk it stays without a name
-                file.truncate(0)
-                file.write(me)
-                file.flush()
+                os.truncate(file.fileno(), 0)
+                os.write(file.fileno(), me.encode())
             yield
 
     def _lock_file(self, key: str) -> TextIO:
@@ -170,8 +177,9 @@ class Bucket:
     """s3://bucket/folder, through pyarrow: credentials and region as the AWS tools find them, other services by `?endpoint_override=`.
 
     A bucket knows no locks. Here one is an object that its holder rewrites every few seconds; whoever sees it unchanged for LEASE_S takes
-    it over. Two that do so at the same moment see each other after SETTLE_S, unless the network holds one up for longer: then both train
-    a trial, to the same end, since a trial's numbers follow from its config and its seed.
+    it over. Two that do so at the same moment see each other after SETTLE_S. A holder whose network is away for longer finds, when it is
+    back, that it has lost the lock: it is told so by `lost`. Until then both may train a trial, to the same end, since a trial's numbers
+    follow from its config and its seed.
     """
 
     def __init__(self, uri: str, patience_s: float = 0):
@@ -180,13 +188,14 @@ class Bucket:
         self.uri, self.patience_s = uri, patience_s
         try:
             self.fs, path = fs.FileSystem.from_uri(uri)
-            self.root = path.rstrip("/")
-            found = self.fs.get_file_info(self.root.split("/")[0])
         except (OSError, ValueError) as error:
             raise SweepError(f"--storage {uri}: {' '.join(str(error).split())[:300]}") from None
+        self.root = path.rstrip("/")
+        bucket = self.root.split("/")[0]
+        found = _patiently(lambda: self.fs.get_file_info(bucket), patience_s, f"--storage {uri} cannot be reached")
         if found.type == fs.FileType.NotFound:
-            raise SweepError(f"--storage {uri}: there is no bucket '{found.path}' (or it may not be seen with these credentials); create it first")
-        self.local = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scconv-sweeps"
+            raise SweepError(f"--storage {uri}: there is no bucket '{bucket}' (or it may not be seen with these credentials); create it first")
+        self.local = _cache()
 
     def address(self, key: str) -> str:
         return f"s3://{self.root}/{key}"
@@ -198,19 +207,27 @@ class Bucket:
         return _patiently(task, self.patience_s, f"{self.address(key)} cannot be {what}")
 
     def read(self, key: str) -> bytes:
-        def task() -> bytes:
-            with self.fs.open_input_stream(self._path(key)) as stream:
-                return stream.readall()
-
-        return self._try(task, key, "read")
+        return self._try(lambda: self._get(key), key, "read")
 
     def write(self, key: str, *parts: bytes | memoryview) -> None:
-        def task() -> None:
-            with self.fs.open_output_stream(self._path(key)) as stream:  # the object is there once the stream is closed
-                for part in parts:
-                    stream.write(part)
+        data = b"".join(parts)
+        self._try(lambda: self._put(key, data), key, "written")
 
-        self._try(task, key, "written")
+    def write_once(self, key: str, data: bytes) -> None:
+        """Without patience: what can as well be written later, or not at all."""
+        with contextlib.suppress(OSError):
+            self._put(key, data)
+
+    def _get(self, key: str) -> bytes:
+        with self.fs.open_input_stream(self._path(key)) as stream:
+            return stream.readall()
+
+    def _put(self, key: str, data: bytes) -> None:
+        def task() -> None:
+            with self.fs.open_output_stream(self._path(key)) as stream:  # the object is there once the stream is closed, however that comes
+                stream.write(data)
+
+        _writers().submit(task).result()  # a thread of its own: no signal can close the stream before its time
 
     def exists(self, key: str) -> bool:
         return self._try(lambda: self.fs.get_file_info(self._path(key)).is_file, key, "read")
@@ -232,21 +249,22 @@ class Bucket:
         return self._try(lambda: sum(info.size or 0 for info in self.fs.get_file_info(selector)), "", "read")
 
     @contextlib.contextmanager
-    def lock(self, key: str, me: str, wait_s: float) -> Iterator[None]:
+    def lock(self, key: str, me: str, wait_s: float, lost: Callable[[], None] = lambda: None) -> Iterator[None]:
         token, released = uuid.uuid4().hex, threading.Event()
-        self._take(key, me, token, time.monotonic() + max(wait_s, 1.5 * LEASE_S))
-        heart = threading.Thread(target=self._beat, args=(key, me, token, released), daemon=True)
+        self._try(lambda: self._take(key, me, token, max(wait_s, 1.5 * LEASE_S)), key, "written")
+        heart = threading.Thread(target=self._beat, args=(key, me, token, released, lost), daemon=True)
         heart.start()
         try:
             yield
         finally:
             released.set()
-            heart.join()
+            heart.join(LEASE_S / 4)
             with contextlib.suppress(OSError):
                 if self._holder(key).get("token") == token:
-                    self.delete(key)
+                    self.fs.delete_file(self._path(key))
 
-    def _take(self, key: str, me: str, token: str, deadline: float) -> None:
+    def _take(self, key: str, me: str, token: str, wait_s: float) -> None:
+        deadline = time.monotonic() + wait_s
         seen, since = self._holder(key), time.monotonic()
         while True:
             if not seen or time.monotonic() - since > LEASE_S:
@@ -260,20 +278,34 @@ class Bucket:
             if (now := self._holder(key)) != seen:
                 seen, since = now, time.monotonic()
 
-    def _beat(self, key: str, me: str, token: str, released: threading.Event) -> None:
-        beat = 0
+    def _beat(self, key: str, me: str, token: str, released: threading.Event, lost: Callable[[], None]) -> None:
+        beat, last = 0, time.monotonic()
         while not released.wait(LEASE_S / 5):
             beat += 1
             with contextlib.suppress(OSError):
-                if self._holder(key).get("token") != token:
-                    return  # taken for dead: what is done twice comes out the same
+                if self._holder(key).get("token") != token or time.monotonic() - last > LEASE_S:
+                    lost()
+                    return  # taken for dead
                 self._say(key, me, token, beat)
+                last = time.monotonic()
 
     def _say(self, key: str, me: str, token: str, beat: int) -> None:
-        self.write(key, json.dumps({"holder": me, "token": token, "beat": beat}).encode())
+        self._put(key, json.dumps({"holder": me, "token": token, "beat": beat}).encode())
 
     def _holder(self, key: str) -> dict[str, Any]:
         try:
-            return json.loads(self.read(key))
-        except FileNotFoundError:
+            return json.loads(self._get(key))
+        except (FileNotFoundError, ValueError):  # what cannot be read holds nothing
             return {}
+
+
+@functools.cache
+def _writers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(8, "bucket")
+
+
+def _cache() -> Path:
+    """Of this user, on this machine; some containers give a user no home."""
+    with contextlib.suppress(RuntimeError):
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scconv-sweeps"
+    return Path(tempfile.gettempdir()) / f"scconv-sweeps-{os.getuid()}"

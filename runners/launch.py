@@ -27,6 +27,7 @@ from runners.driver import Driver, Stopper, failed, last_line
 from runners.files import Held, StoreError
 from runners.plan import Resources, Sweep, Trial
 from runners.store import Store
+from runners.strict import SweepError
 from runners.tracking import Tracker
 from runners.work import Work
 
@@ -62,9 +63,12 @@ def _work(config: dict[str, Any]) -> None:
     """One trial in a worker; Ray calls it. Its output goes to the trial's log, its state to the store, its epochs to the driver."""
     _end_with_the_node()
     trial, setting = config["trial"], config["setting"]
-    store = Store(setting.storage, PATIENCE_S)
-    if blind := cluster.unseen(store, setting.identity):
-        tune.report({"trouble": f"node {os.uname().nodename}: {blind}"})
+    try:
+        store = Store(setting.storage, PATIENCE_S)
+        if blind := cluster.unseen(store, setting.identity):
+            raise SweepError(blind)
+    except (StoreError, SweepError) as error:
+        tune.report({"trouble": f"node {os.uname().nodename}: {error}"})
         return
     with store.log(trial.id) as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         try:
@@ -78,9 +82,10 @@ def _work(config: dict[str, Any]) -> None:
         except StoreError as error:
             print(error)
             tune.report({"trouble": str(error)})
+        except Held as error:  # no failure: as a lost node's worker may, another process still trains it; the next round of launch() asks again
+            tune.report({"held": str(error)})
         except Exception as error:
-            with contextlib.suppress(OSError):
-                traceback.print_exc()
+            traceback.print_exc()
             if not _fail(trial, store, error, setting.gpu):
                 raise
             tune.report({"epochs": []})  # Tune would say on the screen that there is no result
@@ -89,11 +94,8 @@ def _work(config: dict[str, Any]) -> None:
 def _fail(trial: Trial, store: Store, error: Exception, gpu: float) -> bool:
     """Keep in mind how a trial failed; True if there is no use in trying at once again.
 
-    Out of the GPU's memory: not while as many share it. What the config itself makes impossible: never. All else: RETRIES times. That
-    another process still trains it, as a lost node's worker may, is no failure: the next round of launch() asks again.
+    Out of the GPU's memory: not while as many share it. What the config itself makes impossible: never. All else: RETRIES times.
     """
-    if isinstance(error, Held):
-        return True
     full = type(error).__name__ == "OutOfMemoryError" or (gpu and re.search(GPU_FULL, str(error)))
     kind = "out of memory" if full else "invalid" if isinstance(error, ValueError) else "error"
     try:

@@ -12,12 +12,14 @@ import io
 import json
 import os
 import pickle
+import signal
+import sys
 import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from runners import files
 from runners.files import Held
@@ -101,6 +103,7 @@ class Store:
 
     Raises:
         SweepError: there is no such place.
+        StoreError: it cannot be reached.
     """
 
     def __init__(self, root: str | Path = "runs", patience_s: float = 0):
@@ -108,6 +111,7 @@ class Store:
         self.root = self.files.root if isinstance(self.files, files.Disk) else str(root)
         self.cache = self.files.local / "data"
         self.known: set[str] = set()  # trials that have ended; one that finished stays so
+        self.books: dict[str, Any] = {}  # what is opened once and used by several
 
     @property
     def identity(self) -> str:
@@ -235,24 +239,13 @@ class Store:
         return str(here) if path else ""
 
     @contextlib.contextmanager
-    def log(self, trial_id: str) -> Iterator[TextIO]:
-        """The trial's log, to append to; nowhere on a full disk. In a bucket it is there when the writer is done."""
-        if isinstance(self.files, files.Disk):
-            try:
-                self.folder(trial_id).mkdir(parents=True, exist_ok=True)
-                file = open(self.folder(trial_id) / "log.txt", "a", buffering=1)  # noqa: SIM115
-            except OSError:
-                file = open(os.devnull, "w")  # noqa: SIM115
-            with file:
-                yield file
-            return
-        key, said = _key(trial_id, "log.txt"), io.StringIO()
+    def log(self, trial_id: str) -> Iterator[io.TextIOBase]:
+        """The trial's log, to append to; what a full disk does not take is dropped."""
+        log = _Log(self, trial_id)
         try:
-            yield said
+            yield log
         finally:
-            with contextlib.suppress(OSError):
-                before = self.files.read(key) if self.files.exists(key) else b""
-                self.files.write(key, before, said.getvalue().encode())
+            log.tell_all()
 
     @contextlib.contextmanager
     def hold(self, trial_id: str, wait_s: float = 60) -> Iterator[None]:
@@ -269,6 +262,10 @@ class Store:
             self.files.tidy(f"trials/{trial_id}")
             yield
 
+    def left_alone(self, trial_id: str) -> contextlib.AbstractContextManager[None]:
+        """Wait a little for a trial's worker to be gone, so that nothing is written any more; in a bucket a dead one's lock says nothing."""
+        return self.hold(trial_id, wait_s=10) if isinstance(self.files, files.Disk) else contextlib.nullcontext()
+
     @contextlib.contextmanager
     def drive(self) -> Iterator[None]:
         """Be the one driver of this store.
@@ -278,11 +275,50 @@ class Store:
         """
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(self.files.lock("driver.lock", _me(), 0))
+                stack.enter_context(self.files.lock("driver.lock", _me(), 0, _lost))
             except Held as other:
                 text = str(other) or "another sweep"
                 raise SweepError(f"{self.root} is in use by {text}; wait for it, stop it, or use another --storage") from None
             yield
+
+
+class _Log(io.TextIOBase):
+    """Text that is appended to a trial's log at once; in a bucket every ten seconds, since there it is written as a whole."""
+
+    def __init__(self, store: Store, trial_id: str):
+        self.files, self.key, self.told_at = store.files, _key(trial_id, "log.txt"), 0.0
+        self.before: bytes | None = None
+        self.text = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if isinstance(self.files, files.Disk):
+            with contextlib.suppress(OSError):
+                path = self.files.root / self.key
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with open(path, "a") as file:
+                    file.write(text)
+        else:
+            self.text += text
+            if time.monotonic() - self.told_at > 10:
+                self.tell_all()
+        return len(text)
+
+    def tell_all(self) -> None:
+        if self.text and isinstance(self.files, files.Bucket):
+            if self.before is None:
+                with contextlib.suppress(OSError, SweepError):
+                    self.before = self.files.read(self.key) if self.files.exists(self.key) else b""
+            self.files.write_once(self.key, (self.before or b"") + self.text.encode())
+            self.told_at = time.monotonic()
+
+
+def _lost() -> None:
+    """Another driver has taken this one for dead, as it may after a long break of the network: this one ends, as at SIGTERM."""
+    print("this store has been taken over by another sweep, because it was not heard of for long; stopping", file=sys.stderr)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _me() -> str:

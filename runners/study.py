@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import random
 import warnings
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from runners import space
-from runners.files import Disk, Files
+from runners.files import Disk, Files, StoreError
 from runners.plan import Config, Sweep, Trial
 from runners.space import Cell, Search
 from runners.store import Epoch, Record, Store
@@ -95,8 +96,10 @@ class Study:
         if isinstance(self.store.files, Disk):
             path = self.store.files.root / self.key
             path.parent.mkdir(parents=True, exist_ok=True)
-            return JournalStorage(JournalFileBackend(str(path)))
-        return JournalStorage(_Journal(self.store.files, self.key))
+            return JournalStorage(_OnDisk(str(path)))
+        if self.key not in self.store.books:  # one for all the studies in it
+            self.store.books[self.key] = _Journal(self.store.files, self.key)
+        return JournalStorage(self.store.books[self.key])
 
     @cached_property
     def name(self) -> str:
@@ -248,6 +251,18 @@ class Study:
                 trial.set_user_attr("stop", why)
                 return why
         return ""
+
+
+class _OnDisk(JournalFileBackend):
+    """Optuna's journal file; what a full disk has taken of a line is taken back, since a line behind half a one could never be read."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        before = os.path.getsize(self._file_path)
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            os.truncate(self._file_path, before)
+            raise StoreError(f"{self._file_path} cannot be written: {error.strerror or error}") from error
 
 
 class _Journal(BaseJournalBackend):

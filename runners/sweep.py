@@ -35,7 +35,7 @@ CHECK_S = 30  # seconds that --plan takes for a space at most
 def main(argv: list[str] | None = None) -> int:
     """0: all finished; 1: some failed; 2: bad input, nothing was run; 75: a limit was reached; 130: interrupted."""
     args = _arguments(argv)
-    before = signal.signal(signal.SIGTERM, _terminated)
+    before, begun = signal.signal(signal.SIGTERM, _terminated), False
     try:
         sweep, store = load(args.sweep, args.set, args.seeds, args.only), Store(args.storage)
         reference.load(sweep)
@@ -46,10 +46,11 @@ def main(argv: list[str] | None = None) -> int:
             networks(known)
             _check_data([*known.variants.values()], store, args)
         with store.drive():
+            begun = True
             return _run(sweep, store, args)
     except StoreError as error:
         print(f"{error}; the same command continues", file=sys.stderr)
-        return 75
+        return 75 if begun else 2
     except (SweepError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -295,8 +296,7 @@ def _catch_up(store: Store, tracker: Tracker, todo: list[Trial]) -> None:
     """Tell MLflow every epoch that an interrupted trial has on disk: its worker's last words may not have reached the driver."""
     for trial in todo:
         if store.record(trial.id) is None and store.started(trial.id):
-            # the lock is free once the worker is gone, and then nothing is written any more
-            with contextlib.suppress(OSError, RuntimeError, MemoryError), store.hold(trial.id, wait_s=10):
+            with contextlib.suppress(OSError, RuntimeError, MemoryError, SweepError), store.left_alone(trial.id):
                 if saved := store.checkpoint(trial.id):
                     tracker.log(trial, saved[1])
 

@@ -299,6 +299,15 @@ ANSWERS = {
 }
 
 
+# what the command may say to a full disk, a server that is away and, after a damage, to kill -9; then its end is right, and the next start goes on
+GIVEN_UP = [(75, "cannot be written"), (1, "the report could not be written"), (2, "MLflow cannot open it"), (-9, "")]
+
+
+def traces(sweep: Round, code: int) -> list[str]:
+    """No user should see a traceback; but for Python's own, of a Ctrl-C while it still imports."""
+    return ["it printed a traceback"] if "Traceback (most recent call last)" in sweep.said and code != -2 else []
+
+
 def trials(sweep: Round) -> list:
     """Every trial that the sweep should have by now: its search's, and its comparison's."""
     from runners import search
@@ -400,12 +409,13 @@ def harm(sweep: Round, dice: random.Random, longest: float, most: int) -> tuple[
                     code = sweep.wait(180)
                     if code not in ANSWERS[kind]:
                         problems.append(f"{kind.__name__} was answered with exit status {code}")
+                    problems += traces(sweep, code)
                     if kind not in (truncate_checkpoint, flip_checkpoint):  # they have, before the harm; and the sweep itself is to find it
                         sweep.remember()
             if kind in ANSWERS and not sweep.running:
                 sweep.start()
         elif (code := sweep.wait()) == 0 and here[-1:] == ["(once more)"]:
-            return here, problems + (["the command once more had something to do"] if "trials to run" in sweep.said else [])
+            return here, problems + traces(sweep, code) + (["the command once more had something to do"] if "trials to run" in sweep.said else [])
         elif code == HANGS:
             return here, [*problems, "it hangs; where is in its log"]
         elif code == 0:
@@ -413,6 +423,9 @@ def harm(sweep: Round, dice: random.Random, longest: float, most: int) -> tuple[
             here.append("(once more)")
         else:
             here.append(f"(ended with {code})")
+            if not any(code == status and words in sweep.said for status, words in GIVEN_UP):
+                problems.append(f"it ended with {code}")
+            problems += traces(sweep, code)
             if here[-3:] == [here[-1]] * 3:
                 return here, [*problems, "it does not come to an end"]
             sweep.start()  # what a person would do: the same command again

@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("trials", nargs="?", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "scale")
     args = parser.parse_args()
+    args.trials = max(20, args.trials // 2 * 2)
     found = measure(args.trials)
     args.out.mkdir(parents=True, exist_ok=True)
     with open(args.out / "scale.csv", "w", newline="") as file:

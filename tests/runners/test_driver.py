@@ -128,8 +128,13 @@ def test_a_full_disk_ends_the_sweep_instead_of_going_round_for_ever(trial, store
     assert driver.stopping and driver.limit.endswith("record.json cannot be written: No space left on device")
 
 
-def test_another_process_on_the_trial_and_a_full_gpu_are_told_from_errors(trial, store):
-    assert launch._fail(trial, store, Held("another process"), 0) is True and store.failures(trial.id) == []
+def test_another_process_on_the_trial_and_a_full_gpu_are_told_from_errors(trial, store, monkeypatch):
+    told = []
+    monkeypatch.setattr(launch, "tune", type("Tune", (), {"report": told.append}))
+    monkeypatch.setattr("runners.store.Store.hold", lambda *_: (_ for _ in ()).throw(Held("another process has it")))
+    launch._work({"trial": trial, "setting": launch.Setting(str(store.root), store.identity, "", 1, 0)})
+    assert told == [{"held": "another process has it"}] and store.failures(trial.id) == [] and not store.ended(trial.id)
+    monkeypatch.undo()
     assert launch._fail(trial, store, RuntimeError("CUDA error: out of memory"), 0.5) is True
     assert store.failures(trial.id) == ["out of memory"] and launch.fewer(Resources(2)).gpu == 2
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 import torch
 
 from runners import files
-from runners.files import Bucket, Disk, Held, StoreError
+from runners.files import Disk, Held, StoreError
 from runners.plan import load
 from runners.search import Searching
 from runners.store import Record, Store
@@ -114,18 +115,24 @@ def test_a_users_convolution_reaches_another_machine(place, tmp_path, monkeypatc
 def test_one_lock_at_a_time_and_a_dead_holders_is_taken_over(bucket, monkeypatch):
     monkeypatch.setattr(files, "LEASE_S", 2.0)
     monkeypatch.setattr(files, "SETTLE_S", 0.3)
-    where = files.at(bucket("locks"))
-    with where.lock("lock", "me", 0):
+    where, lost = files.at(bucket("locks")), []
+    with where.lock("lock", "me", 0, lambda: lost.append("me")):
         time.sleep(3)  # longer than a lease: its holder says that it lives
         with pytest.raises(Held, match="me"), files.at(bucket("locks")).lock("lock", "you", 0):
             pass
-    with where.lock("lock", "me", 0):
-        monkeypatch.setattr(Bucket, "_beat", lambda *_: None)
-        where._say("lock", "someone killed", "their token", 7)
-        begun = time.monotonic()
-        with files.at(bucket("locks")).lock("lock", "you", 0):
-            assert 2 < time.monotonic() - begun < 20
-            assert where._holder("lock")["holder"] == "you"
+    assert not lost and where._holder("lock") == {}
+    where._say("lock", "someone killed", "their token", 7)
+    begun = time.monotonic()
+    with where.lock("lock", "you", 0, lambda: lost.append("you")):
+        assert 2 < time.monotonic() - begun < 20 and where._holder("lock")["holder"] == "you"
+        where._say("lock", "a third", "its token", 0)  # as if you had not been heard of for long
+        time.sleep(1)
+        assert lost == ["you"] and where._holder("lock")["holder"] == "a third"
+    assert where._holder("lock")["holder"] == "a third"  # and it is not taken from it
+    where.delete("lock")
+    where.write("lock", b"")
+    with where.lock("lock", "what cannot be read holds nothing", 0):
+        pass
     inside, most = [], []
 
     def compete(n: int) -> None:
@@ -146,8 +153,18 @@ def test_one_lock_at_a_time_and_a_dead_holders_is_taken_over(bucket, monkeypatch
 def test_where_a_store_cannot_be_is_said(bucket, server):
     with pytest.raises(SweepError, match="there is no bucket 'nowhere'"):
         Store(f"s3://nowhere/runs?endpoint_override={server}&scheme=http")
-    with pytest.raises(SweepError, match=r"--storage gs://lab/runs: a folder, or s3://bucket/folder"):
-        Store("gs://lab/runs")
+    for address in ("gs://lab/runs", "s3:/lab/runs", "s3://?x=y", "s3://lab//runs"):
+        with pytest.raises(SweepError, match="a folder, or s3://bucket/folder"):
+            Store(address)
+    with pytest.raises(StoreError, match="cannot be reached"):
+        Store("s3://lab/runs?endpoint_override=127.0.0.1:9&scheme=http")
+    Store(f"s3://lab/?endpoint_override={server}&scheme=http")
+
+
+def test_what_cannot_be_written_at_all_is_an_error_at_the_start(write_sweep, tmp_path):
+    path = write_sweep(seeds=1)
+    code, out = finish(start(path, "--storage", str(path)), path)
+    assert code == 2 and "Not a directory" in out and out.count("\n") == 1, out
 
 
 def test_a_full_disk_is_waited_for(tmp_path, monkeypatch, capsys):
@@ -159,12 +176,56 @@ def test_a_full_disk_is_waited_for(tmp_path, monkeypatch, capsys):
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr("builtins.print", lambda *a, said=print, **k: (said(*a, **k), (_ for _ in ()).throw(OSError(28, "the log is full, too"))))
     Disk(tmp_path, 60).write("a/b", b"c")
     assert (tmp_path / "a/b").read_bytes() == b"c" and "No space left on device; trying again" in capsys.readouterr().out
     full[:] = [True]
     with pytest.raises(StoreError, match="a/b cannot be written: No space left on device"):
         Disk(tmp_path).write("a/b", b"d")
     assert (tmp_path / "a/b").read_bytes() == b"c" and not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_signal_in_the_middle_of_a_write_leaves_the_old_or_the_new(bucket):
+    where = files.at(bucket("signals"))
+    before, after, seen = b"a" * 100_000, b"b" * 200_000, set()
+    for n in range(20):
+        where.write("x", before)
+        timer = threading.Timer(0.0005 * n, os.kill, (os.getpid(), signal.SIGINT))
+        with contextlib.suppress(KeyboardInterrupt):
+            timer.start()
+            where.write("x", after)
+            timer.join()
+            time.sleep(0.1)
+        time.sleep(0.1)
+        seen.add(where.read("x"))
+    assert seen <= {before, after}
+
+
+TUNE = {"mode": "tune", "space": {"lr": {"low": 0.01, "high": 0.2, "log": True}}, "trials": 5, "ahead": 1}
+
+
+def test_the_studies_of_several_variants_share_one_journal_in_a_bucket(bucket, write_sweep, tmp_path):
+    sweep = load(write_sweep(variants={"R20": {}, "S+C": {"conv": "scconv"}}, search=TUNE))
+    on_disk = drive(sweep, Store(tmp_path / "disk"), order=0)
+    for order, kill in ((1, 3), (2, 10**9)):
+        in_bucket = drive(sweep, Store(bucket("tune")), order, kill)
+    assert told(in_bucket) == told(on_disk) == told(Searching(sweep, Store(bucket("tune")), cost)) and in_bucket.over
+
+
+def test_a_journal_that_a_full_disk_cut_goes_on(write_sweep, tmp_path, monkeypatch):
+    sweep = load(write_sweep(variants={"R20": {}}, search=TUNE))
+    whole, store = told(drive(sweep, Store(tmp_path / "whole"), order=0)), Store(tmp_path / "full")
+    drive(sweep, store, order=0, killed_after=2)
+    work = Searching(sweep, store, cost)
+    limit = next((tmp_path / "full").rglob("*.journal")).stat().st_size + 20
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))  # half a line fits
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(StoreError, match="journal cannot be written"):
+            work.next()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert told(drive(sweep, store, order=0)) == whole and told(drive(sweep, Store(tmp_path / "full"), order=0)) == whole
 
 
 def test_a_search_in_a_bucket_proposes_what_it_proposes_on_disk(bucket, write_sweep, tmp_path):
