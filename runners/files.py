@@ -213,10 +213,16 @@ class Bucket:
         data = b"".join(parts)
         self._try(lambda: self._put(key, data), key, "written")
 
+    def read_once(self, key: str) -> bytes:
+        """Without patience, and without a word: for what is said while a place is away. Nothing where there is none."""
+        try:
+            return self._get(key)
+        except FileNotFoundError:
+            return b""
+
     def write_once(self, key: str, data: bytes) -> None:
-        """Without patience: what can as well be written later, or not at all."""
-        with contextlib.suppress(OSError):
-            self._put(key, data)
+        """Without patience, and without a word."""
+        self._put(key, data)
 
     def _get(self, key: str) -> bytes:
         with self.fs.open_input_stream(self._path(key)) as stream:

@@ -308,11 +308,10 @@ class _Log(io.TextIOBase):
 
     def tell_all(self) -> None:
         if self.text and isinstance(self.files, files.Bucket):
-            if self.before is None:
-                with contextlib.suppress(OSError, SweepError):
-                    self.before = self.files.read(self.key) if self.files.exists(self.key) else b""
-            self.files.write_once(self.key, (self.before or b"") + self.text.encode())
             self.told_at = time.monotonic()
+            with contextlib.suppress(OSError):
+                self.before = self.files.read_once(self.key) if self.before is None else self.before
+                self.files.write_once(self.key, self.before + self.text.encode())
 
 
 def _lost() -> None:

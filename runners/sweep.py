@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from runners.tracking import Tracker
     from scconv import Cost
 
+PATIENCE_S = 30  # of the driver, whose workers can wait longer
 CHECK_S = 30  # seconds that --plan takes for a space at most
 
 
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _arguments(argv)
     before, begun = signal.signal(signal.SIGTERM, _terminated), False
     try:
-        sweep, store = load(args.sweep, args.set, args.seeds, args.only), Store(args.storage)
+        sweep, store = load(args.sweep, args.set, args.seeds, args.only), Store(args.storage, PATIENCE_S)
         reference.load(sweep)
         known = search.conclude(sweep, store)
         if args.plan:

@@ -104,6 +104,23 @@ def test_trials_come_back_as_they_went(place):
     assert store.read("a", "log.txt") == b"first\nsecond\n"
 
 
+def test_a_bucket_that_is_away_is_waited_for_and_the_log_has_it_later(bucket, monkeypatch):
+    monkeypatch.setattr(files, "AGAIN_S", 0.2)
+    store, away = Store(bucket("away"), patience_s=60), [True] * 3
+    real = store.files._get
+
+    def get(key: str) -> bytes:
+        if away:
+            raise OSError(f"AWS Error NETWORK_CONNECTION: {away.pop()}")
+        return real(key)
+
+    monkeypatch.setattr(store.files, "_get", get)
+    store.files.write("trials/a/x", b"y")
+    with store.log("a") as log, contextlib.redirect_stdout(log):  # what waits says so in the log, which is away as well
+        assert store.read("a", "x") == b"y"
+    assert b"cannot be read: AWS Error NETWORK_CONNECTION" in store.read("a", "log.txt") and not away
+
+
 def test_a_users_convolution_reaches_another_machine(place, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("x = 1\n")
     kept = Store(place).keep_conv(str(tmp_path / "mine.py"), hashlib.sha256(b"x = 1\n").hexdigest()[:16])
