@@ -260,6 +260,7 @@ def _printed(axes: Axes, rows: list[Row], x: str) -> None:
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write `stem`.svg and `stem`.png."""
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png")]
+    figure.canvas.draw()  # the layout of a second axis needs one drawing more to come to rest
     for path in paths:
         figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(figure)
