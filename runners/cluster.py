@@ -24,6 +24,7 @@ os.environ.update(
 )
 import ray
 from ray import tune as tune  # for all who need it: what is set above has to be set before it is imported
+from ray.exceptions import GetTimeoutError, NodeDiedError, RayError, TaskUnschedulableError, WorkerCrashedError
 from ray.tune.search import Searcher as Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -114,7 +115,11 @@ def check_nodes(store: Store, datasets: Iterable[str], data_root: str) -> None:
     for node, answer in zip(others, asked, strict=True):
         try:
             lacks = ray.get(answer, timeout=READY_S)
-        except Exception as error:
+        except GetTimeoutError:
+            lacks = f"no answer within {READY_S} s"
+        except (TaskUnschedulableError, WorkerCrashedError, NodeDiedError):
+            continue  # it has just been lost; what joins in its place is asked by its first trial
+        except RayError as error:
             reason = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
             lacks = f"{reason[:300]}; every node needs this code and its packages"
         if lacks:

@@ -39,6 +39,17 @@ def test_a_node_says_what_it_lacks(tmp_path):
     assert [p.name for p in (tmp_path / "runs").rglob("*") if p.is_file()] == ["identity"]
 
 
+def test_a_node_that_is_just_being_lost_is_no_reason_to_refuse(tmp_path, monkeypatch):
+    dead = {"NodeID": "a" * 56, "NodeManagerAddress": "192.0.2.1", "NodeManagerHostname": "gone", "Alive": True, "Resources": {"CPU": 1.0}}
+    cluster.connect("local")
+    try:
+        alive = cluster.ray.nodes()
+        monkeypatch.setattr(cluster.ray, "nodes", lambda: [*alive, dead])
+        cluster.check_nodes(Store(tmp_path / "runs"), ["synthetic"], "")
+    finally:
+        cluster.disconnect()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving a node a disk of its own takes root")
 def test_a_node_with_a_disk_of_its_own_is_refused_before_anything_runs(nodes, write_sweep, tmp_path):
     path, head = write_sweep(), nodes(False)
