@@ -60,6 +60,7 @@ class Round:
 
     def __init__(self, folder: Path, text: str, mode: str = "grid"):
         self.folder, self.store = folder, folder / "runs"
+        self.log = folder.with_name(f"{folder.name}.txt")  # beside the disk that may be full
         folder.mkdir(parents=True)
         self.small = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(folder)]).returncode == 0
         (folder / "chaos.yaml").write_text(text)
@@ -73,14 +74,14 @@ class Round:
     def start(self) -> None:
         line = [sys.executable, "-X", "faulthandler", "-m", "runners.sweep", "chaos.yaml", *self.arguments]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        log = open(self.folder / "log.txt", "a")  # noqa: SIM115 - the child's
+        log = open(self.log, "a")  # noqa: SIM115 - the child's
         self.begun = log.tell()
         self.process = subprocess.Popen(line, cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
     @property
     def said(self) -> str:
         """By the last start of the command."""
-        return (self.folder / "log.txt").read_bytes()[self.begun :].decode()
+        return (self.log).read_bytes()[self.begun :].decode()
 
     @property
     def running(self) -> bool:
