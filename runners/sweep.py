@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
             begun = True
             return _run(sweep, store, args)
     except StoreError as error:
-        print(f"{error}; the same command continues", file=sys.stderr)
+        print(f"{error}; the same command continues" if begun else error, file=sys.stderr)
         return 75 if begun else 2
     except (SweepError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
