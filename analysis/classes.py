@@ -21,7 +21,9 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from analysis.figures import STYLE, plt
 from analysis.stats import Summary, summarise
 
-Pairs = Sequence[tuple[np.ndarray, np.ndarray]]  # per seed: true classes (n,), predicted classes (n,)
+Pairs = Sequence[
+    tuple[np.ndarray, np.ndarray]
+]  # per seed: true classes (n,), predicted classes (n,)
 MACRO = "macro"
 READABLE = 20  # up to so many classes every cell has its number
 
@@ -48,9 +50,15 @@ def scores(pairs: Pairs) -> list[Score]:
     """
     truth = _truth(pairs)
     present, support = np.unique(truth, return_counts=True)
-    per_seed = [precision_recall_fscore_support(truth, p, labels=present, average=None, zero_division=0)[:3] for _, p in pairs]  # type: ignore[call-overload]
+    per_seed = [
+        precision_recall_fscore_support(truth, p, labels=present, average=None, zero_division=0)[:3]
+        for _, p in pairs
+    ]  # type: ignore[call-overload]
     values = 100 * np.array(per_seed)  # (seeds, 3, classes)
-    per_class = [_score(str(c), n, values[:, :, i]) for i, (c, n) in enumerate(zip(present, support, strict=True))]
+    per_class = [
+        _score(str(c), n, values[:, :, i])
+        for i, (c, n) in enumerate(zip(present, support, strict=True))
+    ]
     return [*per_class, _score(MACRO, len(truth), values.mean(2))]
 
 
@@ -59,10 +67,24 @@ def to_csv(table: Sequence[Score]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     shares = ("precision", "recall", "f1")
-    writer.writerow(["class", "support", "n", *(f"{share}_{part}" for share in shares for part in ("mean", "sd"))])
+    writer.writerow(
+        [
+            "class",
+            "support",
+            "n",
+            *(f"{share}_{part}" for share in shares for part in ("mean", "sd")),
+        ]
+    )
     for score in table:
         pairs = [getattr(score, share) for share in shares]
-        writer.writerow([score.name, score.support, score.f1.n, *(_text(x) for s in pairs for x in (s.mean, s.sd))])
+        writer.writerow(
+            [
+                score.name,
+                score.support,
+                score.f1.n,
+                *(_text(x) for s in pairs for x in (s.mean, s.sd)),
+            ]
+        )
     return out.getvalue()
 
 
@@ -76,7 +98,9 @@ def confusion(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     """
     truth = _truth(pairs)
     classes = np.unique(np.concatenate([truth, *(predicted for _, predicted in pairs)]))
-    counts = np.array([confusion_matrix(truth, predicted, labels=classes) for _, predicted in pairs])  # (seeds, k, k)
+    counts = np.array(
+        [confusion_matrix(truth, predicted, labels=classes) for _, predicted in pairs]
+    )  # (seeds, k, k)
     images = counts.sum(2, keepdims=True).astype(float)
     return classes, (100 * counts / np.where(images, images, np.nan)).mean(0)
 
@@ -97,20 +121,34 @@ def figure(pairs: Pairs, title: str) -> Figure:
         bar = drawing.colorbar(picture, ax=axes, shrink=0.8, ticks=[0, 1, 5, 10, 25, 50, 75, 100])
         bar.set_label("% of the true class's images (square-root scale)")
         axes.set(xlabel="predicted class", ylabel="true class")
-        axes.set_title(textwrap.fill(title, round(13 * side)), fontsize="medium", loc="left", parse_math=False)
-        drawing.supxlabel(textwrap.fill(_words(classes, shares), round(16 * side)), fontsize="small", x=0.01, ha="left", parse_math=False)
+        axes.set_title(
+            textwrap.fill(title, round(13 * side)), fontsize="medium", loc="left", parse_math=False
+        )
+        drawing.supxlabel(
+            textwrap.fill(_words(classes, shares), round(16 * side)),
+            fontsize="small",
+            x=0.01,
+            ha="left",
+            parse_math=False,
+        )
         return drawing
 
 
 def _truth(pairs: Pairs) -> np.ndarray:
     if not pairs:
-        raise ValueError("`pairs` is empty: at least one seed's true and predicted classes are needed")
+        raise ValueError(
+            "`pairs` is empty: at least one seed's true and predicted classes are needed"
+        )
     truth = np.asarray(pairs[0][0])
     for i, (labels, predicted) in enumerate(pairs):
         if np.shape(labels) != np.shape(predicted):
-            raise ValueError(f"`pairs[{i}]` has {len(labels)} true and {len(predicted)} predicted classes; give one of each per image")
+            raise ValueError(
+                f"`pairs[{i}]` has {len(labels)} true and {len(predicted)} predicted classes; give one of each per image"
+            )
         if not np.array_equal(labels, truth):
-            raise ValueError(f"`pairs[{i}]` has other true classes than `pairs[0]`; give the same images in the same order for every seed")
+            raise ValueError(
+                f"`pairs[{i}]` has other true classes than `pairs[0]`; give the same images in the same order for every seed"
+            )
     return truth
 
 
@@ -142,13 +180,28 @@ def _numbers(axes: Axes, shares: np.ndarray) -> None:
     for (i, j), share in np.ndenumerate(shares):
         if share > 0:
             text = f"{share:.0f}" if share >= 1 else "<1"
-            axes.text(j, i, text, ha="center", va="center", fontsize="small", color="white" if share > 30 else "black")
+            axes.text(
+                j,
+                i,
+                text,
+                ha="center",
+                va="center",
+                fontsize="small",
+                color="white" if share > 30 else "black",
+            )
 
 
 def _words(classes: np.ndarray, shares: np.ndarray, most: int = 5) -> str:
     mistakes = np.nan_to_num(shares)
     np.fill_diagonal(mistakes, 0)
-    ranked = [np.unravel_index(i, mistakes.shape) for i in np.argsort(-mistakes, axis=None, kind="stable")[:most]]
+    ranked = [
+        np.unravel_index(i, mistakes.shape)
+        for i in np.argsort(-mistakes, axis=None, kind="stable")[:most]
+    ]
     # no-break spaces, so that no line begins with the sign
-    named = [f"{classes[i]} taken for {classes[j]} ({mistakes[i, j]:.1f}\u00a0%)" for i, j in ranked if mistakes[i, j] > 0]
+    named = [
+        f"{classes[i]} taken for {classes[j]} ({mistakes[i, j]:.1f}\u00a0%)"
+        for i, j in ranked
+        if mistakes[i, j] > 0
+    ]
     return f"Most frequent mistakes: {', '.join(named)}." if named else "No mistakes."

@@ -44,7 +44,11 @@ def trend(levels: Mapping[str, float], scores: Scores) -> list[Effect]:
     line = (x - x.mean()) / unit
     square = line**2 - (line**2).mean()
     square = square - line * (square @ line) / (line @ line)
-    return [_contrast(name, c, fit, scale) for name, c, scale in (("linear", line, unit), ("quadratic", square, unit**2)) if c @ c > 1e-9]
+    return [
+        _contrast(name, c, fit, scale)
+        for name, c, scale in (("linear", line, unit), ("quadratic", square, unit**2))
+        if c @ c > 1e-9
+    ]
 
 
 def _contrast(name: str, c: np.ndarray, fit: Additive, scale: float) -> Effect:
@@ -57,7 +61,13 @@ def _contrast(name: str, c: np.ndarray, fit: Additive, scale: float) -> Effect:
 def _effect(name: str, estimate: float, error: float, df: float, of: int = 1) -> Effect:
     """One of `of` effects that are read together: interval and p by Bonferroni."""
     half = float(special.stdtrit(df, 1 - (1 - LEVEL) / 2 / of)) * error
-    return Effect(name, estimate, estimate - half, estimate + half, min(1.0, of * 2 * float(special.stdtr(df, -abs(estimate) / error))))
+    return Effect(
+        name,
+        estimate,
+        estimate - half,
+        estimate + half,
+        min(1.0, of * 2 * float(special.stdtr(df, -abs(estimate) / error))),
+    )
 
 
 @dataclass(frozen=True)
@@ -95,25 +105,49 @@ def factorial(cells: Mapping[tuple, Mapping[int, float]], names: Sequence[str]) 
     sources = []
     for size in range(1, len(names) + 1):
         for factors in itertools.combinations(range(len(names)), size):
-            sources += [_source(means, factors, levels, names, fit)] if all(len(levels[i]) > 1 for i in factors) else []
+            sources += (
+                [_source(means, factors, levels, names, fit)]
+                if all(len(levels[i]) > 1 for i in factors)
+                else []
+            )
     return sources
 
 
-def _source(means: np.ndarray, factors: tuple[int, ...], levels: list[list], names: Sequence[str], fit: Additive) -> Source:
+def _source(
+    means: np.ndarray,
+    factors: tuple[int, ...],
+    levels: list[list],
+    names: Sequence[str],
+    fit: Additive,
+) -> Source:
     """By inclusion and exclusion over the marginal means."""
     effect = np.zeros([len(levels[i]) for i in factors])
     for size in range(len(factors) + 1):
         for kept in itertools.combinations(factors, size):
-            marginal = means.mean(axis=tuple(i for i in range(means.ndim) if i not in kept), keepdims=True)
+            marginal = means.mean(
+                axis=tuple(i for i in range(means.ndim) if i not in kept), keepdims=True
+            )
             marginal = marginal.reshape([len(levels[i]) if i in kept else 1 for i in factors])
             effect = effect + (-1) ** (len(factors) - size) * marginal
     n, per_level = fit.values.shape[1], means.size // effect.size
     df = math.prod(len(levels[i]) - 1 for i in factors)
     f = n * per_level * float((effect**2).sum()) / df / fit.mse
-    shrink = math.prod(1 - 1 / len(levels[i]) for i in factors)  # of the variance, since effects sum to zero
+    shrink = math.prod(
+        1 - 1 / len(levels[i]) for i in factors
+    )  # of the variance, since effects sum to zero
     error = math.sqrt(fit.mse / (n * per_level) * shrink)
     found = [
-        _effect(", ".join(f"{names[i]}={level}" for i, level in zip(factors, combination, strict=True)), float(value), error, fit.df, effect.size)
-        for combination, value in zip(itertools.product(*(levels[i] for i in factors)), effect.flatten(), strict=True)
+        _effect(
+            ", ".join(f"{names[i]}={level}" for i, level in zip(factors, combination, strict=True)),
+            float(value),
+            error,
+            fit.df,
+            effect.size,
+        )
+        for combination, value in zip(
+            itertools.product(*(levels[i] for i in factors)), effect.flatten(), strict=True
+        )
     ]
-    return Source(" x ".join(names[i] for i in factors), f, df, float(special.fdtrc(df, fit.df, f)), found)
+    return Source(
+        " x ".join(names[i] for i in factors), f, df, float(special.fdtrc(df, fit.df, f)), found
+    )

@@ -66,7 +66,9 @@ def constant(maps: np.ndarray) -> float:
 def figure(image: np.ndarray, left: Side, right: Side, caption: str) -> Figure:
     """The image, bytes (h, w, 3), and beside it up to 64 channels of each side's maps; `caption` says what the image and the maps are."""
     with plt.style.context([STYLE, {"axes.grid": False}]):
-        drawing, axes = plt.subplots(1, 3, figsize=(12, 6.1), width_ratios=(1.1, 4, 4), layout="constrained")
+        drawing, axes = plt.subplots(
+            1, 3, figsize=(12, 6.1), width_ratios=(1.1, 4, 4), layout="constrained"
+        )
         drawing.get_layout_engine().set(wspace=0.05)  # type: ignore[union-attr]
         axes[0].imshow(image, interpolation="nearest")
         _bare(axes[0], "input image")
@@ -74,7 +76,13 @@ def figure(image: np.ndarray, left: Side, right: Side, caption: str) -> Figure:
             colours = plt.get_cmap("viridis").with_extremes(bad="white", under="#BBBBBB")
             place.imshow(mosaic(side.maps), cmap=colours, vmin=0, vmax=1, interpolation="nearest")
             _bare(place, _title(side))
-        drawing.supxlabel(textwrap.fill(f"{caption} {RULE}", 190), fontsize="small", x=0.01, ha="left", parse_math=False)
+        drawing.supxlabel(
+            textwrap.fill(f"{caption} {RULE}", 190),
+            fontsize="small",
+            x=0.01,
+            ha="left",
+            parse_math=False,
+        )
         return drawing
 
 
@@ -82,11 +90,15 @@ def mosaic(maps: np.ndarray) -> np.ndarray:
     """Up to 64 channels of (c, h, w) in a square, row by row, each scaled to 0..1; -1 where a channel is constant, nan between them."""
     shown, (h, w) = maps[:SHOWN], maps.shape[1:]
     columns, gap = math.ceil(math.sqrt(len(shown))), max(1, h // 12)
-    picture = np.full((math.ceil(len(shown) / columns) * (h + gap) - gap, columns * (w + gap) - gap), np.nan)
+    picture = np.full(
+        (math.ceil(len(shown) / columns) * (h + gap) - gap, columns * (w + gap) - gap), np.nan
+    )
     flat = _constant(shown)
     for i, channel in enumerate(shown.astype(float)):
         y, x = i // columns * (h + gap), i % columns * (w + gap)
-        picture[y : y + h, x : x + w] = -1 if flat[i] else (channel - channel.min()) / np.ptp(channel)
+        picture[y : y + h, x : x + w] = (
+            -1 if flat[i] else (channel - channel.min()) / np.ptp(channel)
+        )
     return picture
 
 
@@ -109,17 +121,24 @@ def _constant(image: np.ndarray) -> np.ndarray:
 
 def _check(maps: np.ndarray) -> None:
     if maps.ndim != 4:
-        raise ValueError(f"`maps` has shape {maps.shape}, and must have four axes (n, c, h, w); of one image give maps[None]")
+        raise ValueError(
+            f"`maps` has shape {maps.shape}, and must have four axes (n, c, h, w); of one image give maps[None]"
+        )
 
 
 def _title(side: Side) -> str:
     """The variant, its number for this picture and over many images and seeds, and what is shown of it."""
     c = len(side.maps)
     shown = f"all {c} channels" if c <= SHOWN else f"the first {SHOWN} of {c} channels"
-    lines = [textwrap.fill(f"{side.variant} ({shown})", 60), f"redundancy {redundancy(side.maps[None]):.3f} in this image"]
+    lines = [
+        textwrap.fill(f"{side.variant} ({shown})", 60),
+        f"redundancy {redundancy(side.maps[None]):.3f} in this image",
+    ]
     if s := summarise([*side.redundancy.values()]):
         sd = f" ± {s.sd:.3f}" if s.sd is not None else ""
-        lines.append(f"redundancy {s.mean:.3f}{sd} over {side.images} images, n={s.n} seed{'s' if s.n > 1 else ''}")
+        lines.append(
+            f"redundancy {s.mean:.3f}{sd} over {side.images} images, n={s.n} seed{'s' if s.n > 1 else ''}"
+        )
     return "\n".join(lines)
 
 

@@ -41,20 +41,51 @@ def curves(table: Table) -> Figure:
     with plt.style.context(STYLE):
         figure, axes = plt.subplots()
         rows, note = _fewer(table)
-        with_val = all(e.val_top1 is not None for row in rows for r in row.records for e in r.epochs)
+        with_val = all(
+            e.val_top1 is not None for row in rows for r in row.records for e in r.epochs
+        )
         for i, (row, colour) in enumerate(zip(rows, _colours(table, rows), strict=True)):
-            series = [[e.val_top1 if e.val_top1 is not None and with_val else e.train_top1 for e in r.epochs] for r in row.records]
+            series = [
+                [
+                    e.val_top1 if e.val_top1 is not None and with_val else e.train_top1
+                    for e in r.epochs
+                ]
+                for r in row.records
+            ]
             if series:
                 columns = [*zip(*series, strict=False)]
                 epochs = range(1, len(columns) + 1)
-                label = " " + _wrap(f"{row.variant} (n={len(series)})", 30)  # matplotlib hides labels that begin with an underscore
+                label = " " + _wrap(
+                    f"{row.variant} (n={len(series)})", 30
+                )  # matplotlib hides labels that begin with an underscore
                 style = ("-", "--", ":")[i // 8 % 3]  # the colours come round again
-                axes.plot(epochs, [statistics.fmean(c) for c in columns], color=colour, linestyle=style, label=label)
-                axes.fill_between(epochs, [min(c) for c in columns], [max(c) for c in columns], color=colour, alpha=0.12, linewidth=0)
+                axes.plot(
+                    epochs,
+                    [statistics.fmean(c) for c in columns],
+                    color=colour,
+                    linestyle=style,
+                    label=label,
+                )
+                axes.fill_between(
+                    epochs,
+                    [min(c) for c in columns],
+                    [max(c) for c in columns],
+                    color=colour,
+                    alpha=0.12,
+                    linewidth=0,
+                )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(xlabel=f"epoch{note}", ylabel=f"{'validation' if with_val else 'training'} top-1 (%)")
+        axes.set(
+            xlabel=f"epoch{note}", ylabel=f"{'validation' if with_val else 'training'} top-1 (%)"
+        )
         axes.set_title(_wrap(table.sweep.question, 80))
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="mean, and range\nover seeds", title_fontsize="small", alignment="left")
+        axes.legend(
+            loc="center left",
+            bbox_to_anchor=(1, 0.5),
+            title="mean, and range\nover seeds",
+            title_fontsize="small",
+            alignment="left",
+        )
         return figure
 
 
@@ -67,14 +98,21 @@ def tradeoff(table: Table, x: str = "macs") -> Figure:
     label, unit, less = AXES[x]
     with plt.style.context(STYLE):
         figure, axes = plt.subplots()
-        places = {row.variant: (float(row.mean(x) or 0) / unit, row.top1.mean) for row in table.rows if row.top1}
+        places = {
+            row.variant: (float(row.mean(x) or 0) / unit, row.top1.mean)
+            for row in table.rows
+            if row.top1
+        }
         rows, note = _fewer(table)
         if note:
             axes.scatter(*zip(*places.values(), strict=True), s=6, color="0.75", zorder=0)
         front = pareto(places, less_is_better=less)
         beside = dict(zip(places, _beside([x for x, _ in places.values()]), strict=True))
         colours = _colours(table, rows)
-        long = {row.variant: f"({i + 1})" for i, row in enumerate(r for r in rows if len(r.variant) > LONG)}
+        long = {
+            row.variant: f"({i + 1})"
+            for i, row in enumerate(r for r in rows if len(r.variant) > LONG)
+        }
         for row, colour in zip(rows, colours, strict=True):
             _point(axes, row, beside[row.variant], colour, long.get(row.variant, row.variant))
         if len(front) > 1:
@@ -91,7 +129,15 @@ def tradeoff(table: Table, x: str = "macs") -> Figure:
         axes.set(xlabel=f"{label}{note}", ylabel="test top-1 (%)")
         axes.set_title(_wrap(table.sweep.question, 80))
         axes.margins(x=0.12, y=0.1)
-        axes.errorbar([], [], yerr=[], color="0.3", marker="o", linestyle="none", label="mean, 95 % interval, seeds;\none cost: side by side")
+        axes.errorbar(
+            [],
+            [],
+            yerr=[],
+            color="0.3",
+            marker="o",
+            linestyle="none",
+            label="mean, 95 % interval, seeds;\none cost: side by side",
+        )
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
         _listed(axes, [f"{short} {variant}" for variant, short in long.items()])
         _apart(axes)
@@ -102,7 +148,15 @@ def _listed(axes: Axes, names: list[str]) -> None:
     """Names too long to stand at their points, below the legend."""
     if names:
         text = "\n".join(_wrap(name, 90) for name in names)
-        axes.annotate(text, (0, -0.28), xycoords="axes fraction", fontsize="small", va="top", linespacing=1.4, annotation_clip=False)
+        axes.annotate(
+            text,
+            (0, -0.28),
+            xycoords="axes fraction",
+            fontsize="small",
+            va="top",
+            linespacing=1.4,
+            annotation_clip=False,
+        )
 
 
 def front(table: Table) -> Figure:
@@ -113,11 +167,33 @@ def front(table: Table) -> Figure:
         points = [(p.cost["macs_m"], p.top1) for p in _finished(study)]
         axes.scatter(*zip(*points, strict=True), s=18, color="0.7", label="trained, one seed each")
         best = [(p.cost["macs_m"], p.top1 or 0.0) for p in search.front(study.proposals)]
-        axes.plot(*zip(*best, strict=True), color="#0072B2", marker="o", markersize=5, drawstyle="steps-post", label="front")
+        axes.plot(
+            *zip(*best, strict=True),
+            color="#0072B2",
+            marker="o",
+            markersize=5,
+            drawstyle="steps-post",
+            label="front",
+        )
         for i, p in enumerate(search.picks(study)):
             where = (p.cost["macs_m"], p.top1 or 0.0)
-            axes.plot(*where, marker="o", markersize=9, markerfacecolor="none", color="#D55E00", linestyle="none", label="" if i else "compared")
-            axes.annotate(f"#{p.number}", where, (7, -10), textcoords="offset points", fontsize="small", color="#D55E00")
+            axes.plot(
+                *where,
+                marker="o",
+                markersize=9,
+                markerfacecolor="none",
+                color="#D55E00",
+                linestyle="none",
+                label="" if i else "compared",
+            )
+            axes.annotate(
+                f"#{p.number}",
+                where,
+                (7, -10),
+                textcoords="offset points",
+                fontsize="small",
+                color="#D55E00",
+            )
         _listed(axes, [f"#{p.number} {space.name(p.cell)}" for p in search.picks(study)])
         axes.set(xlabel="multiply-adds per image (millions)", ylabel="validation top-1 (%)")
         axes.margins(0.15)
@@ -137,14 +213,34 @@ def _paper_points(table: Table, axes: Axes) -> None:
     other = axes.twinx()
     for name, row in table.reference.rows.items():
         where = (macs * row.flops_m / printed.flops_m, row.top1)
-        other.plot(*where, marker="D", markersize=6, markerfacecolor="none", color="0.45", linestyle="none")
-        other.annotate(f"{name}, paper", where, (5, -9), textcoords="offset points", fontsize="x-small", color="0.45")
+        other.plot(
+            *where, marker="D", markersize=6, markerfacecolor="none", color="0.45", linestyle="none"
+        )
+        other.annotate(
+            f"{name}, paper",
+            where,
+            (5, -9),
+            textcoords="offset points",
+            fontsize="x-small",
+            color="0.45",
+        )
     other.set_ylabel("paper's test top-1 (%)", color="0.45")
     other.tick_params(colors="0.45")
     other.grid(False)
     other.margins(0.25)
-    axes.plot([], [], marker="D", markerfacecolor="none", color="0.45", linestyle="none", label="paper, at its share of\nits baseline (right axis)")
-    share = axes.secondary_xaxis("top", functions=(functools.partial(np.multiply, 1 / macs), functools.partial(np.multiply, macs)))
+    axes.plot(
+        [],
+        [],
+        marker="D",
+        markerfacecolor="none",
+        color="0.45",
+        linestyle="none",
+        label="paper, at its share of\nits baseline (right axis)",
+    )
+    share = axes.secondary_xaxis(
+        "top",
+        functions=(functools.partial(np.multiply, 1 / macs), functools.partial(np.multiply, macs)),
+    )
     share.set_xlabel(f"share of {table.sweep.baseline}'s multiply-adds", fontsize="small")
 
 
@@ -161,21 +257,37 @@ def history(table: Table) -> Figure:
                 values = [100 * v / volumes[-1] for v in volumes]
             else:
                 values = [max(top1 for _, top1 in points[: i + 1]) for i in range(len(points))]
-            left.plot(range(1, len(done) + 1), values, drawstyle="steps-post", label=study.variant or "the search")
+            left.plot(
+                range(1, len(done) + 1),
+                values,
+                drawstyle="steps-post",
+                label=study.variant or "the search",
+            )
             if not pareto:
                 left.scatter(range(1, len(done) + 1), [p.top1 for p in done], s=8, alpha=0.4)
         left.set(
             xlabel="finished trials, as proposed",
-            ylabel="hypervolume of the front\n(% of the last)" if pareto else "best validation top-1 so far (%)",
+            ylabel="hypervolume of the front\n(% of the last)"
+            if pareto
+            else "best validation top-1 so far (%)",
         )
         shares = {study.variant: importances(study) for study in table.studies}
         names = [p.name for p in table.studies[0].search.parameters]
         height = 0.8 / len(shares)
         for i, found in enumerate(shares.values()):
-            right.barh([k + i * height for k in range(len(names))], [found.get(n, 0.0) for n in names], height=height)
-        right.set_yticks([k + 0.4 - height / 2 for k in range(len(names))], [n.removeprefix("options.") for n in names])
+            right.barh(
+                [k + i * height for k in range(len(names))],
+                [found.get(n, 0.0) for n in names],
+                height=height,
+            )
+        right.set_yticks(
+            [k + 0.4 - height / 2 for k in range(len(names))],
+            [n.removeprefix("options.") for n in names],
+        )
         right.set(
-            xlabel="share of the variance of validation accuracy (fANOVA)" if any(shares.values()) else "too few trials to say what mattered",
+            xlabel="share of the variance of validation accuracy (fANOVA)"
+            if any(shares.values())
+            else "too few trials to say what mattered",
             xlim=(0, 1),
         )
         right.invert_yaxis()
@@ -203,11 +315,31 @@ def pareto(places: dict[str, tuple[float, float]], *, less_is_better: bool = Tru
 def _point(axes: Axes, row: Row, x: float, colour: str, name: str) -> None:
     """A variant: its seeds as dots, mean and interval, and its name."""
     assert row.top1
-    axes.scatter([x] * len(row.records), [r.result.test_top1 for r in row.records if r.result], s=8, color=colour, alpha=0.4)
-    low, high = (row.top1.low, row.top1.high) if row.top1.low is not None and row.top1.high is not None else (row.top1.mean,) * 2
+    axes.scatter(
+        [x] * len(row.records),
+        [r.result.test_top1 for r in row.records if r.result],
+        s=8,
+        color=colour,
+        alpha=0.4,
+    )
+    low, high = (
+        (row.top1.low, row.top1.high)
+        if row.top1.low is not None and row.top1.high is not None
+        else (row.top1.mean,) * 2
+    )
     bars = [[row.top1.mean - max(low, 0)], [min(high, 100) - row.top1.mean]]
-    axes.errorbar([x], [row.top1.mean], yerr=bars, color=colour, marker="o", markersize=5, capsize=2, zorder=3)
-    axes.annotate(_wrap(name, 30), (x, min(high, 100)), (0, 4), textcoords="offset points", fontsize="small", color=colour, ha="center")
+    axes.errorbar(
+        [x], [row.top1.mean], yerr=bars, color=colour, marker="o", markersize=5, capsize=2, zorder=3
+    )
+    axes.annotate(
+        _wrap(name, 30),
+        (x, min(high, 100)),
+        (0, 4),
+        textcoords="offset points",
+        fontsize="small",
+        color=colour,
+        ha="center",
+    )
 
 
 def _apart(axes: Axes) -> None:
@@ -244,15 +376,40 @@ def _printed(axes: Axes, rows: list[Row], x: str) -> None:
         if row.printed:
             at = row.printed.flops_m if x == "macs" else row.printed.params_m
             ours = float(row.mean(x) or 1) / AXES[x][1]
-            if 0.5 < at / ours < 2:  # else another network's, and the axis would shrink the measured ones
-                other.plot([at], [row.printed.top1], marker="D", markersize=6, markerfacecolor="none", color="0.45", linestyle="none")
-                other.annotate(_wrap(row.variant, 30), (at, row.printed.top1), (5, -9), textcoords="offset points", fontsize="x-small", color="0.45")
+            if (
+                0.5 < at / ours < 2
+            ):  # else another network's, and the axis would shrink the measured ones
+                other.plot(
+                    [at],
+                    [row.printed.top1],
+                    marker="D",
+                    markersize=6,
+                    markerfacecolor="none",
+                    color="0.45",
+                    linestyle="none",
+                )
+                other.annotate(
+                    _wrap(row.variant, 30),
+                    (at, row.printed.top1),
+                    (5, -9),
+                    textcoords="offset points",
+                    fontsize="x-small",
+                    color="0.45",
+                )
     if other.lines:
         other.set_ylabel("paper's top-1 (%)", color="0.45")
         other.tick_params(colors="0.45")
         other.grid(False)
         other.margins(y=0.25)
-        axes.plot([], [], marker="D", markerfacecolor="none", color="0.45", linestyle="none", label="paper (right axis)")
+        axes.plot(
+            [],
+            [],
+            marker="D",
+            markerfacecolor="none",
+            color="0.45",
+            linestyle="none",
+            label="paper (right axis)",
+        )
     else:
         other.remove()
 
@@ -272,17 +429,31 @@ def _fewer(table: Table) -> tuple[list[Row], str]:
     rows = [row for row in table.rows if row.top1]
     if len(rows) <= MOST:
         return rows, ""
-    rest = sorted((r for r in rows if r.variant != table.sweep.baseline), key=lambda r: -r.top1.mean if r.top1 else 0)
+    rest = sorted(
+        (r for r in rows if r.variant != table.sweep.baseline),
+        key=lambda r: -r.top1.mean if r.top1 else 0,
+    )
     kept = {table.sweep.baseline, *(r.variant for r in rest[: MOST - 1])}
-    return [r for r in rows if r.variant in kept], f" (in colour: the baseline and the {MOST - 1} best of {len(rest)} others)"
+    return [
+        r for r in rows if r.variant in kept
+    ], f" (in colour: the baseline and the {MOST - 1} best of {len(rest)} others)"
 
 
 def _colours(table: Table, rows: list[Row]) -> list[str]:
     cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     others = iter(range(len(rows)))
-    return ["black" if row.variant == table.sweep.baseline else f"#{cycle[next(others) % len(cycle)].lstrip('#')}" for row in rows]
+    return [
+        "black"
+        if row.variant == table.sweep.baseline
+        else f"#{cycle[next(others) % len(cycle)].lstrip('#')}"
+        for row in rows
+    ]
 
 
 def _wrap(text: str, width: int) -> str:
-    text = text if len(text) <= width else re.sub(r",(?=\S)", ", ", text)  # a cell's name may break between its settings
-    return "\n".join(textwrap.wrap(text, width)).replace("$", r"\$")  # matplotlib reads mathematics between dollars
+    text = (
+        text if len(text) <= width else re.sub(r",(?=\S)", ", ", text)
+    )  # a cell's name may break between its settings
+    return "\n".join(textwrap.wrap(text, width)).replace(
+        "$", r"\$"
+    )  # matplotlib reads mathematics between dollars

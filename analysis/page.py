@@ -27,10 +27,17 @@ pre { background: #8881; padding: 1rem; overflow-x: auto; font-size: .85rem; } l
 def html(found: list[Table], drawings: dict[str, dict[str, Path]], pairs: bool = False) -> str:
     """The page of one or several sweeps; `drawings`: sweep -> title of a figure -> its SVG file."""
     title = found[0].sweep.question if len(found) == 1 else f"{len(found)} questions"
-    parts = [f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>']
-    parts.append(f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{CSS}</style></head><body>')
+    parts = [
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+    ]
+    parts.append(
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{CSS}</style></head><body>'
+    )
     if len(found) > 1:
-        items = "".join(f'<li><a href="#{escape(t.sweep.label)}">{escape(t.sweep.question)}</a> {escape(conclusion.answer(t))}</li>' for t in found)
+        items = "".join(
+            f'<li><a href="#{escape(t.sweep.label)}">{escape(t.sweep.question)}</a> {escape(conclusion.answer(t))}</li>'
+            for t in found
+        )
         parts.append(f"<ol>{items}</ol>")
     parts += [_section(table, drawings.get(table.sweep.label, {}), pairs) for table in found]
     return "\n".join([*parts, "</body></html>\n"])
@@ -38,20 +45,38 @@ def html(found: list[Table], drawings: dict[str, dict[str, Path]], pairs: bool =
 
 def _section(table: Table, drawings: dict[str, Path], pairs: bool) -> str:
     sweep = table.sweep
-    parts = [f'<h1 id="{escape(sweep.label)}">{escape(sweep.question)}</h1>', f'<p class="answer">{escape(conclusion.answer(table))}</p>']
+    parts = [
+        f'<h1 id="{escape(sweep.label)}">{escape(sweep.question)}</h1>',
+        f'<p class="answer">{escape(conclusion.answer(table))}</p>',
+    ]
     finished, planned = len(table.records), sum(row.planned for row in table.rows)
     if finished < planned:
-        missing = "; ".join(f"{row.variant}: {n} {why}" for row in table.rows for why, n in row.missing.items())
+        missing = "; ".join(
+            f"{row.variant}: {n} {why}" for row in table.rows for why, n in row.missing.items()
+        )
         why = missing or "the search says what is compared, and has not ended"
-        parts.append(f'<p class="warning">{finished} of {planned} trials have finished. {escape(why)}.</p>')
+        parts.append(
+            f'<p class="warning">{finished} of {planned} trials have finished. {escape(why)}.</p>'
+        )
     parts.append(_table(*tables.comparison(table), bold=table.best))
     parts.append(
-        "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in conclusion.footer(table) + conclusion.factors(table) + search.lines(table)) + "</ul>"
+        "<ul>"
+        + "".join(
+            f"<li>{escape(line)}</li>"
+            for line in conclusion.footer(table) + conclusion.factors(table) + search.lines(table)
+        )
+        + "</ul>"
     )
-    parts += [f"<h2>{escape(name)}</h2><figure>{_svg(path)}</figure>" for name, path in drawings.items()]
+    parts += [
+        f"<h2>{escape(name)}</h2><figure>{_svg(path)}</figure>" for name, path in drawings.items()
+    ]
     if table.studies:
         parts += ["<h2>What the search found</h2>", _table(*search.front_table(table))]
-        parts += ["<details><summary>Everything that was proposed</summary>", _table(*search.proposals(table)), "</details>"]
+        parts += [
+            "<details><summary>Everything that was proposed</summary>",
+            _table(*search.proposals(table)),
+            "</details>",
+        ]
     parts += ["<h2>Cost</h2>", _table(*tables.cost(table))]
     if pairs:
         parts += ["<h2>All pairs</h2>", _table(*conclusion.pairs_table(table))]
@@ -59,16 +84,31 @@ def _section(table: Table, drawings: dict[str, Path], pairs: bool) -> str:
     parts += ["<h2>Main effects and interactions</h2>", _table(headers, lines)] if lines else []
     headers, lines = conclusion.images_table(table)
     if lines:
-        parts += ["<details><summary>Image by image: which test images only one of the two has right</summary>", _table(headers, lines), "</details>"]
-    parts += ["<details><summary>The trials behind every row</summary>", _table(*conclusion.trials_table(table)), "</details>"]
+        parts += [
+            "<details><summary>Image by image: which test images only one of the two has right</summary>",
+            _table(headers, lines),
+            "</details>",
+        ]
+    parts += [
+        "<details><summary>The trials behind every row</summary>",
+        _table(*conclusion.trials_table(table)),
+        "</details>",
+    ]
     text = Path(sweep.path).read_text(encoding="utf-8") if Path(sweep.path).is_file() else ""
-    return "\n".join([*parts, f"<h2>The sweep file</h2><p>{escape(sweep.path)}</p><pre>{escape(text)}</pre>"])
+    return "\n".join(
+        [*parts, f"<h2>The sweep file</h2><p>{escape(sweep.path)}</p><pre>{escape(text)}</pre>"]
+    )
 
 
 def _table(headers: list[str], lines: list[list[str]], bold: str | None = None) -> str:
     head = "".join(f"<th>{escape(h)}</th>" for h in headers)
     body = "\n".join(
-        "<tr>" + "".join(f"<td>{'<strong>' * (line[0] == bold)}{escape(c)}{'</strong>' * (line[0] == bold)}</td>" for c in line) + "</tr>"
+        "<tr>"
+        + "".join(
+            f"<td>{'<strong>' * (line[0] == bold)}{escape(c)}{'</strong>' * (line[0] == bold)}</td>"
+            for c in line
+        )
+        + "</tr>"
         for line in lines
     )
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'

@@ -20,7 +20,10 @@ from runners.strict import SweepError
 
 def text(table: Table) -> str:
     """The question, the answer, the comparison and what it rests on, in Markdown."""
-    notes = "\n".join(f"- {line}" for line in conclusion.footer(table) + conclusion.factors(table) + search.lines(table))
+    notes = "\n".join(
+        f"- {line}"
+        for line in conclusion.footer(table) + conclusion.factors(table) + search.lines(table)
+    )
     head = f"**{table.sweep.question}**\n\n{conclusion.answer(table)}\n"
     return f"{head}\n{tables.markdown(*tables.comparison(table), bold=table.best)}\n{notes}\n"
 
@@ -45,7 +48,11 @@ def write(table: Table, folder: Path, x: str = "macs", pairs: bool = False) -> l
     texts = contents(table)
     for name, content in texts.items():
         (folder / name).write_text(content, encoding="utf-8")
-    for old in (folder / f"{stem}.{kind}" for stem in ("tradeoff", "curves", "front", "history") for kind in ("svg", "png")):
+    for old in (
+        folder / f"{stem}.{kind}"
+        for stem in ("tradeoff", "curves", "front", "history")
+        for kind in ("svg", "png")
+    ):
         old.unlink(missing_ok=True)  # of an earlier report that had more to draw
     drawn, drawings = _draw(table, folder, x)
     report = folder / "report.html"
@@ -84,32 +91,65 @@ def differences(table: Table, folder: Path) -> list[str]:
         {row.get("variant", ""): row for row in csv.DictReader(io.StringIO(part))}
         for part in ((folder / "table.csv").read_text(encoding="utf-8"), texts["table.csv"])
     )
-    found = [f"{v}: not in the stored report" for v in now if v not in stored] + [f"{v}: not in the sweep" for v in stored if v not in now]
+    found = [f"{v}: not in the stored report" for v in now if v not in stored] + [
+        f"{v}: not in the sweep" for v in stored if v not in now
+    ]
     for v in (v for v in now if v in stored):
         for key in dict.fromkeys([*stored[v], *now[v]]):
             was, is_ = stored[v].get(key), now[v].get(key)
             if was != is_:
-                found.append(f"{v}, {key}: stored {was or 'nothing'}, the trials say {is_ or 'nothing'}")
+                found.append(
+                    f"{v}, {key}: stored {was or 'nothing'}, the trials say {is_ or 'nothing'}"
+                )
     for name in (n for n in texts if n != "table.csv"):
         was = (folder / name).read_text(encoding="utf-8").splitlines()
         changed = [line for line in texts[name].splitlines() if line not in was]
         if changed or len(was) != len(texts[name].splitlines()):
-            found.append(f"{name}: differs" + (f", first in what should be: {changed[0].strip()}" if changed else " in its length"))
+            found.append(
+                f"{name}: differs"
+                + (
+                    f", first in what should be: {changed[0].strip()}"
+                    if changed
+                    else " in its length"
+                )
+            )
     return found
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Tables, figures and a page from a sweep's finished trials.")
-    parser.add_argument("sweeps", nargs="+", metavar="sweep", help="the sweep file; several make one page")
-    parser.add_argument("--set", action="append", default=[], metavar="PLACE=VALUE", help="override, as in the run")
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.report",
+        description="Tables, figures and a page from a sweep's finished trials.",
+    )
+    parser.add_argument(
+        "sweeps", nargs="+", metavar="sweep", help="the sweep file; several make one page"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PLACE=VALUE", help="override, as in the run"
+    )
     parser.add_argument("--seeds", type=int, help="how many seeds, as in the run")
-    parser.add_argument("--only", action="append", default=[], metavar="VARIANT", help="these variants alone")
-    parser.add_argument("--storage", default="runs", metavar="DIR", help="where the trials are (default: ./runs)")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="VARIANT", help="these variants alone"
+    )
+    parser.add_argument(
+        "--storage", default="runs", metavar="DIR", help="where the trials are (default: ./runs)"
+    )
     parser.add_argument("--out", metavar="DIR", help="where to write (default: results/<sweep>)")
-    parser.add_argument("--x", default="macs", choices=["macs", "params", "images_per_s", "peak_memory_gb", "minutes"], help="accuracy against this")
+    parser.add_argument(
+        "--x",
+        default="macs",
+        choices=["macs", "params", "images_per_s", "peak_memory_gb", "minutes"],
+        help="accuracy against this",
+    )
     parser.add_argument("--pairs", action="store_true", help="compare all pairs, too (Tukey)")
-    parser.add_argument("--trials", metavar="VARIANT", help="only list the trials behind a row, with their evidence")
-    parser.add_argument("--verify", action="store_true", help="only say in what the stored tables differ from the trials")
+    parser.add_argument(
+        "--trials", metavar="VARIANT", help="only list the trials behind a row, with their evidence"
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="only say in what the stored tables differ from the trials",
+    )
     return parser.parse_args(argv)
 
 
@@ -118,15 +158,23 @@ def main(argv: list[str] | None = None) -> int:
     args = _arguments(argv)
     try:
         store = Store(args.storage)
-        found = [tables.read(load(path, args.set, args.seeds, args.only), store) for path in args.sweeps]
+        found = [
+            tables.read(load(path, args.set, args.seeds, args.only), store) for path in args.sweeps
+        ]
         labels = [table.sweep.label for table in found]
         if twin := next((label for label in labels if labels.count(label) > 1), None):
-            raise SweepError(f"two of these sweeps are called {twin}, and would overwrite each other's report; rename one, or report on them apart")
+            raise SweepError(
+                f"two of these sweeps are called {twin}, and would overwrite each other's report; rename one, or report on them apart"
+            )
         if args.trials:
             return _list_trials(found, store, args.trials)
         if args.verify:
             return _verify(found, args.out)
-        paths = [p for table in found for p in write(table, _folder(table, args.out, len(found) > 1), args.x, args.pairs)]
+        paths = [
+            p
+            for table in found
+            for p in write(table, _folder(table, args.out, len(found) > 1), args.x, args.pairs)
+        ]
         if len(found) > 1:
             paths.insert(0, _together(found, args))
     except (SweepError, ValueError, OSError) as error:
@@ -151,8 +199,16 @@ def _together(found: list[Table], args: argparse.Namespace) -> Path:
     drawings = {}
     for table in found:
         folder = _folder(table, args.out, several=True)
-        titles = {"The front that the search found": "front", "Accuracy against cost": "tradeoff", "Accuracy over the epochs": "curves"}
-        drawings[table.sweep.label] = {t: folder / f"{stem}.svg" for t, stem in titles.items() if (folder / f"{stem}.svg").exists()}
+        titles = {
+            "The front that the search found": "front",
+            "Accuracy against cost": "tradeoff",
+            "Accuracy over the epochs": "curves",
+        }
+        drawings[table.sweep.label] = {
+            t: folder / f"{stem}.svg"
+            for t, stem in titles.items()
+            if (folder / f"{stem}.svg").exists()
+        }
     path = Path(args.out or "results") / f"{'+'.join(t.sweep.label for t in found)}.html"
     path.write_text(page.html(found, drawings, args.pairs), encoding="utf-8")
     return path
@@ -171,9 +227,15 @@ def _list_trials(found: list[Table], store: Store, variant: str) -> int:
 
 
 def _verify(found: list[Table], out: str | None) -> int:
-    wrong = {table.sweep.label: differences(table, _folder(table, out, len(found) > 1)) for table in found}
+    wrong = {
+        table.sweep.label: differences(table, _folder(table, out, len(found) > 1))
+        for table in found
+    }
     for label, lines in wrong.items():
-        print("\n".join(f"{label}: {line}" for line in lines) or f"{label}: the stored report says what the trials say")
+        print(
+            "\n".join(f"{label}: {line}" for line in lines)
+            or f"{label}: the stored report says what the trials say"
+        )
     return int(any(wrong.values()))
 
 

@@ -111,7 +111,11 @@ def _not_additive(scores: Scores) -> str:
         with np.errstate(divide="ignore", invalid="ignore"):
             p = float(scipy_stats.levene(*values, center="median").pvalue)
         if p < 0.05 and ratio > UNEQUAL:
-            most = f"largest to smallest {ratio:.0f}" if min(variances) else "one variant's seeds do not differ"
+            most = (
+                f"largest to smallest {ratio:.0f}"
+                if min(variances)
+                else "one variant's seeds do not differ"
+            )
             return f"the variances are unequal (Brown-Forsythe p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}, {most})"
     return ""
 
@@ -146,17 +150,28 @@ def _dunnett(scores: Scores, baseline: str, margin: float | None) -> Comparison:
     fit = additive({v: scores[v] for v in order})
     means, n, m = fit.values.mean(1), fit.values.shape[1], len(order) - 1
     if not fit.mse:
-        why = "the differences are the same in every seed, so there is no spread to judge them by" if fit.df else "one seed has no spread"
-        rows = {v: Difference(n, float(x - means[0]), None, None, None, None, "inconclusive") for v, x in zip(order[1:], means[1:], strict=True)}
+        why = (
+            "the differences are the same in every seed, so there is no spread to judge them by"
+            if fit.df
+            else "one seed has no spread"
+        )
+        rows = {
+            v: Difference(n, float(x - means[0]), None, None, None, None, "inconclusive")
+            for v, x in zip(order[1:], means[1:], strict=True)
+        }
         return Comparison("", why, rows)
     error = math.sqrt(2 * fit.mse / n)
     critical = dunnett_critical(m, fit.df)
     ps = [1 - dunnett_cdf(abs(float(x - means[0])) / error, m, fit.df) for x in means[1:]]
-    equivalence = _equivalence([float(x - means[0]) for x in means[1:]], [error] * m, [fit.df] * m, margin)
+    equivalence = _equivalence(
+        [float(x - means[0]) for x in means[1:]], [error] * m, [fit.df] * m, margin
+    )
     rows = {}
     for v, x, p, q in zip(order[1:], means[1:], ps, equivalence, strict=True):
         d = float(x - means[0])
-        rows[v] = Difference(n, d, d - critical * error, d + critical * error, p, q, _verdict(d, p, q))
+        rows[v] = Difference(
+            n, d, d - critical * error, d + critical * error, p, q, _verdict(d, p, q)
+        )
     detectable = (critical + float(special.stdtrit(fit.df, POWER))) * error
     return Comparison("Dunnett", "", rows, fit.df, fit.icc, detectable)
 
@@ -164,18 +179,31 @@ def _dunnett(scores: Scores, baseline: str, margin: float | None) -> Comparison:
 def _welch(scores: Scores, baseline: str, margin: float | None, why: str) -> Comparison:
     base = [*scores[baseline].values()]
     others = [v for v in scores if v != baseline]
-    found: dict[str, tuple[float, float, float]] = {}  # difference, its standard error, degrees of freedom
+    found: dict[
+        str, tuple[float, float, float]
+    ] = {}  # difference, its standard error, degrees of freedom
     for v in others:
         values = [*scores[v].values()]
         if len(base) > 1 and len(values) > 1:
             parts = [statistics.variance(x) / len(x) for x in (base, values)]
             if sum(parts) > 0:
-                df = sum(parts) ** 2 / sum(p**2 / (len(x) - 1) for p, x in zip(parts, (base, values), strict=True))
-                found[v] = statistics.fmean(values) - statistics.fmean(base), math.sqrt(sum(parts)), df
+                df = sum(parts) ** 2 / sum(
+                    p**2 / (len(x) - 1) for p, x in zip(parts, (base, values), strict=True)
+                )
+                found[v] = (
+                    statistics.fmean(values) - statistics.fmean(base),
+                    math.sqrt(sum(parts)),
+                    df,
+                )
     raw = {v: 2 * float(special.stdtr(df, -abs(d) / error)) for v, (d, error, df) in found.items()}
     ps = dict(zip(raw, holm([*raw.values()]), strict=True))
     estimates = [*found.values()]
-    tested = _equivalence([d for d, _, _ in estimates], [e for _, e, _ in estimates], [df for _, _, df in estimates], margin)
+    tested = _equivalence(
+        [d for d, _, _ in estimates],
+        [e for _, e, _ in estimates],
+        [df for _, _, df in estimates],
+        margin,
+    )
     equivalence = dict(zip(found, tested, strict=True))
     rows = {}
     for v in others:
@@ -186,16 +214,22 @@ def _welch(scores: Scores, baseline: str, margin: float | None, why: str) -> Com
             continue
         d, error, df = found[v]
         half = float(special.stdtrit(df, 1 - (1 - LEVEL) / 2 / len(found))) * error
-        rows[v] = Difference(n, d, d - half, d + half, ps[v], equivalence[v], _verdict(d, ps[v], equivalence[v]))
+        rows[v] = Difference(
+            n, d, d - half, d + half, ps[v], equivalence[v], _verdict(d, ps[v], equivalence[v])
+        )
     return Comparison("Welch" if found else "", why, rows)
 
 
-def _equivalence(differences: list[float], errors: list[float], dfs: Sequence[float], margin: float | None) -> list[float | None]:
+def _equivalence(
+    differences: list[float], errors: list[float], dfs: Sequence[float], margin: float | None
+) -> list[float | None]:
     """Schuirmann's two one-sided tests against ±margin: the larger of the two p, by Holm over the variants."""
     if margin is None:
         return [None] * len(differences)
     ps = [
-        max(float(special.stdtr(df, -(margin - d) / e)), float(special.stdtr(df, -(margin + d) / e)))
+        max(
+            float(special.stdtr(df, -(margin - d) / e)), float(special.stdtr(df, -(margin + d) / e))
+        )
         for d, e, df in zip(differences, errors, dfs, strict=True)
     ]
     return [*holm(ps)]
@@ -224,7 +258,9 @@ def _nodes(df: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Nodes and weights: of a standard normal, and of the root of a chi-squared over its df."""
     z, wz = np.polynomial.hermite_e.hermegauss(80)
     u, wu = np.polynomial.legendre.leggauss(80)
-    s = np.sqrt(special.chdtri(df, 1 - (u + 1) / 2) / df)  # quantiles of the whole range, so that the weights are the density's
+    s = np.sqrt(
+        special.chdtri(df, 1 - (u + 1) / 2) / df
+    )  # quantiles of the whole range, so that the weights are the density's
     return z, wz / wz.sum(), s, wu / 2
 
 
@@ -235,7 +271,9 @@ def dunnett_cdf(t: float, comparisons: int, df: float) -> float:
     quasi-random integration serves one-way layouts alone.
     """
     z, wz, s, ws = _nodes(df)
-    near = special.ndtr(z[:, None] + math.sqrt(2) * t * s) - special.ndtr(z[:, None] - math.sqrt(2) * t * s)
+    near = special.ndtr(z[:, None] + math.sqrt(2) * t * s) - special.ndtr(
+        z[:, None] - math.sqrt(2) * t * s
+    )
     return float(np.clip(wz @ near**comparisons @ ws, 0, 1))
 
 
@@ -245,7 +283,9 @@ def dunnett_critical(comparisons: int, df: float, level: float = LEVEL) -> float
     return float(optimize.brentq(lambda t: dunnett_cdf(t, comparisons, df) - level, 0.1, 1e3))  # type: ignore[arg-type]
 
 
-def all_pairs(scores: Scores, only: tuple[str, str] | None = None, *, unequal: bool = False) -> dict[tuple[str, str], Difference]:
+def all_pairs(
+    scores: Scores, only: tuple[str, str] | None = None, *, unequal: bool = False
+) -> dict[tuple[str, str], Difference]:
     """Every pair of variants: Tukey's simultaneous intervals in the additive model; with `unequal` variances, Games and Howell's (1976).
 
     Seeds that not all have are left out. Fewer than two such seeds, or no spread: no pairs.
@@ -286,7 +326,11 @@ def sign_flip(differences: Sequence[float]) -> tuple[float, float] | None:
 def mcnemar(a: np.ndarray, b: np.ndarray) -> tuple[int, int, float]:
     """Which images only a, and only b, has right ((n,) booleans each), and the exact two-sided p that both are equally likely."""
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    return only_a, only_b, min(1.0, 2 * float(special.bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
+    return (
+        only_a,
+        only_b,
+        min(1.0, 2 * float(special.bdtr(min(only_a, only_b), only_a + only_b, 0.5))),
+    )
 
 
 def seeds_by_images(values: np.ndarray) -> Summary | None:
@@ -302,9 +346,13 @@ def seeds_by_images(values: np.ndarray) -> Summary | None:
     images = n * float(((columns - mean) ** 2).sum()) / (m - 1)
     total = float(((values - mean) ** 2).sum())
     rest = max(0.0, total - seeds * (n - 1) - images * (m - 1)) / ((n - 1) * (m - 1))
-    variance = max(seeds + images - rest, seeds, images) / (n * m)  # never below what one of the two alone says
+    variance = max(seeds + images - rest, seeds, images) / (
+        n * m
+    )  # never below what one of the two alone says
     if variance == 0:
         return Summary(n, mean, 0.0, mean, mean)
-    df = (seeds + images - rest) ** 2 / (seeds**2 / (n - 1) + images**2 / (m - 1) + rest**2 / ((n - 1) * (m - 1)))
+    df = (seeds + images - rest) ** 2 / (
+        seeds**2 / (n - 1) + images**2 / (m - 1) + rest**2 / ((n - 1) * (m - 1))
+    )
     half = float(special.stdtrit(max(df, 1.0), (1 + LEVEL) / 2)) * math.sqrt(variance)
     return Summary(n, mean, math.sqrt(variance), mean - half, mean + half)

@@ -72,12 +72,22 @@ class Table:
     @cached_property
     def best(self) -> str | None:
         """The variant with the highest mean, if its simultaneous interval excludes the runner-up; else None."""
-        ranked = sorted((row for row in self.rows if row.top1), key=lambda row: -row.top1.mean if row.top1 else 0)
+        ranked = sorted(
+            (row for row in self.rows if row.top1),
+            key=lambda row: -row.top1.mean if row.top1 else 0,
+        )
         if len(ranked) < len(self.rows) or len(ranked) < 2 or self.seeds < stats.SCREENING:
             return None
         a, b = ranked[0].variant, ranked[1].variant
         pair = stats.all_pairs(self.scores, only=(b, a)).get((b, a))
-        return a if self.comparison.method == "Dunnett" and pair and pair.p is not None and pair.p < 1 - stats.LEVEL else None
+        return (
+            a
+            if self.comparison.method == "Dunnett"
+            and pair
+            and pair.p is not None
+            and pair.p < 1 - stats.LEVEL
+            else None
+        )
 
 
 def read(sweep: Sweep, store: Store) -> Table:
@@ -95,7 +105,13 @@ def read(sweep: Sweep, store: Store) -> Table:
         if record and record.result:
             records[trial.variant].append(record)
         else:
-            why = f"{record.status} ({record.reason[:100]})" if record and record.reason else record.status if record else "not finished"
+            why = (
+                f"{record.status} ({record.reason[:100]})"
+                if record and record.reason
+                else record.status
+                if record
+                else "not finished"
+            )
             missing[trial.variant][why] += 1
     scores = {v: {r.seed: r.result.test_top1 for r in rs if r.result} for v, rs in records.items()}
     comparison = stats.compare(scores, sweep.baseline, sweep.margin_pp)
@@ -116,7 +132,14 @@ def read(sweep: Sweep, store: Store) -> Table:
                 paper,
             )
         )
-    return Table(sweep, rows, comparison, scores, printed, search.open_studies(sweep, store) if sweep.search else [])
+    return Table(
+        sweep,
+        rows,
+        comparison,
+        scores,
+        printed,
+        search.open_studies(sweep, store) if sweep.search else [],
+    )
 
 
 def correct(record: Record) -> np.ndarray:
@@ -132,12 +155,20 @@ def _images(records: list[Record]) -> Summary | None:
     return stats.seeds_by_images(100.0 * np.stack([correct(r) for r in records]))
 
 
-def _against_paper(records: list[Record], top1: Summary | None, printed: reference.Reference, variant: str) -> tuple[str, str]:
+def _against_paper(
+    records: list[Record], top1: Summary | None, printed: reference.Reference, variant: str
+) -> tuple[str, str]:
     """reproduced, differs, underpowered or other protocol, and why."""
     row = printed.rows.get(variant)
     if row is None or top1 is None:
         return "", ""
-    if departures := [*dict.fromkeys(d for r in records for d in printed.departures(r.config, int(r.provenance["train_images"])))]:
+    if departures := [
+        *dict.fromkeys(
+            d
+            for r in records
+            for d in printed.departures(r.config, int(r.provenance["train_images"]))
+        )
+    ]:
         return "other protocol", "; ".join(departures)
     if top1.low is None or top1.high is None:
         return "underpowered", "one seed" if top1.n == 1 else "the seeds do not differ"
@@ -152,8 +183,21 @@ def _against_paper(records: list[Record], top1: Summary | None, printed: referen
 def comparison(table: Table) -> tuple[list[str], list[list[str]]]:
     """(headers, lines of text) of the main table."""
     base = table.sweep.baseline
-    adjusted = {"Dunnett": "95 % (Dunnett)", "Welch": "95 % (Welch)"}.get(table.comparison.method, "95 %")
-    headers = ["variant", "n", "top-1 % ± sd", "95 %", f"Δ {base}", adjusted, "p", "verdict", "params M", "MACs M"]
+    adjusted = {"Dunnett": "95 % (Dunnett)", "Welch": "95 % (Welch)"}.get(
+        table.comparison.method, "95 %"
+    )
+    headers = [
+        "variant",
+        "n",
+        "top-1 % ± sd",
+        "95 %",
+        f"Δ {base}",
+        adjusted,
+        "p",
+        "verdict",
+        "params M",
+        "MACs M",
+    ]
     with_paper = any(row.printed for row in table.rows)
     if with_paper:
         headers += ["paper top-1", "paper Δ", "against the paper"]
@@ -164,7 +208,9 @@ def comparison(table: Table) -> tuple[list[str], list[list[str]]]:
         line = [
             row.variant,
             str(len(row.records)) if not row.missing else f"{len(row.records)} of {row.planned}",
-            (f"{row.top1.mean:.2f}" + (f" ± {row.top1.sd:.2f}" if row.top1.sd is not None else "")) if row.top1 else "-",
+            (f"{row.top1.mean:.2f}" + (f" ± {row.top1.sd:.2f}" if row.top1.sd is not None else ""))
+            if row.top1
+            else "-",
             _interval(row.top1, "{:.2f}"),
             f"{d.mean:+.2f}" if d else "-",
             _interval(d, "{:+.2f}"),
@@ -175,7 +221,11 @@ def comparison(table: Table) -> tuple[list[str], list[list[str]]]:
         ]
         if with_paper:
             p = row.printed
-            change = f"{p.top1 - printed_base.top1:+.2f}" if p and printed_base and p is not printed_base else "-"
+            change = (
+                f"{p.top1 - printed_base.top1:+.2f}"
+                if p and printed_base and p is not printed_base
+                else "-"
+            )
             line += [f"{p.top1:.2f}", change, row.against_paper[0] or "-"] if p else ["-"] * 3
         lines.append(line)
     return headers, lines
@@ -183,7 +233,15 @@ def comparison(table: Table) -> tuple[list[str], list[list[str]]]:
 
 def cost(table: Table) -> tuple[list[str], list[list[str]]]:
     """(headers, lines) of what each variant costs: counted, measured, and as the paper counts and prints it."""
-    headers = ["variant", "params M", "MACs M", "images/s", "peak memory GB", "minutes/trial", "paper FLOPs M, ours"]
+    headers = [
+        "variant",
+        "params M",
+        "MACs M",
+        "images/s",
+        "peak memory GB",
+        "minutes/trial",
+        "paper FLOPs M, ours",
+    ]
     with_paper = any(row.printed for row in table.rows)
     headers += ["printed", "paper params M, ours", "printed"] if with_paper else []
     lines = []
@@ -192,29 +250,64 @@ def cost(table: Table) -> tuple[list[str], list[list[str]]]:
         if r is None:
             lines.append([row.variant, *["-"] * (len(headers) - 1)])
             continue
-        measured = [f"{row.mean('images_per_s'):.0f}", f"{row.mean('peak_memory_gb'):.2f}", f"{row.mean('minutes'):.1f}"]
-        line = [row.variant, f"{r.params / 1e6:.3f}", f"{r.macs / 1e6:.2f}", *measured, f"{r.paper_flops / 1e6:.2f}"]
+        measured = [
+            f"{row.mean('images_per_s'):.0f}",
+            f"{row.mean('peak_memory_gb'):.2f}",
+            f"{row.mean('minutes'):.1f}",
+        ]
+        line = [
+            row.variant,
+            f"{r.params / 1e6:.3f}",
+            f"{r.macs / 1e6:.2f}",
+            *measured,
+            f"{r.paper_flops / 1e6:.2f}",
+        ]
         if with_paper:
-            line += [f"{p.flops_m:g}" if p else "-", f"{r.paper_params / 1e6:.3f}", f"{p.params_m:g}" if p else "-"]
+            line += [
+                f"{p.flops_m:g}" if p else "-",
+                f"{r.paper_params / 1e6:.3f}",
+                f"{p.params_m:g}" if p else "-",
+            ]
         lines.append(line)
     return headers, lines
 
 
 def markdown(headers: list[str], lines: list[list[str]], bold: str | None = None) -> str:
     """A table that reads well as it stands, too. `bold`: the variant that stands out."""
-    body = [[_bold(c.replace("|", "\\|"), line[0] == bold, "**{}**") for c in line] for line in [headers, *lines]]
+    body = [
+        [_bold(c.replace("|", "\\|"), line[0] == bold, "**{}**") for c in line]
+        for line in [headers, *lines]
+    ]
     widths = [max(len(line[i]) for line in body) for i in range(len(headers))]
 
     def text(line: list[str]) -> str:
-        return "| " + " | ".join(c.ljust(w) if not i else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))) + " |"
+        return (
+            "| "
+            + " | ".join(
+                c.ljust(w) if not i else c.rjust(w)
+                for i, (c, w) in enumerate(zip(line, widths, strict=True))
+            )
+            + " |"
+        )
 
-    rule = "|" + "|".join(("-" * (w + 2)) if not i else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
+    rule = (
+        "|"
+        + "|".join(("-" * (w + 2)) if not i else "-" * (w + 1) + ":" for i, w in enumerate(widths))
+        + "|"
+    )
     return "\n".join([text(body[0]), rule, *map(text, body[1:])]) + "\n"
 
 
-def latex(headers: list[str], lines: list[list[str]], notes: list[str], bold: str | None = None) -> str:
+def latex(
+    headers: list[str], lines: list[list[str]], notes: list[str], bold: str | None = None
+) -> str:
     """A booktabs table; needs \\usepackage{booktabs}, and XeLaTeX where names have letters that LaTeX does not know."""
-    body = "\n".join("  {}" + " & ".join(_bold(_tex(c), line[0] == bold, r"\textbf{{{}}}") for c in line) + r" \\" for line in lines)
+    body = "\n".join(
+        "  {}"
+        + " & ".join(_bold(_tex(c), line[0] == bold, r"\textbf{{{}}}") for c in line)
+        + r" \\"
+        for line in lines
+    )
     head = " & ".join(map(_tex, headers))
     comments = "\n".join(f"% {line}" for line in notes)
     return (
@@ -238,20 +331,44 @@ def to_csv(table: Table) -> str:
     writer.writeheader()
     for row in table.rows:
         t, i, d, r, p = row.top1, row.images, row.difference, row.result, row.printed
-        line: dict[str, object] = {"variant": row.variant, "n": len(row.records), "planned": row.planned}
-        line |= {"top1_mean": t.mean, "top1_sd": t.sd, "top1_low": t.low, "top1_high": t.high} if t else {}
+        line: dict[str, object] = {
+            "variant": row.variant,
+            "n": len(row.records),
+            "planned": row.planned,
+        }
+        line |= (
+            {"top1_mean": t.mean, "top1_sd": t.sd, "top1_low": t.low, "top1_high": t.high}
+            if t
+            else {}
+        )
         line |= {"top1_images_low": i.low, "top1_images_high": i.high} if i else {}
         if d:
-            line |= {"difference_n": d.n, "difference_mean": d.mean, "difference_low": d.low, "difference_high": d.high}
+            line |= {
+                "difference_n": d.n,
+                "difference_mean": d.mean,
+                "difference_low": d.low,
+                "difference_high": d.high,
+            }
             line |= {"p": d.p, "equivalent_p": d.equivalent_p, "verdict": d.verdict}
         if r:
-            line |= {name: getattr(r, name) for name in ("params", "macs", "paper_params", "paper_flops")}
+            line |= {
+                name: getattr(r, name) for name in ("params", "macs", "paper_params", "paper_flops")
+            }
             line |= {name: row.mean(name) for name in ("images_per_s", "peak_memory_gb", "minutes")}
         if p:
-            line |= {"printed_top1": p.top1, "printed_params_m": p.params_m, "printed_flops_m": p.flops_m}
+            line |= {
+                "printed_top1": p.top1,
+                "printed_params_m": p.params_m,
+                "printed_flops_m": p.flops_m,
+            }
         line |= {"against_paper": row.against_paper[0], "against_paper_why": row.against_paper[1]}
         line["trials"] = " ".join(x.id for x in row.records)
-        writer.writerow({k: ("" if v is None else f"{v:.6g}" if isinstance(v, float) else v) for k, v in line.items()})
+        writer.writerow(
+            {
+                k: ("" if v is None else f"{v:.6g}" if isinstance(v, float) else v)
+                for k, v in line.items()
+            }
+        )
     return out.getvalue()
 
 
@@ -262,7 +379,11 @@ def _bold(text: str, yes: bool, form: str) -> str:
 def _interval(value: Summary | Difference | None, form: str) -> str:
     if value is None or value.low is None or value.high is None:
         return "-"
-    low, high = (max(0.0, value.low), min(100.0, value.high)) if isinstance(value, Summary) else (value.low, value.high)
+    low, high = (
+        (max(0.0, value.low), min(100.0, value.high))
+        if isinstance(value, Summary)
+        else (value.low, value.high)
+    )
     return f"{form.format(low)} to {form.format(high)}"
 
 
@@ -272,6 +393,12 @@ def _p(p: float) -> str:
 
 def _tex(text: str) -> str:
     text = re.sub(r"([&%$#_{}])", r"\\\1", text.replace("\\", r"\textbackslash "))
-    for character, command in (("±", r"$\pm$"), ("Δ", r"$\Delta$"), ("α", r"$\alpha$"), ("<", "$<$"), (">", "$>$")):
+    for character, command in (
+        ("±", r"$\pm$"),
+        ("Δ", r"$\Delta$"),
+        ("α", r"$\alpha$"),
+        ("<", "$<$"),
+        (">", "$>$"),
+    ):
         text = text.replace(character, command)
     return text.replace("~", r"\textasciitilde ").replace("^", r"\^{}")

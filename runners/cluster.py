@@ -23,8 +23,16 @@ os.environ.update(
     TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S="0",
 )
 import ray
-from ray import tune as tune  # for all who need it: what is set above has to be set before it is imported
-from ray.exceptions import GetTimeoutError, NodeDiedError, RayError, TaskUnschedulableError, WorkerCrashedError
+from ray import (
+    tune as tune,
+)  # for all who need it: what is set above has to be set before it is imported
+from ray.exceptions import (
+    GetTimeoutError,
+    NodeDiedError,
+    RayError,
+    TaskUnschedulableError,
+    WorkerCrashedError,
+)
 from ray.tune.search import Searcher as Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -50,7 +58,10 @@ def connect(address: str) -> None:
             socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **quiet)
         deadline = time.monotonic() + JOIN_S
-        while not any(node["Resources"].get("CPU") for node in _nodes()) and time.monotonic() < deadline:
+        while (
+            not any(node["Resources"].get("CPU") for node in _nodes())
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.5)  # a head that trains nothing, whose workers are still coming up
     except SystemExit:  # Ray's own answer to SIGTERM
         raise KeyboardInterrupt from None
@@ -82,10 +93,18 @@ def fit_resources(resources: Resources) -> Resources:
     for name, wanted, key in (("gpu", gpu, "GPU"), ("cpu", resources.cpu, "CPU")):
         most = max(n.get(key, 0) for n in nodes)
         if wanted > most:
-            way = f"use --set resources.{name}={most:g}" if most or key == "GPU" else "start a worker that joins the cluster"
-            raise SweepError(f"resources.{name}: a trial asks for {wanted:g}, but no node has more than {most:g}; {way}")
+            way = (
+                f"use --set resources.{name}={most:g}"
+                if most or key == "GPU"
+                else "start a worker that joins the cluster"
+            )
+            raise SweepError(
+                f"resources.{name}: a trial asks for {wanted:g}, but no node has more than {most:g}; {way}"
+            )
     if not any(n.get("GPU", 0) >= gpu and n.get("CPU", 0) >= resources.cpu for n in nodes):
-        raise SweepError(f"resources: no single node has {gpu:g} GPU and {resources.cpu:g} CPU together; ask for less of one")
+        raise SweepError(
+            f"resources: no single node has {gpu:g} GPU and {resources.cpu:g} CPU together; ask for less of one"
+        )
     return Resources(gpu, resources.cpu)
 
 
@@ -110,7 +129,11 @@ def check_nodes(store: Store, datasets: Iterable[str], data_root: str) -> None:
     ask = ray.remote(lacking)
     arguments = str(store.root), store.identity, sorted(set(datasets)), data_root
     asked = [
-        ask.options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(*arguments) for node in others
+        ask.options(
+            num_cpus=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+        ).remote(*arguments)
+        for node in others
     ]
     for node, answer in zip(others, asked, strict=True):
         try:
@@ -120,10 +143,15 @@ def check_nodes(store: Store, datasets: Iterable[str], data_root: str) -> None:
         except (TaskUnschedulableError, WorkerCrashedError, NodeDiedError):
             continue  # it has just been lost; what joins in its place is asked by its first trial
         except RayError as error:
-            reason = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+            reason = next(
+                (line.strip() for line in reversed(str(error).splitlines()) if line.strip()),
+                type(error).__name__,
+            )
             lacks = f"{reason[:300]}; every node needs this code and its packages"
         if lacks:
-            raise SweepError(f"node {node['NodeManagerAddress']} ({node['NodeManagerHostname']}): {lacks}")
+            raise SweepError(
+                f"node {node['NodeManagerAddress']} ({node['NodeManagerHostname']}): {lacks}"
+            )
 
 
 def unseen(store: Store, identity: str) -> str:

@@ -24,7 +24,11 @@ class Console:
         self.running: dict[str, Epoch | None] = {}
         self.seconds: dict[str, list[float]] = {}
         self.terminal = Terminal(stderr=False)
-        self.live = Live(console=self.terminal, auto_refresh=False, transient=True) if self.terminal.is_terminal else None
+        self.live = (
+            Live(console=self.terminal, auto_refresh=False, transient=True)
+            if self.terminal.is_terminal
+            else None
+        )
         self.drawn, self.told = 0.0, 0
 
     def started(self, trial: Trial) -> None:
@@ -81,7 +85,11 @@ class Console:
         return f", about {duration(left / len(self.running))} left"
 
     def _table(self) -> Table:
-        table = Table(title=f"{self.sweep.name}: {len(self.records)} of {len(self.trials)} trials{self._left()}", box=None, title_justify="left")
+        table = Table(
+            title=f"{self.sweep.name}: {len(self.records)} of {len(self.trials)} trials{self._left()}",
+            box=None,
+            title_justify="left",
+        )
         table.add_column("variant")
         table.add_column("seeds done", justify="right")
         table.add_column("mean top-1", justify="right")
@@ -89,8 +97,17 @@ class Console:
         for variant, config in self.sweep.variants.items():
             mine = [t for t in self.trials.values() if t.variant == variant]
             top1 = [r.result.test_top1 for t in mine if (r := self.records.get(t.id)) and r.result]
-            now = [f"seed {t.seed}: epoch {e.epoch if (e := self.running[t.id]) else 0}/{config.epochs}" for t in mine if t.id in self.running]
-            table.add_row(variant, f"{len(top1)}/{len(mine)}", f"{statistics.fmean(top1):.2f}" if top1 else "", ", ".join(now))
+            now = [
+                f"seed {t.seed}: epoch {e.epoch if (e := self.running[t.id]) else 0}/{config.epochs}"
+                for t in mine
+                if t.id in self.running
+            ]
+            table.add_row(
+                variant,
+                f"{len(top1)}/{len(mine)}",
+                f"{statistics.fmean(top1):.2f}" if top1 else "",
+                ", ".join(now),
+            )
         return table
 
     def _tell_progress(self) -> None:
@@ -125,14 +142,25 @@ class SearchConsole(Console):
         return f", about {duration(60 * statistics.fmean(minutes) * (self.total - len(self.records)) / len(self.running))} left"
 
     def _table(self) -> Table:
-        table = Table(title=f"{self.sweep.name}, search: {len(self.records)} of {self.total} trials{self._left()}", box=None, title_justify="left")
+        table = Table(
+            title=f"{self.sweep.name}, search: {len(self.records)} of {self.total} trials{self._left()}",
+            box=None,
+            title_justify="left",
+        )
         table.add_column("best so far")
         table.add_column("val top-1", justify="right")
-        done = [(r.val_top1, self.trials[i]) for i, r in self.records.items() if r.status == "finished" and r.val_top1 is not None]
+        done = [
+            (r.val_top1, self.trials[i])
+            for i, r in self.records.items()
+            if r.status == "finished" and r.val_top1 is not None
+        ]
         for top1, trial in sorted(done, key=lambda pair: -pair[0])[:5]:
             table.add_row(trial.variant, f"{top1:.2f}")
         for i, epoch in self.running.items():
-            table.add_row(f"running: {self.trials[i].variant}, epoch {epoch.epoch if epoch else 0}/{self.trials[i].config.epochs}", "")
+            table.add_row(
+                f"running: {self.trials[i].variant}, epoch {epoch.epoch if epoch else 0}/{self.trials[i].config.epochs}",
+                "",
+            )
         return table
 
     def _tell_progress(self) -> None:

@@ -22,7 +22,9 @@ from torch import Tensor
 from runners import folder
 from runners.folder import Files
 
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # train images (n, h, w, 3), train labels, test images, test labels
+Arrays = tuple[
+    np.ndarray, np.ndarray, np.ndarray, np.ndarray
+]  # train images (n, h, w, 3), train labels, test images, test labels
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ class Dataset:
         return replace(self, train=self.train.subset(train), val=self.train.subset(val))
 
     def to(self, device: torch.device | str) -> Dataset:
-        return replace(self, train=self.train.to(device), val=self.val.to(device), test=self.test.to(device))
+        return replace(
+            self, train=self.train.to(device), val=self.val.to(device), test=self.test.to(device)
+        )
 
     def normalise(self, images: UInt8[Tensor, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
         """Bytes to zero mean and unit deviation per channel; channels stay last in memory."""
@@ -95,11 +99,15 @@ class Dataset:
 
 def in_order(data: Dataset, split: Split | Files) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches ((n, 3, h, w), (n,)) of a split as it stands."""
-    for images, labels in split.read(torch.arange(len(split)), 100 if isinstance(split, Files) else 500):
+    for images, labels in split.read(
+        torch.arange(len(split)), 100 if isinstance(split, Files) else 500
+    ):
         yield data.normalise(images), labels
 
 
-def batches(data: Dataset, batch_size: int, generator: torch.Generator, *, augment: bool) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(
+    data: Dataset, batch_size: int, generator: torch.Generator, *, augment: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of shuffled, augmented training batches ((n, 3, h, w), (n,)); a last batch of one image is left out.
 
     All randomness comes from `generator`, which lives on the CPU, so that order and augmentation are the same on every device.
@@ -109,7 +117,9 @@ def batches(data: Dataset, batch_size: int, generator: torch.Generator, *, augme
     if isinstance(data.train, Files):
         seeds = torch.randint(0, 2**62, (n,), generator=generator) if augment else None
         last = n - (n % batch_size == 1)  # batch norm has no variance of one
-        for images, labels in data.train.read(order[:last], batch_size, seeds[:last] if seeds is not None else None):
+        for images, labels in data.train.read(
+            order[:last], batch_size, seeds[:last] if seeds is not None else None
+        ):
             yield data.normalise(images), labels
         return
     device = data.train.images.device
@@ -133,7 +143,9 @@ def _shift_and_flip(images: Tensor, shift: Tensor, flip: Tensor, pad: int) -> Te
     columns = torch.arange(w, device=images.device).expand(n, w)
     columns = torch.where(flip[:, None], w - 1 - columns, columns) + shift[:, 1:]
     lines = torch.arange(h, device=images.device) + shift[:, :1]
-    return padded[torch.arange(n, device=images.device)[:, None, None], lines[:, :, None], columns[:, None, :]]
+    return padded[
+        torch.arange(n, device=images.device)[:, None, None], lines[:, :, None], columns[:, None, :]
+    ]
 
 
 def load(name: str, root: str | Path | None = None, cache: str | Path | None = None) -> Dataset:
@@ -148,24 +160,48 @@ def load(name: str, root: str | Path | None = None, cache: str | Path | None = N
     """
     if name not in SETS:
         close = difflib.get_close_matches(name, SETS, n=1)
-        raise ValueError(f"unknown dataset '{name}'" + (f": did you mean '{close[0]}'?" if close else f"; use one of {', '.join(SETS)}"))
+        raise ValueError(
+            f"unknown dataset '{name}'"
+            + (f": did you mean '{close[0]}'?" if close else f"; use one of {', '.join(SETS)}")
+        )
     classes, _, pad, flip = SETS[name]
     if name == "imagenet":
         train, test, digest = folder.find(Path(root or os.environ.get("DATA_ROOT") or "data"))
-        return Dataset(name, classes, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), pad, flip, train, train.subset(torch.arange(0)), test, digest)
-    arrays = globals()[name](Path(root or os.environ.get("DATA_ROOT") or "data"), Path(cache) if cache else None)
+        return Dataset(
+            name,
+            classes,
+            (0.485, 0.456, 0.406),
+            (0.229, 0.224, 0.225),
+            pad,
+            flip,
+            train,
+            train.subset(torch.arange(0)),
+            test,
+            digest,
+        )
+    arrays = globals()[name](
+        Path(root or os.environ.get("DATA_ROOT") or "data"), Path(cache) if cache else None
+    )
     train_x, train_y, test_x, test_y = (np.ascontiguousarray(a) for a in arrays)
     digest = hashlib.sha256()
     for array in (train_x, train_y, test_x, test_y):
         digest.update(array.data)
     pixels = train_x.reshape(-1, 3)
     # in pieces: a float copy of the whole training set would take four times its memory
-    sums = [(p.sum(0, dtype=np.float64), (p.astype(np.float32) ** 2).sum(0, dtype=np.float64)) for p in np.array_split(pixels, 64)]
+    sums = [
+        (p.sum(0, dtype=np.float64), (p.astype(np.float32) ** 2).sum(0, dtype=np.float64))
+        for p in np.array_split(pixels, 64)
+    ]
     mean = np.sum([s for s, _ in sums], axis=0) / len(pixels)
     std = np.sqrt(np.sum([q for _, q in sums], axis=0) / len(pixels) - mean**2)
-    train, test = (Split(torch.from_numpy(x), torch.from_numpy(y)) for x, y in ((train_x, train_y), (test_x, test_y)))
+    train, test = (
+        Split(torch.from_numpy(x), torch.from_numpy(y))
+        for x, y in ((train_x, train_y), (test_x, test_y))
+    )
     none = Split(train.images[:0], train.labels[:0])
-    return Dataset(name, classes, _rgb(mean), _rgb(std), pad, flip, train, none, test, digest.hexdigest()[:16])
+    return Dataset(
+        name, classes, _rgb(mean), _rgb(std), pad, flip, train, none, test, digest.hexdigest()[:16]
+    )
 
 
 def _rgb(bytes_: np.ndarray) -> tuple[float, float, float]:
@@ -178,7 +214,12 @@ SETS: dict[str, tuple[int, tuple[int, int, int], int, bool]] = {
     "cifar10": (10, (3, 32, 32), 4, True),
     "cifar100": (100, (3, 32, 32), 4, True),
     "digits": (10, (3, 8, 8), 1, False),
-    "imagenet": (1000, (3, folder.SIZE, folder.SIZE), 0, True),  # a tree of files; a subset of the classes keeps the head of 1000
+    "imagenet": (
+        1000,
+        (3, folder.SIZE, folder.SIZE),
+        0,
+        True,
+    ),  # a tree of files; a subset of the classes keeps the head of 1000
     "synthetic": (10, (3, 8, 8), 1, False),
 }
 
@@ -206,9 +247,13 @@ def digits(root: Path, cache: Path | None = None) -> Arrays:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise ValueError("dataset 'digits' ships inside scikit-learn, which is not installed: pip install scikit-learn") from None
+        raise ValueError(
+            "dataset 'digits' ships inside scikit-learn, which is not installed: pip install scikit-learn"
+        ) from None
     pixels, target = load_digits(return_X_y=True)
-    images = np.repeat((pixels.reshape(-1, 8, 8) * (255 / 16)).round().astype(np.uint8)[..., None], 3, axis=-1)
+    images = np.repeat(
+        (pixels.reshape(-1, 8, 8) * (255 / 16)).round().astype(np.uint8)[..., None], 3, axis=-1
+    )
     labels = np.asarray(target, np.int64)
     test = np.arange(len(labels)) % 5 == 4
     return images[~test], labels[~test], images[test], labels[test]
@@ -219,7 +264,9 @@ def synthetic(root: Path, cache: Path | None = None) -> Arrays:
     random = np.random.default_rng(0)
     patterns = random.integers(0, 256, (10, 8, 8, 3))
     labels = np.tile(np.arange(10), 48)
-    noisy = (0.5 * patterns[labels] + 0.5 * random.integers(0, 256, (480, 8, 8, 3))).astype(np.uint8)
+    noisy = (0.5 * patterns[labels] + 0.5 * random.integers(0, 256, (480, 8, 8, 3))).astype(
+        np.uint8
+    )
     return noisy[:320], labels[:320], noisy[320:], labels[320:]
 
 
@@ -232,7 +279,12 @@ def _torchvision(kind: type, name: str, root: Path) -> Arrays:
             f"dataset '{name}' is neither in {root} nor could it be downloaded ({reason}); put torchvision's archive"
             f"{' or the Parquet files of the Hugging Face hub' if name == 'cifar100' else ''} there, or name another folder by --data or DATA_ROOT"
         ) from None
-    return train.data, np.asarray(train.targets, np.int64), test.data, np.asarray(test.targets, np.int64)
+    return (
+        train.data,
+        np.asarray(train.targets, np.int64),
+        test.data,
+        np.asarray(test.targets, np.int64),
+    )
 
 
 def _parquet(files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
@@ -240,16 +292,23 @@ def _parquet(files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     try:
         import pyarrow.parquet as pq
     except ImportError:
-        raise ValueError("reading Parquet files needs pyarrow, which is not installed: pip install pyarrow") from None
+        raise ValueError(
+            "reading Parquet files needs pyarrow, which is not installed: pip install pyarrow"
+        ) from None
     from PIL import Image
 
     images, labels = [], []
     for file in files:
         if missing := {"img", "fine_label"} - {*pq.read_schema(file).names}:
-            raise ValueError(f"{file}: has no column {' and '.join(sorted(missing))}; CIFAR-100 as the Hugging Face hub has it is expected")
+            raise ValueError(
+                f"{file}: has no column {' and '.join(sorted(missing))}; CIFAR-100 as the Hugging Face hub has it is expected"
+            )
         table = pq.read_table(file, columns=["img", "fine_label"])
         labels.append(table["fine_label"].to_numpy())
-        images += [np.asarray(Image.open(io.BytesIO(row["bytes"])).convert("RGB")) for row in table["img"].to_pylist()]
+        images += [
+            np.asarray(Image.open(io.BytesIO(row["bytes"])).convert("RGB"))
+            for row in table["img"].to_pylist()
+        ]
     return np.stack(images), np.concatenate(labels).astype(np.int64)
 
 
@@ -258,7 +317,10 @@ def _cached(train: list[Path], test: list[Path], cache: Path | None) -> Arrays:
     if cache is None:
         return (*_parquet(train), *_parquet(test))
     stats = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in train + test]
-    path = cache / f"{train[0].parent.name}-{hashlib.sha256(repr(stats).encode()).hexdigest()[:12]}.npz"
+    path = (
+        cache
+        / f"{train[0].parent.name}-{hashlib.sha256(repr(stats).encode()).hexdigest()[:12]}.npz"
+    )
     if path.exists():
         with np.load(path, allow_pickle=False) as stored:
             return stored["a0"], stored["a1"], stored["a2"], stored["a3"]

@@ -26,7 +26,18 @@ STARTED = time.monotonic()
 
 def failed(trial: Trial, reason: str, epochs: list[Epoch]) -> Record:
     """The record of a trial that will not go on."""
-    return Record(trial.id, trial.sweep, trial.variant, trial.seed, asdict(trial.config), "failed", reason, epochs, None, {})
+    return Record(
+        trial.id,
+        trial.sweep,
+        trial.variant,
+        trial.seed,
+        asdict(trial.config),
+        "failed",
+        reason,
+        epochs,
+        None,
+        {},
+    )
 
 
 class Driver(tune.Callback):
@@ -34,18 +45,30 @@ class Driver(tune.Callback):
 
     failed = 0  # trials, since the command began: its search and its comparison have a driver each
 
-    def __init__(self, work: Work, store: Store, tracker: Tracker, console: Console, limits: Limits):
-        self.work, self.store, self.tracker, self.console, self.limits = work, store, tracker, console, limits
+    def __init__(
+        self, work: Work, store: Store, tracker: Tracker, console: Console, limits: Limits
+    ):
+        self.work, self.store, self.tracker, self.console, self.limits = (
+            work,
+            store,
+            tracker,
+            console,
+            limits,
+        )
         self.limit = ""  # the one that was reached
         self.measured_at = time.monotonic()
-        self.unended: set[str] = set()  # trials that ran and ended without a record, since launch() cleared it
+        self.unended: set[str] = (
+            set()
+        )  # trials that ran and ended without a record, since launch() cleared it
         self.tight: set[str] = set()  # those of them that found the GPU's memory full
         self.advanced: set[str] = set()  # trials that finished an epoch since then
         self.deaths: Counter[str] = Counter()  # of a trial's workers, since it finished an epoch
         self.stopping = self.interrupted = self.busy = False
         self.running: dict[str, Trial] = {}
         self.awaited: set[str] = set()
-        self.reported: dict[str, dict[int, Epoch]] = {}  # a resumed trial reports its old epochs again
+        self.reported: dict[
+            str, dict[int, Epoch]
+        ] = {}  # a resumed trial reports its old epochs again
         self.errors: dict[str, str] = {}
         self.stopped: dict[str, str] = {}  # trial -> why its search has stopped it
         self.unlogged: dict[str, tuple[Trial, list[Epoch]]] = {}
@@ -106,7 +129,9 @@ class Driver(tune.Callback):
                     del self.deaths[trial.config["trial"].id]
                     self.advanced.add(trial.config["trial"].id)
                 known.update((e.epoch, e) for e in epochs)
-                self.unlogged.setdefault(trial.config["trial"].id, (trial.config["trial"], []))[1].extend(epochs)
+                self.unlogged.setdefault(trial.config["trial"].id, (trial.config["trial"], []))[
+                    1
+                ].extend(epochs)
                 self.console.epochs(trial.config["trial"], epochs)
                 if self.stopping:
                     self.awaited.discard(trial.trial_id)
@@ -126,7 +151,9 @@ class Driver(tune.Callback):
             self.awaited.discard(trial.trial_id)
             self.console.stopped(trial.config["trial"])
             if self.store.record(trial.config["trial"].id) is None:
-                self.console.say(f"{trial.config['trial'].name}: its worker failed; it goes on from its last epoch")
+                self.console.say(
+                    f"{trial.config['trial'].name}: its worker failed; it goes on from its last epoch"
+                )
                 self._died(trial.config["trial"])
 
     def _died(self, trial: Trial) -> None:
@@ -136,7 +163,9 @@ class Driver(tune.Callback):
             reason = f"its worker died {self.deaths[trial.id]} times without finishing an epoch; its last words are in log.txt"
             epochs = [*self.reported.get(trial.id, {}).values()]
             try:
-                self.store.commit(failed(trial, reason, epochs))  # the next worker finds it, and lets the trial be
+                self.store.commit(
+                    failed(trial, reason, epochs)
+                )  # the next worker finds it, and lets the trial be
             except OSError as error:
                 self._give_up(str(error))
 
@@ -195,7 +224,12 @@ class Driver(tune.Callback):
             epochs = [*self.reported.get(trial.id, {}).values()]
             record = failed(trial, self.errors.get(trial.id, ""), epochs)
             if trial.id in self.stopped:
-                record = replace(record, status="stopped", reason=self.stopped[trial.id], provenance=self.work.mark(trial))
+                record = replace(
+                    record,
+                    status="stopped",
+                    reason=self.stopped[trial.id],
+                    provenance=self.work.mark(trial),
+                )
             self.store.commit(record)
         if record is None:
             self.console.stopped(trial)

@@ -20,10 +20,15 @@ def commit() -> dict[str, str]:
 
     def git(*args: str) -> str:
         folder = Path(__file__).parent
-        return subprocess.run(["git", *args], cwd=folder, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", *args], cwd=folder, capture_output=True, text=True, timeout=20, check=True
+        ).stdout.strip()
 
     try:
-        return {"commit": git("rev-parse", "--short=12", "HEAD"), "dirty": "yes" if git("status", "--porcelain", "-uno") else "no"}
+        return {
+            "commit": git("rev-parse", "--short=12", "HEAD"),
+            "dirty": "yes" if git("status", "--porcelain", "-uno") else "no",
+        }
     except (OSError, subprocess.SubprocessError):
         with contextlib.suppress(OSError, ValueError):
             return json.loads(Path(__file__).with_name("commit.json").read_text())
@@ -39,5 +44,11 @@ def reset_peak_memory() -> None:
 def peak_memory() -> int:
     """Peak resident bytes of this process."""
     with contextlib.suppress(OSError):
-        return next(int(line.split()[1]) * 1024 for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return next(
+            int(line.split()[1]) * 1024
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if line.startswith("VmHWM")
+        )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )

@@ -49,7 +49,9 @@ class Files(Protocol):
     def keep(self, key: str, name: str) -> None: ...
     def tidy(self, folder: str) -> None: ...
     def bytes_used(self) -> int: ...
-    def lock(self, key: str, me: str, wait_s: float, lost: Callable[[], None] = ...) -> contextlib.AbstractContextManager[None]: ...
+    def lock(
+        self, key: str, me: str, wait_s: float, lost: Callable[[], None] = ...
+    ) -> contextlib.AbstractContextManager[None]: ...
 
 
 def at(root: str | Path, patience_s: float = 0) -> Files:
@@ -75,7 +77,10 @@ def _patiently(task: Callable[[], T], patience_s: float, what: str) -> T:
             raise
         except OSError as error:
             reason = f"{what}: {error.strerror or ' '.join(str(error).split())[:200]}"
-            if isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError) or "ACCESS_DENIED" in reason:
+            if (
+                isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError)
+                or "ACCESS_DENIED" in reason
+            ):
                 raise SweepError(reason) from None  # no waiting helps
             if time.monotonic() >= deadline:
                 raise StoreError(reason) from error
@@ -94,10 +99,16 @@ class Disk:
         return str(self.root / key)
 
     def read(self, key: str) -> bytes:
-        return _patiently((self.root / key).read_bytes, self.patience_s, f"{self.root / key} cannot be read")
+        return _patiently(
+            (self.root / key).read_bytes, self.patience_s, f"{self.root / key} cannot be read"
+        )
 
     def write(self, key: str, *parts: bytes | memoryview) -> None:
-        _patiently(lambda: _replace(self.root / key, *parts), self.patience_s, f"{self.root / key} cannot be written")
+        _patiently(
+            lambda: _replace(self.root / key, *parts),
+            self.patience_s,
+            f"{self.root / key} cannot be written",
+        )
 
     def exists(self, key: str) -> bool:
         return (self.root / key).exists()
@@ -123,13 +134,19 @@ class Disk:
     def bytes_used(self) -> int:
         total = 0
         for path in self.root.rglob("*"):
-            with contextlib.suppress(FileNotFoundError):  # a file that is just being moved into place
+            with contextlib.suppress(
+                FileNotFoundError
+            ):  # a file that is just being moved into place
                 total += path.lstat().st_size if path.is_file() else 0
         return total
 
     @contextlib.contextmanager
-    def lock(self, key: str, me: str, wait_s: float, lost: Callable[[], None] = lambda: None) -> Iterator[None]:
-        with _patiently(lambda: self._lock_file(key), self.patience_s, f"{self.root / key} cannot be written") as file:
+    def lock(
+        self, key: str, me: str, wait_s: float, lost: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
+        with _patiently(
+            lambda: self._lock_file(key), self.patience_s, f"{self.root / key} cannot be written"
+        ) as file:
             deadline = time.monotonic() + wait_s
             while not _flock(file):
                 if time.monotonic() > deadline:
@@ -192,9 +209,13 @@ class Bucket:
             raise SweepError(f"--storage {uri}: {' '.join(str(error).split())[:300]}") from None
         self.root = path.rstrip("/")
         bucket = self.root.split("/")[0]
-        found = _patiently(lambda: self.fs.get_file_info(bucket), patience_s, f"--storage {uri} cannot be reached")
+        found = _patiently(
+            lambda: self.fs.get_file_info(bucket), patience_s, f"--storage {uri} cannot be reached"
+        )
         if found.type == fs.FileType.NotFound:
-            raise SweepError(f"--storage {uri}: there is no bucket '{bucket}' (or it may not be seen with these credentials); create it first")
+            raise SweepError(
+                f"--storage {uri}: there is no bucket '{bucket}' (or it may not be seen with these credentials); create it first"
+            )
         self.local = _cache()
 
     def address(self, key: str) -> str:
@@ -230,10 +251,14 @@ class Bucket:
 
     def _put(self, key: str, data: bytes) -> None:
         def task() -> None:
-            with self.fs.open_output_stream(self._path(key)) as stream:  # the object is there once the stream is closed, however that comes
+            with self.fs.open_output_stream(
+                self._path(key)
+            ) as stream:  # the object is there once the stream is closed, however that comes
                 stream.write(data)
 
-        _writers().submit(task).result()  # a thread of its own: no signal can close the stream before its time
+        _writers().submit(
+            task
+        ).result()  # a thread of its own: no signal can close the stream before its time
 
     def exists(self, key: str) -> bool:
         return self._try(lambda: self.fs.get_file_info(self._path(key)).is_file, key, "read")
@@ -252,13 +277,19 @@ class Bucket:
         from pyarrow import fs
 
         selector = fs.FileSelector(self.root, recursive=True, allow_not_found=True)
-        return self._try(lambda: sum(info.size or 0 for info in self.fs.get_file_info(selector)), "", "read")
+        return self._try(
+            lambda: sum(info.size or 0 for info in self.fs.get_file_info(selector)), "", "read"
+        )
 
     @contextlib.contextmanager
-    def lock(self, key: str, me: str, wait_s: float, lost: Callable[[], None] = lambda: None) -> Iterator[None]:
+    def lock(
+        self, key: str, me: str, wait_s: float, lost: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
         token, released = uuid.uuid4().hex, threading.Event()
         self._try(lambda: self._take(key, me, token, max(wait_s, 1.5 * LEASE_S)), key, "written")
-        heart = threading.Thread(target=self._beat, args=(key, me, token, released, lost), daemon=True)
+        heart = threading.Thread(
+            target=self._beat, args=(key, me, token, released, lost), daemon=True
+        )
         heart.start()
         try:
             yield
@@ -284,7 +315,9 @@ class Bucket:
             if (now := self._holder(key)) != seen:
                 seen, since = now, time.monotonic()
 
-    def _beat(self, key: str, me: str, token: str, released: threading.Event, lost: Callable[[], None]) -> None:
+    def _beat(
+        self, key: str, me: str, token: str, released: threading.Event, lost: Callable[[], None]
+    ) -> None:
         beat, last = 0, time.monotonic()
         while not released.wait(LEASE_S / 5):
             beat += 1

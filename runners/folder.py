@@ -41,7 +41,9 @@ class Files:
     def subset(self, rows: Tensor) -> Files:
         return replace(self, paths=self.paths[rows.numpy()], labels=self.labels[rows])
 
-    def read(self, rows: Tensor, batch_size: int, seeds: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(
+        self, rows: Tensor, batch_size: int, seeds: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of these images in this order: bytes (n, 224, 224, 3) and classes; cropped at random by their `seeds`, else at the centre.
 
         There are as many worker processes as torch has threads. What they make does not depend on how many they are.
@@ -49,16 +51,26 @@ class Files:
         Raises:
             ValueError: a file is not an image; names it.
         """
-        items = [*zip(rows.tolist(), seeds.tolist() if seeds is not None else [-1] * len(rows), strict=True)]
+        items = [
+            *zip(
+                rows.tolist(),
+                seeds.tolist() if seeds is not None else [-1] * len(rows),
+                strict=True,
+            )
+        ]
         plan = [items[i : i + batch_size] for i in range(0, len(items), batch_size)]
         pinned = torch.device(self.device).type == "cuda"
         workers = torch.get_num_threads()
-        loader = DataLoader(_Decoder(self.paths), batch_sampler=plan, num_workers=workers, pin_memory=pinned)  # type: ignore[arg-type]
+        loader = DataLoader(
+            _Decoder(self.paths), batch_sampler=plan, num_workers=workers, pin_memory=pinned
+        )  # type: ignore[arg-type]
         try:
             for images, index in loader:
                 yield images.to(self.device, non_blocking=True), self.labels[index].to(self.device)
         except ValueError as error:  # the worker's whole traceback; its last line is the message
-            raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from None
+            raise ValueError(
+                str(error).strip().splitlines()[-1].removeprefix("ValueError: ")
+            ) from None
 
 
 class _Decoder(TorchDataset):
@@ -66,8 +78,12 @@ class _Decoder(TorchDataset):
 
     def __init__(self, paths: np.ndarray):
         self.paths = paths
-        self.random = transforms.Compose([transforms.RandomResizedCrop(SIZE), transforms.RandomHorizontalFlip()])
-        self.centre = transforms.Compose([transforms.Resize(SIZE * 8 // 7), transforms.CenterCrop(SIZE)])
+        self.random = transforms.Compose(
+            [transforms.RandomResizedCrop(SIZE), transforms.RandomHorizontalFlip()]
+        )
+        self.centre = transforms.Compose(
+            [transforms.Resize(SIZE * 8 // 7), transforms.CenterCrop(SIZE)]
+        )
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int]:
         from PIL import Image
@@ -76,8 +92,15 @@ class _Decoder(TorchDataset):
         try:
             with Image.open(self.paths[index]) as file:
                 image = file.convert("RGB")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # a damaged file fails in many ways
-            raise ValueError(f"{self.paths[index]} cannot be read as an image ({error}); remove or replace it") from None
+        except (
+            OSError,
+            SyntaxError,
+            ValueError,
+            Image.DecompressionBombError,
+        ) as error:  # a damaged file fails in many ways
+            raise ValueError(
+                f"{self.paths[index]} cannot be read as an image ({error}); remove or replace it"
+            ) from None
         if seed < 0:
             image = self.centre(image)
         else:
@@ -95,7 +118,10 @@ def find(root: Path) -> tuple[Files, Files, str]:
     Raises:
         ValueError: there is no such tree, or its two halves have different classes.
     """
-    tree = next((t for t in (root, root / "imagenet") if (t / "train").is_dir() and (t / "val").is_dir()), None)
+    tree = next(
+        (t for t in (root, root / "imagenet") if (t / "train").is_dir() and (t / "val").is_dir()),
+        None,
+    )
     if tree is None:
         raise ValueError(
             f"dataset 'imagenet' is not in {root}: train/CLASS/*.JPEG and val/CLASS/*.JPEG are expected there or in {root / 'imagenet'}; "
@@ -104,13 +130,20 @@ def find(root: Path) -> tuple[Files, Files, str]:
     try:
         train, val = (ImageFolder(str(tree / half)) for half in ("train", "val"))
     except FileNotFoundError as error:
-        raise ValueError(f"dataset 'imagenet': {' '.join(str(error).split())}; each class is a folder of images") from None
+        raise ValueError(
+            f"dataset 'imagenet': {' '.join(str(error).split())}; each class is a folder of images"
+        ) from None
     if train.classes != val.classes or len(train.classes) > 1000:
         odd = ", ".join(sorted({*train.classes} ^ {*val.classes})[:3])
         seen = f"they differ in {odd}" if odd else f"there are {len(train.classes)}"
-        raise ValueError(f"dataset 'imagenet': {tree}/train and {tree}/val must have the same classes, at most 1000; {seen}")
+        raise ValueError(
+            f"dataset 'imagenet': {tree}/train and {tree}/val must have the same classes, at most 1000; {seen}"
+        )
     digest = hashlib.sha256()
     for path, _ in train.samples + val.samples:
         digest.update(f"{Path(path).relative_to(tree)} {Path(path).stat().st_size}\n".encode())
-    files = [Files(np.array([p for p, _ in half.samples]), torch.tensor([c for _, c in half.samples])) for half in (train, val)]
+    files = [
+        Files(np.array([p for p, _ in half.samples]), torch.tensor([c for _, c in half.samples]))
+        for half in (train, val)
+    ]
     return files[0], files[1], digest.hexdigest()[:16]

@@ -37,19 +37,26 @@ IMAGES = 100  # the first ones of the test set, over which redundancy is average
 _load = functools.lru_cache(1)(datasets.load)  # kept between the trials of one command
 
 
-def predictions(trial: Trial, store: Store, data_root: str | None = None, device: str = "auto") -> tuple[np.ndarray, np.ndarray]:
+def predictions(
+    trial: Trial, store: Store, data_root: str | None = None, device: str = "auto"
+) -> tuple[np.ndarray, np.ndarray]:
     """True and predicted class numbers, (n,) each, of every test image in the set's order; computed as the trial itself was tested.
 
     Raises:
         SweepError: the trial has not finished, its weights are missing or do not fit, or the data is not what it was trained on.
     """
     network = _Network(trial, store, data_root, pick_device(device))
-    batches = [(y, network.run(network.model, x).argmax(1)) for x, y in datasets.in_order(network.data, network.data.test)]
+    batches = [
+        (y, network.run(network.model, x).argmax(1))
+        for x, y in datasets.in_order(network.data, network.data.test)
+    ]
     truth, predicted = (torch.cat(parts).cpu().numpy() for parts in zip(*batches, strict=True))
     return truth, predicted
 
 
-def feature_maps(trial: Trial, store: Store, data_root: str | None, images: int, device: str = "auto") -> tuple[np.ndarray, np.ndarray]:
+def feature_maps(
+    trial: Trial, store: Store, data_root: str | None, images: int, device: str = "auto"
+) -> tuple[np.ndarray, np.ndarray]:
     """What the network's first stage makes of the first test images: float32 (images, c, h, w), and the images, bytes (images, h, w, 3).
 
     Octave's maps are in two sizes; the small ones are doubled, as that network itself does where it joins them.
@@ -58,11 +65,15 @@ def feature_maps(trial: Trial, store: Store, data_root: str | None, images: int,
         SweepError: as `predictions`.
     """
     network = _Network(trial, store, data_root, pick_device(device))
-    first = nn.Sequential(network.model.get_submodule("stem"), network.model.get_submodule("stages.0"))
+    first = nn.Sequential(
+        network.model.get_submodule("stem"), network.model.get_submodule("stages.0")
+    )
     rows = torch.arange(min(images, len(network.data.test)))
     maps, inputs = [], []
     for pixels, _ in network.data.test.read(rows, 50):
-        maps.append(_joined(network.run(first, network.data.normalise(pixels))).float().cpu().numpy())
+        maps.append(
+            _joined(network.run(first, network.data.normalise(pixels))).float().cpu().numpy()
+        )
         inputs.append(pixels.cpu().numpy())
     return np.concatenate(maps), np.concatenate(inputs)
 
@@ -73,8 +84,12 @@ class _Network:
     def __init__(self, trial: Trial, store: Store, data_root: str | None, device: str):
         record = store.record(trial.id)
         if record is None or record.result is None:
-            raise SweepError(f"{trial.name} is {record.status if record else 'not finished'}: only a finished trial can be inspected; train it first")
-        self.data = _same_data(trial, record, _load(trial.config.dataset, data_root, store.cache)).to(device)
+            raise SweepError(
+                f"{trial.name} is {record.status if record else 'not finished'}: only a finished trial can be inspected; train it first"
+            )
+        self.data = _same_data(
+            trial, record, _load(trial.config.dataset, data_root, store.cache)
+        ).to(device)
         model, _ = build(trial.config, self.data.classes, trial.conv_path)
         _put_weights(model, store, trial)
         # layout and precision as in training: another rounding could turn a close call
@@ -99,9 +114,17 @@ def _same_data(trial: Trial, record: Record, data: Dataset) -> Dataset:
 def _put_weights(model: nn.Module, store: Store, trial: Trial) -> None:
     path = store.address(trial.id, "weights.pt")
     try:
-        model.load_state_dict(torch.load(io.BytesIO(store.read(trial.id, "weights.pt")), map_location="cpu", weights_only=True))
+        model.load_state_dict(
+            torch.load(
+                io.BytesIO(store.read(trial.id, "weights.pt")),
+                map_location="cpu",
+                weights_only=True,
+            )
+        )
     except FileNotFoundError:
-        raise SweepError(f"{path}: the weights of {trial.name} are missing; remove record.json beside it to train the trial again") from None
+        raise SweepError(
+            f"{path}: the weights of {trial.name} are missing; remove record.json beside it to train the trial again"
+        ) from None
     except (RuntimeError, pickle.UnpicklingError, EOFError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())[:160]
         raise SweepError(
@@ -112,7 +135,9 @@ def _put_weights(model: nn.Module, store: Store, trial: Trial) -> None:
 def _joined(maps: Tensor | Octaves) -> Tensor:
     if isinstance(maps, Tensor):
         return maps
-    return torch.cat((F.interpolate(maps.low, size=maps.high.shape[-2:], mode="nearest"), maps.high), dim=1)
+    return torch.cat(
+        (F.interpolate(maps.low, size=maps.high.shape[-2:], mode="nearest"), maps.high), dim=1
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -129,7 +154,9 @@ def main(argv: list[str] | None = None) -> int:
         seen = {name: _look(trials, seed, store, args.data) for name, trials in finished.items()}
         if args.against:
             drawn = [trials[seed] for trials in finished.values()]
-            paths += _write_features(seen[args.variant], seen[args.against], _caption(drawn), folder)
+            paths += _write_features(
+                seen[args.variant], seen[args.against], _caption(drawn), folder
+            )
     except (SweepError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -139,22 +166,42 @@ def main(argv: list[str] | None = None) -> int:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m runners.inspect", description="Per-class scores and first-stage feature maps of finished trials."
+        prog="python -m runners.inspect",
+        description="Per-class scores and first-stage feature maps of finished trials.",
     )
     parser.add_argument("sweep", help="the sweep file")
-    parser.add_argument("--variant", required=True, help="the variant to look into, over all its finished seeds")
-    parser.add_argument("--against", metavar="VARIANT", help="draw this one's feature maps beside the variant's")
-    parser.add_argument("--seed", type=int, metavar="N", help="whose feature maps are drawn (default: the first that has finished in both)")
-    parser.add_argument("--set", action="append", default=[], metavar="PLACE=VALUE", help="override, as in the run")
+    parser.add_argument(
+        "--variant", required=True, help="the variant to look into, over all its finished seeds"
+    )
+    parser.add_argument(
+        "--against", metavar="VARIANT", help="draw this one's feature maps beside the variant's"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="whose feature maps are drawn (default: the first that has finished in both)",
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PLACE=VALUE", help="override, as in the run"
+    )
     parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds, as in the run")
-    parser.add_argument("--data", metavar="DIR", help="where the data set is, or is downloaded to (default: $DATA_ROOT, else ./data)")
-    parser.add_argument("--storage", default="runs", metavar="DIR", help="where the trials are (default: ./runs)")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="where the data set is, or is downloaded to (default: $DATA_ROOT, else ./data)",
+    )
+    parser.add_argument(
+        "--storage", default="runs", metavar="DIR", help="where the trials are (default: ./runs)"
+    )
     parser.add_argument("--out", metavar="DIR", help="where to write (default: results/<sweep>)")
     args = parser.parse_args(argv)
     if args.seed is not None and not args.against:
         parser.error("--seed goes with --against: it says whose feature maps are drawn")
     if args.against == args.variant:
-        parser.error(f"--against must be another variant than --variant, got {args.against!r} for both")
+        parser.error(
+            f"--against must be another variant than --variant, got {args.against!r} for both"
+        )
     return args
 
 
@@ -165,9 +212,13 @@ def _finished(sweep: Sweep, store: Store, option: str, variant: str) -> dict[int
         SweepError: no such variant, or none of its trials has finished.
     """
     if variant not in sweep.variants:
-        raise SweepError(f"{sweep.path}: {option}: no variant is called {variant!r}{suggest(variant, sweep.variants)}")
+        raise SweepError(
+            f"{sweep.path}: {option}: no variant is called {variant!r}{suggest(variant, sweep.variants)}"
+        )
     trials = [t for t in sweep.trials if t.variant == variant]
-    status = {t.seed: record.status if (record := store.record(t.id)) else "not finished" for t in trials}
+    status = {
+        t.seed: record.status if (record := store.record(t.id)) else "not finished" for t in trials
+    }
     if "finished" not in status.values():
         seen = ", ".join(f"{n} {s}" for s, n in Counter(status.values()).items())
         raise SweepError(
@@ -184,7 +235,9 @@ def _seed_to_draw(sweep: Sweep, finished: dict[str, dict[int, Trial]], wanted: i
         SweepError: there is none, or it is not the one that is wanted, or the variants have not one data set.
     """
     if len({trial.config.dataset for trials in finished.values() for trial in trials.values()}) > 1:
-        raise SweepError(f"{sweep.path}: --against: {' and '.join(finished)} must have one data set, so that both see the same images; name another")
+        raise SweepError(
+            f"{sweep.path}: --against: {' and '.join(finished)} must have one data set, so that both see the same images; name another"
+        )
     common = [seed for seed in sweep.seeds if all(seed in trials for trials in finished.values())]
     if not common:
         raise SweepError(
@@ -197,7 +250,9 @@ def _seed_to_draw(sweep: Sweep, finished: dict[str, dict[int, Trial]], wanted: i
     return common[0] if wanted is None else wanted
 
 
-def _write_classes(trials: dict[int, Trial], store: Store, data_root: str | None, folder: Path) -> list[Path]:
+def _write_classes(
+    trials: dict[int, Trial], store: Store, data_root: str | None, folder: Path
+) -> list[Path]:
     """Per-class scores and the confusion matrix of one variant; prints its macro F1."""
     pairs = []
     for trial in trials.values():
@@ -209,7 +264,9 @@ def _write_classes(trials: dict[int, Trial], store: Store, data_root: str | None
     path.write_text(classes.to_csv(table), encoding="utf-8")
     seeds = f"{len(trials)} seed{'s' if len(trials) > 1 else ''} ({', '.join(map(str, trials))})"
     macro = table[-1]
-    print(f"{trial.variant}: macro F1 {_plus_minus(macro.f1, '.2f', ' %')}; {macro.support} test images of {trial.config.dataset}, {seeds}")
+    print(
+        f"{trial.variant}: macro F1 {_plus_minus(macro.f1, '.2f', ' %')}; {macro.support} test images of {trial.config.dataset}, {seeds}"
+    )
     title = f"{trial.variant}: test set of {trial.config.dataset}, {trial.config.epochs} epochs, mean over {seeds}; macro F1 {macro.f1.mean:.1f} %"
     return [path, *save(classes.figure(pairs, title), folder / f"confusion-{_stem(trial.variant)}")]
 
@@ -218,32 +275,56 @@ def _compare(trial: Trial, store: Store, truth: np.ndarray, predicted: np.ndarra
     """Say so where these predictions are not those of the record: on another device a close call may turn."""
     record = store.record(trial.id)
     assert record and record.result
-    recorded = np.unpackbits(np.frombuffer(bytes.fromhex(record.result.correct), np.uint8), count=len(truth)).astype(bool)
+    recorded = np.unpackbits(
+        np.frombuffer(bytes.fromhex(record.result.correct), np.uint8), count=len(truth)
+    ).astype(bool)
     if other := int((recorded != (truth == predicted)).sum()):
         here, there = 100 * (truth == predicted).mean(), record.result.test_top1
-        print(f"{trial.name}: {other} of {len(truth)} test images come out otherwise than in its record (top-1 {here:.2f} %, there {there:.2f} %)")
+        print(
+            f"{trial.name}: {other} of {len(truth)} test images come out otherwise than in its record (top-1 {here:.2f} %, there {there:.2f} %)"
+        )
 
 
-def _look(trials: dict[int, Trial], seed: int, store: Store, data_root: str | None) -> tuple[features.Side, np.ndarray]:
+def _look(
+    trials: dict[int, Trial], seed: int, store: Store, data_root: str | None
+) -> tuple[features.Side, np.ndarray]:
     """One variant's redundancy, printed, with the maps of `seed` for the first test image; and that image, bytes (h, w, 3)."""
     values, flat, drawn, images = {}, [], np.empty(0), np.empty(0)
     for s, trial in trials.items():
         maps, images = feature_maps(trial, store, data_root, IMAGES)
         values[s] = features.redundancy(maps)
         flat.append(features.constant(maps))
-        drawn = maps[0].copy() if s == seed else drawn  # a copy, so that the other images' maps can go
+        drawn = (
+            maps[0].copy() if s == seed else drawn
+        )  # a copy, so that the other images' maps can go
     variant = trials[seed].variant
     shares = f"redundancy {_plus_minus(summarise([*values.values()]), '.3f')}, {100 * sum(flat) / len(flat):.1f} % of the channels constant"
     print(f"{variant}: {shares}; first stage, {len(images)} test images")
     return features.Side(variant, drawn, values, len(images)), images[0]
 
 
-def _write_features(seen: tuple[features.Side, np.ndarray], other: tuple[features.Side, np.ndarray], caption: str, folder: Path) -> list[Path]:
+def _write_features(
+    seen: tuple[features.Side, np.ndarray],
+    other: tuple[features.Side, np.ndarray],
+    caption: str,
+    folder: Path,
+) -> list[Path]:
     """Two variants side by side, `other` left; prints their difference in redundancy."""
     (side, image), (against, _) = seen, other
-    difference = summarise([value - against.redundancy[s] for s, value in side.redundancy.items() if s in against.redundancy])
-    print(f"{side.variant} - {against.variant}: redundancy {_plus_minus(difference, '+.3f')}, paired by seed")
-    return save(features.figure(image, against, side, caption), folder / f"features-{_stem(against.variant)}-{_stem(side.variant)}")
+    difference = summarise(
+        [
+            value - against.redundancy[s]
+            for s, value in side.redundancy.items()
+            if s in against.redundancy
+        ]
+    )
+    print(
+        f"{side.variant} - {against.variant}: redundancy {_plus_minus(difference, '+.3f')}, paired by seed"
+    )
+    return save(
+        features.figure(image, against, side, caption),
+        folder / f"features-{_stem(against.variant)}-{_stem(side.variant)}",
+    )
 
 
 def _caption(drawn: list[Trial]) -> str:

@@ -70,14 +70,23 @@ def _work(config: dict[str, Any]) -> None:
     except (StoreError, SweepError) as error:
         tune.report({"trouble": f"node {os.uname().nodename}: {error}"})
         return
-    with store.log(trial.id) as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+    with (
+        store.log(trial.id) as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
         try:
             import torch
 
             from runners.train import run
 
             torch.set_num_threads(setting.threads)
-            for epochs in run(replace(trial, conv_path=store.conv(trial.conv_path)), store, setting.data, "auto" if setting.gpu else "cpu"):
+            for epochs in run(
+                replace(trial, conv_path=store.conv(trial.conv_path)),
+                store,
+                setting.data,
+                "auto" if setting.gpu else "cpu",
+            ):
                 tune.report({"epochs": [asdict(e) for e in epochs]})
         except StoreError as error:
             print(error)
@@ -107,7 +116,11 @@ def _fail(trial: Trial, store: Store, error: Exception, gpu: float) -> bool:
     if kind == "error" and times <= RETRIES:
         return False
     saved = store.checkpoint(trial.id)
-    why = f"{type(error).__name__}: {error}" if kind != "out of memory" else f"out of the GPU's memory, even alone on it: {error}"
+    why = (
+        f"{type(error).__name__}: {error}"
+        if kind != "out of memory"
+        else f"out of the GPU's memory, even alone on it: {error}"
+    )
     store.commit(failed(trial, last_line(why), saved[1] if saved else []))
     return not gpu  # after an error a GPU's process is not to be trusted with another trial
 
@@ -130,7 +143,9 @@ class _Queue(Searcher):
             return Searcher.FINISHED if self.work.over or stuck else None
         return Searcher.FINISHED  # what is wrong has been said
 
-    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict | None = None, error: bool = False
+    ) -> None:
         pass
 
     def save(self, checkpoint_path: str) -> None:
@@ -140,7 +155,15 @@ class _Queue(Searcher):
         pass
 
 
-def launch(sweep: Sweep, work: Work, resources: Resources, store: Store, tracker: Tracker, console: Console, data: str) -> str:
+def launch(
+    sweep: Sweep,
+    work: Work,
+    resources: Resources,
+    store: Store,
+    tracker: Tracker,
+    console: Console,
+    data: str,
+) -> str:
     """Run the trials; returns why it was stopped before all had ended, or nothing."""
     driver = Driver(work, store, tracker, console, sweep.limits)
     suspicions: Counter[str] = Counter()
@@ -151,7 +174,13 @@ def launch(sweep: Sweep, work: Work, resources: Resources, store: Store, tracker
             for memory in (driver.running, driver.unended, driver.tight, driver.advanced):
                 memory.clear()
             ended = len(work.trials) - len(work.left())
-            setting = Setting(str(store.root), store.identity, data, max(1, int(resources.cpu)), resources.gpu or 0)
+            setting = Setting(
+                str(store.root),
+                store.identity,
+                data,
+                max(1, int(resources.cpu)),
+                resources.gpu or 0,
+            )
             problem = _fit(sweep, resources, setting, driver)
             if problem:  # Ray gives up as a whole when one trial takes too much memory: which one, time will tell
                 suspicions.update(t.id for t in driver.running.values())
@@ -159,18 +188,30 @@ def launch(sweep: Sweep, work: Work, resources: Resources, store: Store, tracker
                     del suspicions[trial_id]
             for trial in work.trials:
                 if suspicions[trial.id] > RETRIES:
-                    driver.errors.setdefault(trial.id, f"Ray ended {RETRIES + 1} times while it ran: {problem}")
+                    driver.errors.setdefault(
+                        trial.id, f"Ray ended {RETRIES + 1} times while it ran: {problem}"
+                    )
                 with driver.shielded():
                     driver.settle(trial)
             left = work.left()
             if driver.tight and not problem and not driver.stopping:
                 resources, fruitless = fewer(resources), 0
-                console.say(f"{len(driver.tight)} trials ran out of the GPU's memory; again with gpu: {resources.gpu:g} each")
+                console.say(
+                    f"{len(driver.tight)} trials ran out of the GPU's memory; again with gpu: {resources.gpu:g} each"
+                )
             elif (left or not work.over) and not driver.stopping:
-                console.say(f"Ray ended with {f'{len(left)} trials to go' if left else 'the search under way'}: {problem or 'it gave no reason'}")
-                fruitless = 0 if len(work.trials) - len(left) > ended or driver.running else fruitless + 1
+                console.say(
+                    f"Ray ended with {f'{len(left)} trials to go' if left else 'the search under way'}: {problem or 'it gave no reason'}"
+                )
+                fruitless = (
+                    0 if len(work.trials) - len(left) > ended or driver.running else fruitless + 1
+                )
             work.begin(suspicions)
-        return (driver.limit or "interrupted") if driver.stopping and not (work.over and not work.left()) else ""
+        return (
+            (driver.limit or "interrupted")
+            if driver.stopping and not (work.over and not work.left())
+            else ""
+        )
 
 
 def fewer(resources: Resources) -> Resources:
@@ -185,14 +226,20 @@ def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver) -
         try:
             tune.Tuner(
                 tune.with_resources(_work, {"cpu": resources.cpu, "gpu": resources.gpu or 0}),
-                tune_config=tune.TuneConfig(search_alg=_Queue(driver.work, setting, driver), num_samples=-1, reuse_actors=True),
+                tune_config=tune.TuneConfig(
+                    search_alg=_Queue(driver.work, setting, driver),
+                    num_samples=-1,
+                    reuse_actors=True,
+                ),
                 run_config=tune.RunConfig(
                     name=sweep.name,
                     storage_path=scratch,
                     verbose=0,
                     callbacks=[driver],
                     stop=Stopper(driver),
-                    failure_config=tune.FailureConfig(max_failures=-1),  # a worker that is killed is not its trial's fault; _fail counts the rest
+                    failure_config=tune.FailureConfig(
+                        max_failures=-1
+                    ),  # a worker that is killed is not its trial's fault; _fail counts the rest
                 ),
             ).fit()
         except Exception as error:
@@ -207,7 +254,9 @@ def _stop_signals(driver: Driver) -> Iterator[None]:
     def handle(number: int, frame: object) -> None:
         if number == signal.SIGINT and not driver.stopping:
             driver.stop()
-            driver.console.say("stopping after the epochs under way; Ctrl-C again stops at once (nothing is lost but those epochs)")
+            driver.console.say(
+                "stopping after the epochs under way; Ctrl-C again stops at once (nothing is lost but those epochs)"
+            )
         else:
             driver.stopping = driver.interrupted = True
             if not driver.busy:

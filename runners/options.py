@@ -16,7 +16,9 @@ from runners.strict import SweepError, suggest
 
 def catalogue() -> Path:
     """The folder of the project's own convolutions."""
-    spec = importlib.util.find_spec("scconv")  # finds the package without importing it, and so without torch
+    spec = importlib.util.find_spec(
+        "scconv"
+    )  # finds the package without importing it, and so without torch
     assert spec and spec.submodule_search_locations
     return Path(spec.submodule_search_locations[0]) / "convs"
 
@@ -32,7 +34,9 @@ def find_file(name: str, folder: Path, place: str) -> Path:
         return catalogue() / f"{name}.py"
     if name.isidentifier() and (folder / f"{name}.py").is_file():
         return folder / f"{name}.py"
-    raise SweepError(f"{place}: unknown conv {name!r}{suggest(name, known)}; a conv of your own is {name}.py beside the sweep file")
+    raise SweepError(
+        f"{place}: unknown conv {name!r}{suggest(name, known)}; a conv of your own is {name}.py beside the sweep file"
+    )
 
 
 def defaults_of(file: Path) -> dict[str, Any]:
@@ -60,9 +64,14 @@ def _defaults(file: Path, changed: int, size: int) -> dict[str, Any]:
         if isinstance(node, ast.FunctionDef) and node.name in ("drop_in", "convert"):
             pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
             try:
-                return {arg.arg: ast.literal_eval(default) if default else None for arg, default in pairs}
+                return {
+                    arg.arg: ast.literal_eval(default) if default else None
+                    for arg, default in pairs
+                }
             except ValueError:
-                raise SweepError(f"{file}: the options of {node.name} must have literal defaults, so that sweeps can be checked") from None
+                raise SweepError(
+                    f"{file}: the options of {node.name} must have literal defaults, so that sweeps can be checked"
+                ) from None
     raise SweepError(f"{file}: must define drop_in(conv, *, option=default, ...) -> nn.Module")
 
 
@@ -89,14 +98,22 @@ def _like(default: Any, value: Any, place: str) -> Any:
     if isinstance(default, bool | int | float | str):
         try:
             strict = isinstance(default, bool | str)
-            return TypeAdapter(type(default)).validate_python(value if not isinstance(value, bool) or strict else str(value), strict=strict)
+            return TypeAdapter(type(default)).validate_python(
+                value if not isinstance(value, bool) or strict else str(value), strict=strict
+            )
         except ValidationError:
-            kind = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[type(default)]
-            raise SweepError(f"{place}: must be {kind}, got {value!r}; the default is {default!r}") from None
+            kind = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[
+                type(default)
+            ]
+            raise SweepError(
+                f"{place}: must be {kind}, got {value!r}; the default is {default!r}"
+            ) from None
     try:
         json.dumps(value)
     except (TypeError, ValueError, RecursionError):
-        raise SweepError(f"{place}: must be a number, text or a list of them, got {value!r}") from None
+        raise SweepError(
+            f"{place}: must be a number, text or a list of them, got {value!r}"
+        ) from None
     return plain(value)
 
 

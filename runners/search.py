@@ -22,7 +22,13 @@ from runners.work import Work
 class Searching(Work):
     """The trials of a sweep's search: what is proposed is trained, and what came of it is told to the next proposal."""
 
-    def __init__(self, sweep: Sweep, store: Store, cost: Cost, proposed: Callable[[Proposal], None] = lambda proposal: None):
+    def __init__(
+        self,
+        sweep: Sweep,
+        store: Store,
+        cost: Cost,
+        proposed: Callable[[Proposal], None] = lambda proposal: None,
+    ):
         super().__init__([], store)
         self.studies = open_studies(sweep, store, cost)
         self.proposed = proposed
@@ -32,7 +38,9 @@ class Searching(Work):
                 self._take(p)
 
     def _take(self, p: Proposal) -> None:
-        if p.trial and p.trained and p.trial.id not in self.taken:  # two variants may come to the same trial
+        if (
+            p.trial and p.trained and p.trial.id not in self.taken
+        ):  # two variants may come to the same trial
             self.taken.add(p.trial.id)
             self.trials.append(p.trial)
             self.proposed(p)
@@ -65,13 +73,24 @@ class Searching(Work):
 
     def _kept(self, trial: Trial) -> Trial:
         """With a copy of the user's convolution that no edit changes."""
-        return replace(trial, conv_path=self.store.keep_conv(trial.conv_path, trial.config.conv_digest)) if trial.conv_path else trial
+        return (
+            replace(
+                trial, conv_path=self.store.keep_conv(trial.conv_path, trial.config.conv_digest)
+            )
+            if trial.conv_path
+            else trial
+        )
 
     def mark(self, trial: Trial) -> dict[str, str]:
         return {"study": self._of(trial)[0].name}
 
     def _of(self, trial: Trial) -> tuple[Study, Proposal]:
-        return next((s, p) for s in self.studies for p in s.proposals if p.trained and p.trial and p.trial.id == trial.id)
+        return next(
+            (s, p)
+            for s in self.studies
+            for p in s.proposals
+            if p.trained and p.trial and p.trial.id == trial.id
+        )
 
     def judge(self, trial: Trial, epochs: list[Epoch]) -> str:
         study, p = self._of(trial)
@@ -88,7 +107,11 @@ def open_studies(sweep: Sweep, store: Store, cost: Cost | None = None) -> list[S
 def front(proposals: Iterable[Proposal]) -> list[Proposal]:
     """The trained cells that no other beats in accuracy without costing more; from cheap to dear, a tie's first."""
     best, found = float("-inf"), []
-    judged = [(p.cost["macs_m"], -p.top1, p.number, p) for p in proposals if p.trained and p.top1 is not None]
+    judged = [
+        (p.cost["macs_m"], -p.top1, p.number, p)
+        for p in proposals
+        if p.trained and p.top1 is not None
+    ]
     for _, minus, _, p in sorted(judged, key=lambda row: row[:3]):
         if -minus > best:
             best = -minus
@@ -96,7 +119,9 @@ def front(proposals: Iterable[Proposal]) -> list[Proposal]:
     return found
 
 
-def hypervolume(points: Sequence[tuple[float, float]], among: Sequence[tuple[float, float]]) -> float:
+def hypervolume(
+    points: Sequence[tuple[float, float]], among: Sequence[tuple[float, float]]
+) -> float:
     """The area that (cost, accuracy) points dominate, down to the dearest and the worst `among` all, a tenth of the range beyond."""
     costs, accuracies = [cost for cost, _ in among], [top1 for _, top1 in among]
     dearest = max(costs) + 0.1 * ((max(costs) - min(costs)) or 1)
@@ -113,7 +138,10 @@ def picks(study: Study) -> list[Proposal]:
     """What a search found for the comparison: of a front the most accurate, then those that dominate most; else the best."""
     n = 1 if study.written.mode == "tune" else study.written.confirm
     if study.written.mode != "front":
-        ranked = sorted((p for p in study.proposals if p.trained and p.top1 is not None), key=lambda p: (-(p.top1 or 0), p.cost["macs_m"], p.number))
+        ranked = sorted(
+            (p for p in study.proposals if p.trained and p.top1 is not None),
+            key=lambda p: (-(p.top1 or 0), p.cost["macs_m"], p.number),
+        )
         return ranked[:n]
     left = front(study.proposals)
     among = [_point(p) for p in left]
@@ -147,7 +175,12 @@ def conclude(sweep: Sweep, store: Store) -> Sweep:
             elif config not in variants.values():  # else it stands there by a name of its own
                 name = space.name(p.cell)
                 variants[f"{name} (found)" if name in variants else name] = config
-    return replace(sweep, variants=variants, settled=True, found=tuple(v for v in variants if v not in sweep.variants))
+    return replace(
+        sweep,
+        variants=variants,
+        settled=True,
+        found=tuple(v for v in variants if v not in sweep.variants),
+    )
 
 
 def fruitless(studies: list[Study]) -> str:
@@ -155,7 +188,9 @@ def fruitless(studies: list[Study]) -> str:
     for study in studies:
         if study.done and not picks(study):
             of = f" of {study.variant}" if study.variant else ""
-            why = Counter(p.why or (p.record.reason if p.record else "") for p in study.proposals).most_common(1)[0][0]
+            why = Counter(
+                p.why or (p.record.reason if p.record else "") for p in study.proposals
+            ).most_common(1)[0][0]
             return f"search: no trial{of} finished; most often: {why}; --retry-failed runs failed ones again"
     return ""
 

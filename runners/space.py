@@ -39,7 +39,11 @@ class Parameter:
     @property
     def whole(self) -> bool:
         """Whether its values are whole numbers."""
-        return isinstance(self.low, int) and isinstance(self.high, int) and (self.step is None or isinstance(self.step, int))
+        return (
+            isinstance(self.low, int)
+            and isinstance(self.high, int)
+            and (self.step is None or isinstance(self.step, int))
+        )
 
     @property
     def values(self) -> list | None:
@@ -57,7 +61,9 @@ class Parameter:
         return {short(c) if isinstance(c, list) else c: c for c in self.choices}
 
     def rounded(self, value: float) -> float:
-        return int(value) if self.whole else float(f"{value:.{12 if self.step else DIGITS}g}")  # 0.1 + 2 * 0.1 is meant as 0.3
+        return (
+            int(value) if self.whole else float(f"{value:.{12 if self.step else DIGITS}g}")
+        )  # 0.1 + 2 * 0.1 is meant as 0.3
 
     def active(self, cell: Cell) -> bool:
         return all(key in cell and cell[key] in allowed for key, allowed in self.when.items())
@@ -86,10 +92,16 @@ class Written:
     mode: Literal["front", "tune", "screen"]
     space: Annotated[dict[str, Any], Field(min_length=1)]
     trials: Whole
-    base: dict[str, Any] = field(default_factory=dict)  # what search trials do otherwise than the comparison's, such as fewer epochs
-    constraints: dict[Literal["macs_m", "params_m"], Annotated[list[float], Field(min_length=2, max_length=2)]] = field(default_factory=dict)
+    base: dict[str, Any] = field(
+        default_factory=dict
+    )  # what search trials do otherwise than the comparison's, such as fewer epochs
+    constraints: dict[
+        Literal["macs_m", "params_m"], Annotated[list[float], Field(min_length=2, max_length=2)]
+    ] = field(default_factory=dict)
     sampler: Literal["tpe", "random", "grid"] = "tpe"
-    seed: Annotated[int, Field(strict=True, ge=0)] = 1000  # of the search's trials, and of its sampler
+    seed: Annotated[int, Field(strict=True, ge=0)] = (
+        1000  # of the search's trials, and of its sampler
+    )
     ahead: Whole = 4  # how many trials may be proposed before the first one's outcome is known
     confirm: Whole = 4  # how many of its finds enter the comparison
     stop: Literal["asha", "median"] = "asha"  # screen: how trials are stopped
@@ -153,20 +165,31 @@ def parse(raw: Any, seeds: tuple[int, ...]) -> Search:
         SweepError: place, rule, value and way out.
     """
     if not isinstance(raw, dict):
-        raise SweepError(f"search: must be a mapping with mode, space and trials, got {raw!r}; see sweeps/pareto.yaml")
+        raise SweepError(
+            f"search: must be a mapping with mode, space and trials, got {raw!r}; see sweeps/pareto.yaml"
+        )
     written: Written = validate(Written, raw, lambda key: f"search.{key}")
     if written.seed in seeds:
-        raise SweepError(f"search.seed: {written.seed} is a seed of the comparison, which must not know what it was chosen by; use another")
+        raise SweepError(
+            f"search.seed: {written.seed} is a seed of the comparison, which must not know what it was chosen by; use another"
+        )
     for key, (low, high) in written.constraints.items():
         if not low < high:
-            raise SweepError(f"search.constraints.{key}: must be [low, high] with low < high, got [{low:g}, {high:g}]")
+            raise SweepError(
+                f"search.constraints.{key}: must be [low, high] with low < high, got [{low:g}, {high:g}]"
+            )
     parameters: list[Parameter] = []
     for name, content in written.space.items():
         parameters.append(_parameter(name, content, parameters))
     search = Search(written, tuple(parameters))
     if written.sampler == "grid" and search.cells is None:
-        endless = next((f"{p.name} has neither" for p in parameters if p.values is None), f"at most {MOST:,} cells")
-        raise SweepError(f"search.sampler: a grid needs choices or a step, and {endless}; give it a step, or use tpe")
+        endless = next(
+            (f"{p.name} has neither" for p in parameters if p.values is None),
+            f"at most {MOST:,} cells",
+        )
+        raise SweepError(
+            f"search.sampler: a grid needs choices or a step, and {endless}; give it a step, or use tpe"
+        )
     return search
 
 
@@ -175,7 +198,9 @@ def _parameter(name: str, raw: Any, earlier: list[Parameter]) -> Parameter:
     if not isinstance(raw, dict):
         raw = {"choices": raw}
     w: _Written = validate(_Written, raw, lambda key: f"{place}.{key}")
-    when = {key: _condition(f"{place}.when", key, values, earlier) for key, values in w.when.items()}
+    when = {
+        key: _condition(f"{place}.when", key, values, earlier) for key, values in w.when.items()
+    }
     if w.choices is not None:
         if {w.low, w.high, w.step} != {None} or w.log:
             raise SweepError(f"{place}: has choices and a range; keep one")
@@ -183,28 +208,45 @@ def _parameter(name: str, raw: Any, earlier: list[Parameter]) -> Parameter:
         if len({*texts}) < len(texts) or len({short(c) for c in w.choices}) < len(texts):
             raise SweepError(f"{place}: each choice must occur once, got {w.choices}")
         if any(isinstance(c, dict) for c in w.choices):
-            raise SweepError(f"{place}: a choice must be a number, text or a list of them, got {w.choices}")
+            raise SweepError(
+                f"{place}: a choice must be a number, text or a list of them, got {w.choices}"
+            )
         return Parameter(name, tuple(w.choices), when=when)
     if w.low is None or w.high is None:
-        raise SweepError(f"{place}: needs choices, or low and high; such as [1, 2, 4] or {{low: 0.01, high: 0.5, log: true}}")
+        raise SweepError(
+            f"{place}: needs choices, or low and high; such as [1, 2, 4] or {{low: 0.01, high: 0.5, log: true}}"
+        )
     if not (math.isfinite(w.low) and math.isfinite(w.high) and w.low < w.high):
         raise SweepError(f"{place}: low must be below high, got {w.low:g} and {w.high:g}")
     if w.log and (w.low <= 0 or w.step is not None):
-        raise SweepError(f"{place}: a log range starts above 0 and has no step, got low {w.low:g}" + (f", step {w.step:g}" if w.step else ""))
-    if w.step is not None and not math.isclose((w.high - w.low) / w.step, round((w.high - w.low) / w.step), abs_tol=1e-6):
-        raise SweepError(f"{place}: high - low must be a multiple of step, got {w.low:g} to {w.high:g} in steps of {w.step:g}")
+        raise SweepError(
+            f"{place}: a log range starts above 0 and has no step, got low {w.low:g}"
+            + (f", step {w.step:g}" if w.step else "")
+        )
+    if w.step is not None and not math.isclose(
+        (w.high - w.low) / w.step, round((w.high - w.low) / w.step), abs_tol=1e-6
+    ):
+        raise SweepError(
+            f"{place}: high - low must be a multiple of step, got {w.low:g} to {w.high:g} in steps of {w.step:g}"
+        )
     return Parameter(name, (), w.low, w.high, w.step, w.log, when)
 
 
 def _condition(place: str, key: str, values: Any, earlier: list[Parameter]) -> tuple:
     known = {p.name: p for p in earlier}
     if key not in known:
-        raise SweepError(f"{place}: '{key}' is not a parameter before this one{suggest(key, known) if known else '; move it up'}")
+        raise SweepError(
+            f"{place}: '{key}' is not a parameter before this one{suggest(key, known) if known else '; move it up'}"
+        )
     allowed = tuple(values) if isinstance(values, list) else (values,)
     possible = known[key].values
     for value in allowed:
         if possible is None or value not in possible:
-            there = f"its values are {possible}" if possible else "it has endlessly many values; give it choices"
+            there = (
+                f"its values are {possible}"
+                if possible
+                else "it has endlessly many values; give it choices"
+            )
             raise SweepError(f"{place}.{key}: can never be {value!r}; {there}")
     return allowed
 
@@ -221,9 +263,15 @@ def short(value: Any) -> str:
 def settings(cell: Cell) -> dict[str, Any]:
     """A cell as a variant's settings: what begins with "options." is the convolution's."""
     options = {k.removeprefix("options."): v for k, v in cell.items() if k.startswith("options.")}
-    return {k: v for k, v in cell.items() if not k.startswith("options.")} | ({"options": options} if options else {})
+    return {k: v for k, v in cell.items() if not k.startswith("options.")} | (
+        {"options": options} if options else {}
+    )
 
 
 def grid(factors: dict[str, list]) -> list[Cell]:
     """Every combination of the factors' values."""
-    return [dict(zip(factors, values, strict=True)) for values in itertools.product(*factors.values())] if factors else []
+    return (
+        [dict(zip(factors, values, strict=True)) for values in itertools.product(*factors.values())]
+        if factors
+        else []
+    )

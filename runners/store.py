@@ -92,7 +92,17 @@ class Record:
 
 
 # what a finished trial's provenance says at least: a number needs it beside it
-EVIDENCE = ("commit", "dirty", "device", "precision", "torch", "data", "train_images", "val_images", "test_images")
+EVIDENCE = (
+    "commit",
+    "dirty",
+    "device",
+    "precision",
+    "torch",
+    "data",
+    "train_images",
+    "val_images",
+    "test_images",
+)
 
 
 class Store:
@@ -142,14 +152,18 @@ class Store:
             raw = json.loads(self.read(trial_id, "record.json"))
             raw["epochs"] = [Epoch(**row) for row in raw["epochs"]]
             raw["result"] = Result(**raw["result"]) if raw["result"] else None
-            if raw["result"] and (lacking := [key for key in EVIDENCE if key not in raw["provenance"]]):
+            if raw["result"] and (
+                lacking := [key for key in EVIDENCE if key not in raw["provenance"]]
+            ):
                 raise KeyError(f"its provenance lacks {', '.join(lacking)}")
             return Record(**raw)
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError) as error:
             path = self.address(trial_id, "record.json")
-            raise SweepError(f"{path}: not a record of this version ({type(error).__name__}: {error}); remove it to train the trial again") from None
+            raise SweepError(
+                f"{path}: not a record of this version ({type(error).__name__}: {error}); remove it to train the trial again"
+            ) from None
 
     def ended(self, trial_id: str) -> bool:
         """Whether there is a record; without reading it."""
@@ -178,19 +192,33 @@ class Store:
                 continue
             try:
                 return _unpack(content)
-            except (ValueError, TypeError, KeyError, pickle.UnpicklingError) as error:  # anything else is the machine's trouble, not the file's
+            except (
+                ValueError,
+                TypeError,
+                KeyError,
+                pickle.UnpicklingError,
+            ) as error:  # anything else is the machine's trouble, not the file's
                 self.files.keep(key, key.replace(".pt", ".damaged"))
                 self.files.delete(key)
-                instead = "goes on from the one before" if key == last and self.files.exists(before) else "starts over"
+                instead = (
+                    "goes on from the one before"
+                    if key == last and self.files.exists(before)
+                    else "starts over"
+                )
                 where = self.files.address(key)
-                print(f"{where}: damaged ({type(error).__name__}: {error}), set aside; the trial {instead}", flush=True)
+                print(
+                    f"{where}: damaged ({type(error).__name__}: {error}), set aside; the trial {instead}",
+                    flush=True,
+                )
         return None
 
     def commit(self, record: Record, weights: dict[str, Any] | None = None) -> None:
         """The trial has ended: keep its weights, then its record (the commit point), and drop the checkpoint of one that will not go on."""
         if weights is not None:
             self.files.write(_key(record.id, "weights.pt"), _packed(weights))
-        self.files.write(_key(record.id, "record.json"), json.dumps(asdict(record), indent=1).encode())
+        self.files.write(
+            _key(record.id, "record.json"), json.dumps(asdict(record), indent=1).encode()
+        )
         if record.status in ("finished", "stopped"):
             for key in _checkpoints(record.id):
                 self.files.delete(key)
@@ -225,7 +253,9 @@ class Store:
         """A copy of a user's convolution under its digest, so that an edit while the sweep runs does not change its later trials."""
         source = Path(path).read_bytes()
         if hashlib.sha256(source).hexdigest()[:16] != digest:
-            raise SweepError(f"{path}: was edited after the sweep was planned; start the sweep again")
+            raise SweepError(
+                f"{path}: was edited after the sweep was planned; start the sweep again"
+            )
         name = f"{Path(path).stem}-{digest}.py"
         if not self.files.exists(f"convs/{name}"):
             self.files.write(f"convs/{name}", source)
@@ -235,7 +265,9 @@ class Store:
         """Where on this machine the copy of a user's convolution is that `keep_conv` made, here or on another; '' is ''."""
         here = self.files.local / "convs" / Path(path).name
         if path and not here.exists():
-            files.Disk(self.files.local).write(f"convs/{here.name}", self.files.read(f"convs/{here.name}"))
+            files.Disk(self.files.local).write(
+                f"convs/{here.name}", self.files.read(f"convs/{here.name}")
+            )
         return str(here) if path else ""
 
     @contextlib.contextmanager
@@ -258,13 +290,19 @@ class Store:
             try:
                 stack.enter_context(self.files.lock(_key(trial_id, "lock"), _me(), wait_s))
             except Held as other:
-                raise Held(f"another process has been training trial {trial_id} for more than {wait_s:.0f} s; stop it ({other})") from None
+                raise Held(
+                    f"another process has been training trial {trial_id} for more than {wait_s:.0f} s; stop it ({other})"
+                ) from None
             self.files.tidy(f"trials/{trial_id}")
             yield
 
     def left_alone(self, trial_id: str) -> contextlib.AbstractContextManager[None]:
         """Wait a little for a trial's worker to be gone, so that nothing is written any more; in a bucket a dead one's lock says nothing."""
-        return self.hold(trial_id, wait_s=10) if isinstance(self.files, files.Disk) else contextlib.nullcontext()
+        return (
+            self.hold(trial_id, wait_s=10)
+            if isinstance(self.files, files.Disk)
+            else contextlib.nullcontext()
+        )
 
     @contextlib.contextmanager
     def drive(self) -> Iterator[None]:
@@ -278,7 +316,9 @@ class Store:
                 stack.enter_context(self.files.lock("driver.lock", _me(), 0, _lost))
             except Held as other:
                 text = str(other) or "another sweep"
-                raise SweepError(f"{self.root} is in use by {text}; wait for it, stop it, or use another --storage") from None
+                raise SweepError(
+                    f"{self.root} is in use by {text}; wait for it, stop it, or use another --storage"
+                ) from None
             yield
 
 
@@ -316,12 +356,17 @@ class _Log(io.TextIOBase):
 
 def _lost() -> None:
     """Another driver has taken this one for dead, as it may after a long break of the network: this one ends, as at SIGTERM."""
-    print("this store has been taken over by another sweep, because it was not heard of for long; stopping", file=sys.stderr)
+    print(
+        "this store has been taken over by another sweep, because it was not heard of for long; stopping",
+        file=sys.stderr,
+    )
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _me() -> str:
-    return f"process {os.getpid()} on {os.uname().nodename} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    return (
+        f"process {os.getpid()} on {os.uname().nodename} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    )
 
 
 def _key(trial_id: str, name: str) -> str:

@@ -21,7 +21,9 @@ class SweepError(ValueError):
     """The user's input cannot be run; the message is one line: the place, the rule, the value, the way out."""
 
     def __init__(self, message: str):
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))  # what was written may hold line breaks
+        super().__init__(
+            "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+        )  # what was written may hold line breaks
 
 
 class _Loader(yaml.SafeLoader):
@@ -34,9 +36,13 @@ class _Loader(yaml.SafeLoader):
                 continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
-                raise SweepError(f"line {key_node.start_mark.line + 1}: a key must be text, got {key!r}; put it in quotes")
+                raise SweepError(
+                    f"line {key_node.start_mark.line + 1}: a key must be text, got {key!r}; put it in quotes"
+                )
             if key in seen:
-                raise SweepError(f"line {key_node.start_mark.line + 1}: '{key}' stands twice in one mapping; rename or remove one")
+                raise SweepError(
+                    f"line {key_node.start_mark.line + 1}: '{key}' stands twice in one mapping; rename or remove one"
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -52,18 +58,28 @@ def read(path: Path) -> dict:
     except (OSError, UnicodeDecodeError) as error:
         known = ", ".join(sorted(str(p) for p in Path("sweeps").glob("*.yaml")))
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SweepError(f"cannot be read ({reason})" + (f"; there are {known}" if known else "")) from None
+        raise SweepError(
+            f"cannot be read ({reason})" + (f"; there are {known}" if known else "")
+        ) from None
     try:
         raw = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
-        raise SweepError(f"{where}not valid YAML: {getattr(error, 'problem', None) or ' '.join(str(error).split())}") from None
+        raise SweepError(
+            f"{where}not valid YAML: {getattr(error, 'problem', None) or ' '.join(str(error).split())}"
+        ) from None
     except (RecursionError, ValueError) as error:
-        raise error if isinstance(error, SweepError) else SweepError(f"not valid YAML: {' '.join(str(error).split())}") from None
+        raise (
+            error
+            if isinstance(error, SweepError)
+            else SweepError(f"not valid YAML: {' '.join(str(error).split())}")
+        ) from None
     if not isinstance(raw, dict):
         kind = "is empty" if raw is None else f"holds a {type(raw).__name__}"
-        raise SweepError(f"must be a mapping with question, baseline, base and variants, but it {kind}; see sweeps/quickstart.yaml")
+        raise SweepError(
+            f"must be a mapping with question, baseline, base and variants, but it {kind}; see sweeps/quickstart.yaml"
+        )
     return raw
 
 
@@ -98,16 +114,28 @@ def validate(kind: type, raw: dict, place: Callable[[str], str] = str) -> Any:
         return _adapter(kind).validate_python(raw)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        loc = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "list[", "constrained-"))]
+        loc = [
+            str(part)
+            for part in first["loc"]
+            if not str(part).startswith(("function-", "list[", "constrained-"))
+        ]
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             owner = typing.get_type_hints(kind)[loc[0]] if loc[:-1] else kind
             inside = f"{'.'.join(loc[:-1])}: " if loc[:-1] else ""
-            raise SweepError(f"{inside}unknown key '{loc[-1]}'{suggest(loc[-1], [f.name for f in dataclasses.fields(owner)])}") from None
+            raise SweepError(
+                f"{inside}unknown key '{loc[-1]}'{suggest(loc[-1], [f.name for f in dataclasses.fields(owner)])}"
+            ) from None
         where = ".".join([place(loc[0]), *loc[1:]])
         if first["type"] in ("missing", "missing_argument"):
             raise SweepError(f"'{where}' is missing; see sweeps/quickstart.yaml") from None
-        rule = first["msg"].replace("Input should be", "must be").replace("Input should have", "must have")
-        raise SweepError(f"{where}: {rule[0].lower()}{rule[1:]}, got {_clip(first['input'])}") from None
+        rule = (
+            first["msg"]
+            .replace("Input should be", "must be")
+            .replace("Input should have", "must have")
+        )
+        raise SweepError(
+            f"{where}: {rule[0].lower()}{rule[1:]}, got {_clip(first['input'])}"
+        ) from None
 
 
 @functools.cache

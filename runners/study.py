@@ -20,7 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.study import StudyDirection
@@ -35,8 +40,12 @@ from runners.store import Epoch, Record, Store
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 CAP = 20  # proposals per trial: where nearly all are impossible or repeated, a search ends
-PATIENCE = 3  # proposals in a row that need no training, before one is drawn from the cells not tried yet
-Cost = Callable[[Config, str], dict[str, float]]  # (config, convolution's file) -> macs_m and params_m; raises ValueError
+PATIENCE = (
+    3  # proposals in a row that need no training, before one is drawn from the cells not tried yet
+)
+Cost = Callable[
+    [Config, str], dict[str, float]
+]  # (config, convolution's file) -> macs_m and params_m; raises ValueError
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,9 @@ class Study:
             known = {s.study_name for s in optuna.get_all_study_summaries(self._storage)}
             if self.name in known:
                 self._study = optuna.load_study(study_name=self.name, storage=self._storage)
-                self.proposals = [self._read(kept) for kept in self._study.get_trials(deepcopy=False)]
+                self.proposals = [
+                    self._read(kept) for kept in self._study.get_trials(deepcopy=False)
+                ]
                 self.refresh()
 
     @cached_property
@@ -105,7 +116,9 @@ class Study:
     def name(self) -> str:
         """Of the study in its file. What changes a proposal changes it; more `trials` go on with the same."""
         written = {k: v for k, v in asdict(self.written).items() if k not in ("trials", "confirm")}
-        candidates = [asdict(self.sweep.candidate(cell, self.variant)) for _, cell in self.search.probes]
+        candidates = [
+            asdict(self.sweep.candidate(cell, self.variant)) for _, cell in self.search.probes
+        ]
         content = json.dumps([written, candidates], sort_keys=True, default=str)
         digest = hashlib.sha256(content.encode()).hexdigest()[:8]
         return "-".join(filter(None, (self.sweep.name, self.variant, digest)))
@@ -118,7 +131,9 @@ class Study:
     @property
     def over(self) -> bool:
         """Nothing more will be proposed."""
-        enough = self.spent >= self.written.trials or len(self.proposals) >= CAP * self.written.trials
+        enough = (
+            self.spent >= self.written.trials or len(self.proposals) >= CAP * self.written.trials
+        )
         return enough or len(self._tried) >= self._size
 
     @property
@@ -159,8 +174,12 @@ class Study:
         known = ahead[0].number if len(ahead) == self.written.ahead else -1
         number = len(self.proposals)
         # a repeated cell is one observation; shown again, the sampler would only be surer of it
-        history = [seen(self.search, p, p.first <= known) for p in self.proposals if p.first == p.number]
-        idle = next((i for i, p in enumerate(reversed(self.proposals)) if p.trained), len(self.proposals))
+        history = [
+            seen(self.search, p, p.first <= known) for p in self.proposals if p.first == p.number
+        ]
+        idle = next(
+            (i for i, p in enumerate(reversed(self.proposals)) if p.trained), len(self.proposals)
+        )
         params = propose(self.search, history, self._tried, number, idle)
         found = self._weigh(number, params)
         self._opened().add_trial(frozen(self.search, found))
@@ -170,7 +189,12 @@ class Study:
 
     def _opened(self) -> optuna.Study:
         if self._study is None:
-            self._study = optuna.create_study(study_name=self.name, storage=self._storage, directions=_directions(self.search), load_if_exists=True)
+            self._study = optuna.create_study(
+                study_name=self.name,
+                storage=self._storage,
+                directions=_directions(self.search),
+                load_if_exists=True,
+            )
             with warnings.catch_warnings(action="ignore"):  # experimental
                 self._study.set_metric_names(list(self.search.goals))
         return self._study
@@ -193,7 +217,9 @@ class Study:
             return Proposal(number, cell, params, None, number, cost, self.variant, violation, why)
         trial = self._trial(config, cell)
         same = next((p for p in self.proposals if p.trial and p.trial.id == trial.id), None)
-        return Proposal(number, cell, params, trial, same.first if same else number, cost, self.variant)
+        return Proposal(
+            number, cell, params, trial, same.first if same else number, cost, self.variant
+        )
 
     def beyond(self, cost: dict[str, float]) -> tuple[float, str]:
         """By how much a cost is out of the search's constraints, and which; 0 and nothing where it is not."""
@@ -201,12 +227,21 @@ class Study:
         for key, (low, high) in self.written.constraints.items():
             if excess := max(low - cost[key], cost[key] - high, 0.0):
                 scale = abs(high) if 0 < abs(high) < math.inf else abs(low) or 1.0
-                violation, why = violation + excess / scale, f"{key} {cost[key]:.4g}, not {low:g} to {high:g}"
+                violation, why = (
+                    violation + excess / scale,
+                    f"{key} {cost[key]:.4g}, not {low:g} to {high:g}",
+                )
         return violation, why
 
     def _trial(self, config: Config, cell: Cell) -> Trial:
         label = ": ".join(filter(None, (self.variant, space.name(cell))))
-        return Trial(f"{self.sweep.name}/search", label, config, self.written.seed, self.sweep.conv_paths.get(config.conv, ""))
+        return Trial(
+            f"{self.sweep.name}/search",
+            label,
+            config,
+            self.written.seed,
+            self.sweep.conv_paths.get(config.conv, ""),
+        )
 
     def _read(self, kept: FrozenTrial) -> Proposal:
         cell = decode(self.search, kept.params)
@@ -214,7 +249,17 @@ class Study:
         cost, why = attrs.get("cost", {}), attrs.get("why", "")
         violation = sum(max(v, 0.0) for v in kept.constraints.values())
         trial = None if why else self._trial(self.sweep.candidate(cell, self.variant), cell)
-        return Proposal(kept.number, cell, dict(kept.params), trial, attrs["first"], cost, self.variant, violation, why)
+        return Proposal(
+            kept.number,
+            cell,
+            dict(kept.params),
+            trial,
+            attrs["first"],
+            cost,
+            self.variant,
+            violation,
+            why,
+        )
 
     def _tell(self, study: optuna.Study, p: Proposal) -> None:
         """Bring Optuna's own book up to the store's. Tells once."""
@@ -224,14 +269,21 @@ class Study:
             return
         trial = optuna.Trial(study, kept._trial_id)  # the one way to a trial by its number
         for e in p.record.epochs:
-            if len(self.search.goals) == 1 and e.epoch not in kept.intermediate_values and e.val_top1 is not None:
+            if (
+                len(self.search.goals) == 1
+                and e.epoch not in kept.intermediate_values
+                and e.val_top1 is not None
+            ):
                 trial.report(e.val_top1, e.epoch)
         trial.set_user_attr("minutes", p.record.minutes)
         if p.record.status == "finished":
             study.tell(p.number, _values(self.search, p))
         else:
             trial.set_user_attr("reason", p.record.reason)
-            study.tell(p.number, state=TrialState.PRUNED if p.record.status == "stopped" else TrialState.FAIL)
+            study.tell(
+                p.number,
+                state=TrialState.PRUNED if p.record.status == "stopped" else TrialState.FAIL,
+            )
 
     def judge(self, p: Proposal, epochs: list[Epoch]) -> str:
         """Why Optuna's pruner stops the trial of this proposal, which has come to these epochs; empty where it does not."""
@@ -244,7 +296,9 @@ class Study:
             return why
         trial = optuna.Trial(study, kept._trial_id)
         assert p.trial
-        for e in (e for e in epochs if e.epoch not in kept.intermediate_values and e.val_top1 is not None):
+        for e in (
+            e for e in epochs if e.epoch not in kept.intermediate_values and e.val_top1 is not None
+        ):
             trial.report(e.val_top1 or 0.0, e.epoch)
             if e.epoch < p.trial.config.epochs and trial.should_prune():
                 why = f"{self.written.stop} stopped it after epoch {e.epoch} of {p.trial.config.epochs}"
@@ -262,7 +316,9 @@ class _OnDisk(JournalFileBackend):
             super().append_logs(logs)
         except OSError as error:
             os.truncate(self._file_path, before)
-            raise StoreError(f"{self._file_path} cannot be written: {error.strerror or error}") from error
+            raise StoreError(
+                f"{self._file_path} cannot be written: {error.strerror or error}"
+            ) from error
 
 
 class _Journal(BaseJournalBackend):
@@ -281,7 +337,9 @@ class _Journal(BaseJournalBackend):
         self.lines = lines
 
 
-def propose(search: Search, history: Sequence[FrozenTrial], tried: set[str], number: int, idle: int = 0) -> dict[str, Any]:
+def propose(
+    search: Search, history: Sequence[FrozenTrial], tried: set[str], number: int, idle: int = 0
+) -> dict[str, Any]:
     """The parameters of the proposal with this number: a function of the search's seed, the number and the history alone.
 
     Args:
@@ -293,7 +351,9 @@ def propose(search: Search, history: Sequence[FrozenTrial], tried: set[str], num
     w, afresh = search.written, idle >= PATIENCE
     seed = int.from_bytes(hashlib.sha256(f"{w.seed} proposal {number}".encode()).digest()[:4])
     if w.sampler == "grid" or (afresh and search.cells is not None):
-        left = [encode(search, cell) for cell in search.cells or [] if space.name(cell) not in tried]
+        left = [
+            encode(search, cell) for cell in search.cells or [] if space.name(cell) not in tried
+        ]
         return left[0 if w.sampler == "grid" else random.Random(seed).randrange(len(left))]
     tpe = optuna.samplers.TPESampler(seed=seed, n_ei_candidates=1 if idle else 24)
     sampler = tpe if w.sampler == "tpe" and not afresh else optuna.samplers.RandomSampler(seed=seed)
@@ -307,12 +367,17 @@ def propose(search: Search, history: Sequence[FrozenTrial], tried: set[str], num
 
 
 def _directions(search: Search) -> list[StudyDirection]:
-    return [StudyDirection.MAXIMIZE if goal == "val_top1" else StudyDirection.MINIMIZE for goal in search.goals]
+    return [
+        StudyDirection.MAXIMIZE if goal == "val_top1" else StudyDirection.MINIMIZE
+        for goal in search.goals
+    ]
 
 
 def told(error: Exception) -> str:
     """An error in one line; its kind, where it is not one that speaks to users."""
-    return ("" if isinstance(error, ValueError) else f"{type(error).__name__}: ") + " ".join(str(error).split())
+    return ("" if isinstance(error, ValueError) else f"{type(error).__name__}: ") + " ".join(
+        str(error).split()
+    )
 
 
 def distribution(p: space.Parameter) -> BaseDistribution:
@@ -351,22 +416,48 @@ def seen(search: Search, p: Proposal, known: bool) -> FrozenTrial:
     """A proposal as the sampler sees it; its outcome only if `known`. A diverged training has no accuracy, a failed one says nothing."""
     if p.why or not known or p.record is None:
         return frozen(search, p)
-    state = {"finished": TrialState.COMPLETE, "diverged": TrialState.COMPLETE, "stopped": TrialState.PRUNED}.get(p.record.status, TrialState.FAIL)
+    state = {
+        "finished": TrialState.COMPLETE,
+        "diverged": TrialState.COMPLETE,
+        "stopped": TrialState.PRUNED,
+    }.get(p.record.status, TrialState.FAIL)
     values = _values(search, p) if state == TrialState.COMPLETE else None
-    reported = {e.epoch: e.val_top1 for e in p.record.epochs if e.val_top1 is not None} if state == TrialState.PRUNED else None
-    return create_trial(state=state, params=p.params, distributions=_distributions(search, p), values=values, intermediate_values=reported)
+    reported = (
+        {e.epoch: e.val_top1 for e in p.record.epochs if e.val_top1 is not None}
+        if state == TrialState.PRUNED
+        else None
+    )
+    return create_trial(
+        state=state,
+        params=p.params,
+        distributions=_distributions(search, p),
+        values=values,
+        intermediate_values=reported,
+    )
 
 
 def frozen(search: Search, p: Proposal) -> FrozenTrial:
     """A proposal for Optuna's book: not trained for a reason, or running."""
     attrs: dict[str, Any] = {"first": p.first, "cost": p.cost, "cell": space.name(p.cell)}
     attrs |= {"why": p.why} if p.why else {"trial": p.trial.id if p.trial else ""}
-    state, bounds = (TrialState.PRUNED, {"bounds": p.violation}) if p.why else (TrialState.RUNNING, None)
-    return create_trial(state=state, params=p.params, distributions=_distributions(search, p), user_attrs=attrs, constraints=bounds)
+    state, bounds = (
+        (TrialState.PRUNED, {"bounds": p.violation}) if p.why else (TrialState.RUNNING, None)
+    )
+    return create_trial(
+        state=state,
+        params=p.params,
+        distributions=_distributions(search, p),
+        user_attrs=attrs,
+        constraints=bounds,
+    )
 
 
 def _distributions(search: Search, p: Proposal) -> dict[str, BaseDistribution]:
-    return {parameter.name: distribution(parameter) for parameter in search.parameters if parameter.name in p.params}
+    return {
+        parameter.name: distribution(parameter)
+        for parameter in search.parameters
+        if parameter.name in p.params
+    }
 
 
 def _values(search: Search, p: Proposal) -> list[float]:
@@ -377,8 +468,12 @@ def _values(search: Search, p: Proposal) -> list[float]:
 
 def _pruner(search: Search) -> optuna.pruners.BasePruner:
     if search.written.stop == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=search.written.min_epochs)  # epochs count from 1
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=search.written.min_epochs, reduction_factor=3)
+        return optuna.pruners.MedianPruner(
+            n_startup_trials=4, n_warmup_steps=search.written.min_epochs
+        )  # epochs count from 1
+    return optuna.pruners.SuccessiveHalvingPruner(
+        min_resource=search.written.min_epochs, reduction_factor=3
+    )
 
 
 def _mend(path: Path) -> None:
@@ -395,7 +490,13 @@ def importances(study: Study) -> dict[str, float]:
     book = optuna.create_study(direction="maximize")
     finished = [p for p in study.proposals if p.trained and p.top1 is not None]
     for p in finished:
-        book.add_trial(create_trial(params=p.params, distributions=_distributions(study.search, p), value=p.top1))
+        book.add_trial(
+            create_trial(
+                params=p.params, distributions=_distributions(study.search, p), value=p.top1
+            )
+        )
     if len(finished) < 4 or len({p.top1 for p in finished}) < 2:
         return {}
-    return optuna.importance.get_param_importances(book, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0))
+    return optuna.importance.get_param_importances(
+        book, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
+    )

@@ -38,7 +38,10 @@ def main(argv: list[str] | None = None) -> int:
     args = _arguments(argv)
     before, begun = signal.signal(signal.SIGTERM, _terminated), False
     try:
-        sweep, store = load(args.sweep, args.set, args.seeds, args.only), Store(args.storage, PATIENCE_S)
+        sweep, store = (
+            load(args.sweep, args.set, args.seeds, args.only),
+            Store(args.storage, PATIENCE_S),
+        )
         reference.load(sweep)
         known = search.conclude(sweep, store)
         if args.plan:
@@ -70,23 +73,64 @@ def _terminated(number: int, frame: object) -> None:
 def _todo(sweep: Sweep, store: Store, args: argparse.Namespace) -> list[Trial]:
     """The trials that have not ended; with --retry-failed, that have not finished."""
     records = {t.id: store.record(t.id) for t in sweep.trials}
-    return [t for t in sweep.trials if (r := records[t.id]) is None or (args.retry_failed and r.status != "finished")]
+    return [
+        t
+        for t in sweep.trials
+        if (r := records[t.id]) is None or (args.retry_failed and r.status != "finished")
+    ]
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m runners.sweep", description="Run a sweep; the same command again continues it.")
+    parser = argparse.ArgumentParser(
+        prog="python -m runners.sweep",
+        description="Run a sweep; the same command again continues it.",
+    )
     parser.add_argument("sweep", help="the sweep file, such as sweeps/quickstart.yaml")
     parser.add_argument("--plan", action="store_true", help="say what would run, and stop")
     parser.add_argument("--json", action="store_true", help="with --plan: for programs")
-    parser.add_argument("--set", action="append", default=[], metavar="PLACE=VALUE", help="override, such as base.epochs=3")
-    parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds instead of the file's")
-    parser.add_argument("--only", action="append", default=[], metavar="VARIANT", help="this variant alone (may be repeated)")
-    parser.add_argument("--retry-failed", action="store_true", help="run the trials again that failed or diverged")
-    parser.add_argument("--data", metavar="DIR", help="where the data set is, or is downloaded to (default: $DATA_ROOT, else ./data)")
-    parser.add_argument("--storage", default="runs", metavar="PLACE", help="where trials are kept: a folder, or s3://bucket/folder (default: ./runs)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PLACE=VALUE",
+        help="override, such as base.epochs=3",
+    )
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="how many seeds instead of the file's"
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="VARIANT",
+        help="this variant alone (may be repeated)",
+    )
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="run the trials again that failed or diverged"
+    )
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="where the data set is, or is downloaded to (default: $DATA_ROOT, else ./data)",
+    )
+    parser.add_argument(
+        "--storage",
+        default="runs",
+        metavar="PLACE",
+        help="where trials are kept: a folder, or s3://bucket/folder (default: ./runs)",
+    )
     uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    parser.add_argument("--tracking-uri", default=uri, metavar="URI", help="MLflow's store (default: $MLFLOW_TRACKING_URI, else ./mlflow.db)")
-    parser.add_argument("--address", default="local", help="of a Ray cluster, or auto (default: Ray on this machine)")
+    parser.add_argument(
+        "--tracking-uri",
+        default=uri,
+        metavar="URI",
+        help="MLflow's store (default: $MLFLOW_TRACKING_URI, else ./mlflow.db)",
+    )
+    parser.add_argument(
+        "--address",
+        default="local",
+        help="of a Ray cluster, or auto (default: Ray on this machine)",
+    )
     args = parser.parse_args(argv)
     if args.json and not args.plan:
         parser.error("--json goes with --plan")
@@ -109,14 +153,22 @@ def networks(sweep: Sweep) -> dict[str, tuple[Cost, int]]:
             counted, swapped, structure = measure(config, path)
         except Exception as error:  # a convolution of the user's own may raise anything
             kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-            raise SweepError(f"{sweep.path}: variants.{variant}: {kind}{' '.join(str(error).split())}") from None
+            raise SweepError(
+                f"{sweep.path}: variants.{variant}: {kind}{' '.join(str(error).split())}"
+            ) from None
         costs[variant] = counted, swapped
-        training = {k: v for k, v in asdict(config).items() if k not in ("conv", "conv_digest", "options")}
+        training = {
+            k: v for k, v in asdict(config).items() if k not in ("conv", "conv_digest", "options")
+        }
         twins = alike.setdefault((structure, counted, json.dumps(training)), [])
-        for twin in twins if variant not in sweep.found else ():  # structures print alike: let them speak for themselves
+        for twin in (
+            twins if variant not in sweep.found else ()
+        ):  # structures print alike: let them speak for themselves
             other = sweep.variants[twin]
             if outputs(config, path) == outputs(other, sweep.conv_paths.get(other.conv, "")):
-                raise SweepError(f"{sweep.path}: variants: '{twin}' and '{variant}' build the same network; change or remove one")
+                raise SweepError(
+                    f"{sweep.path}: variants: '{twin}' and '{variant}' build the same network; change or remove one"
+                )
         twins.append(variant)
     return costs
 
@@ -128,29 +180,75 @@ def _show_plan(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     printed = reference.load(sweep).rows
     variants: list[dict[str, Any]] = []
     for name, (counted, swapped) in costs.items():
-        row = {"name": name, **asdict(counted), "swapped": swapped, "reference": asdict(printed[name]) if name in printed else {}}
+        row = {
+            "name": name,
+            **asdict(counted),
+            "swapped": swapped,
+            "reference": asdict(printed[name]) if name in printed else {},
+        }
         variants.append(row)
-    trials = [{"id": t.id, "variant": t.variant, "seed": t.seed, "status": _status(t, store, records)} for t in sweep.trials]
+    trials = [
+        {"id": t.id, "variant": t.variant, "seed": t.seed, "status": _status(t, store, records)}
+        for t in sweep.trials
+    ]
     if args.json:
         counts = {"done": len(trials) - len(to_run), "to_run": len(to_run)}
         searched = _search_plan(sweep, store)[0] if sweep.search else {}
-        print(json.dumps({"sweep": sweep.name, "trials": trials, "variants": variants, **counts, "search": searched}, indent=1))
+        print(
+            json.dumps(
+                {
+                    "sweep": sweep.name,
+                    "trials": trials,
+                    "variants": variants,
+                    **counts,
+                    "search": searched,
+                },
+                indent=1,
+            )
+        )
         return 0
-    headers = ["variant", "replaced", "params M", "MACs M", "paper FLOPs M (ours)", "(printed)", "paper top-1"]
+    headers = [
+        "variant",
+        "replaced",
+        "params M",
+        "MACs M",
+        "paper FLOPs M (ours)",
+        "(printed)",
+        "paper top-1",
+    ]
     lines = []
     for v in variants:
         p = v["reference"]
-        counts = [f"{v['params'] / 1e6:.3f}", f"{v['macs'] / 1e6:.2f}", f"{v['paper_flops'] / 1e6:.2f}"]
-        lines.append([v["name"], str(v["swapped"]), *counts, f"{p['flops_m']:g}" if p else "-", f"{p['top1']:.2f}" if p else "-"])
+        counts = [
+            f"{v['params'] / 1e6:.3f}",
+            f"{v['macs'] / 1e6:.2f}",
+            f"{v['paper_flops'] / 1e6:.2f}",
+        ]
+        lines.append(
+            [
+                v["name"],
+                str(v["swapped"]),
+                *counts,
+                f"{p['flops_m']:g}" if p else "-",
+                f"{p['top1']:.2f}" if p else "-",
+            ]
+        )
     print(f"{sweep.question}\n\n{tables.markdown(headers, lines)}")
     if sweep.search:
         print("\n".join(_search_plan(sweep, store)[1]))
         if not sweep.settled:
             return 0
-    by_status = {s: sum(t["status"] == s for t in trials) for s in dict.fromkeys(t["status"] for t in trials)}
-    print(f"{len(trials)} trials ({len(sweep.variants)} variants x {len(sweep.seeds)} seeds): " + ", ".join(f"{n} {s}" for s, n in by_status.items()))
+    by_status = {
+        s: sum(t["status"] == s for t in trials) for s in dict.fromkeys(t["status"] for t in trials)
+    }
+    print(
+        f"{len(trials)} trials ({len(sweep.variants)} variants x {len(sweep.seeds)} seeds): "
+        + ", ".join(f"{n} {s}" for s, n in by_status.items())
+    )
     weights = sum(costs[t.variant][0].params * 4 for t in to_run)
-    print(f"to run: {len(to_run)}; disk: {weights / 1e9:.2f} GB of weights, and up to six times its own for each running trial's checkpoints")
+    print(
+        f"to run: {len(to_run)}; disk: {weights / 1e9:.2f} GB of weights, and up to six times its own for each running trial's checkpoints"
+    )
     print(f"time: {_estimate(sweep, costs, to_run, records)}")
     return 0
 
@@ -162,17 +260,40 @@ def _search_plan(sweep: Sweep, store: Store) -> tuple[dict[str, Any], list[str]]
     studies = search.open_studies(sweep, store)
     ended = sum(p.trained and p.record is not None for study in studies for p in study.proposals)
     total = w.trials * len(studies)
-    plan: dict[str, Any] = {"mode": w.mode, "trials": total, "ended": ended, "settled": sweep.settled}
-    lines = [f"search ({w.mode}, {w.sampler}): {ended} of {total} trials ended" + (f", {w.trials} of each variant" if studies[1:] else "")]
+    plan: dict[str, Any] = {
+        "mode": w.mode,
+        "trials": total,
+        "ended": ended,
+        "settled": sweep.settled,
+    }
+    lines = [
+        f"search ({w.mode}, {w.sampler}): {ended} of {total} trials ended"
+        + (f", {w.trials} of each variant" if studies[1:] else "")
+    ]
     if cells is not None:
         found = search.survey(studies[0], cells, _cost, CHECK_S)
-        plan |= {"cells": found.cells, "checked": found.checked, "possible": len(found.possible), "refused": dict(found.refused)}
-        span = f", {min(found.possible):.4g} to {max(found.possible):.4g} M multiply-adds" if found.possible else ""
+        plan |= {
+            "cells": found.cells,
+            "checked": found.checked,
+            "possible": len(found.possible),
+            "refused": dict(found.refused),
+        }
+        span = (
+            f", {min(found.possible):.4g} to {max(found.possible):.4g} M multiply-adds"
+            if found.possible
+            else ""
+        )
         part = "them" if found.checked == found.cells else f"the first {found.checked}"
-        lines.append(f"space: {found.cells} cells; of {part}, {len(found.possible)} can be trained{span}")
+        lines.append(
+            f"space: {found.cells} cells; of {part}, {len(found.possible)} can be trained{span}"
+        )
         lines += [f"  not trained: {n} {why}" for why, n in found.refused.most_common(3)]
     if not sweep.settled:
-        what = "each variant with what was found for it" if w.mode == "tune" else f"the variants above and {w.confirm} finds"
+        what = (
+            "each variant with what was found for it"
+            if w.mode == "tune"
+            else f"the variants above and {w.confirm} finds"
+        )
         lines.append(f"then the comparison: {what}, {len(sweep.seeds)} seeds each")
     return plan, lines
 
@@ -190,17 +311,34 @@ def _cost(config: Config, path: str) -> dict[str, float]:
 
 
 def _status(trial: Trial, store: Store, records: dict[str, Record]) -> str:
-    return records[trial.id].status if trial.id in records else "started" if store.started(trial.id) else "new"
+    return (
+        records[trial.id].status
+        if trial.id in records
+        else "started"
+        if store.started(trial.id)
+        else "new"
+    )
 
 
-def _estimate(sweep: Sweep, costs: dict[str, tuple[Cost, int]], to_run: list[Trial], records: dict[str, Record]) -> str:
+def _estimate(
+    sweep: Sweep,
+    costs: dict[str, tuple[Cost, int]],
+    to_run: list[Trial],
+    records: dict[str, Record],
+) -> str:
     """From this sweep's finished trials: minutes per epoch and multiply-add."""
     from runners.console import duration
 
-    rates = [r.result.minutes * 60 / (len(r.epochs) * r.result.macs) for r in records.values() if r.result]
+    rates = [
+        r.result.minutes * 60 / (len(r.epochs) * r.result.macs)
+        for r in records.values()
+        if r.result
+    ]
     if not rates:
         return "known once a trial of this sweep has finished (try --set base.epochs=1 --seeds 1)"
-    seconds = sum(costs[t.variant][0].macs * t.config.epochs for t in to_run) * sum(rates) / len(rates)
+    seconds = (
+        sum(costs[t.variant][0].macs * t.config.epochs for t in to_run) * sum(rates) / len(rates)
+    )
     return f"{duration(seconds)} of one slot, to be divided by the trials that run at a time"
 
 
@@ -217,11 +355,15 @@ def _check_data(configs: list[Config], store: Store, args: argparse.Namespace) -
         whole = data.load(name, _data_root(args), store.cache)
         for fraction in {c.val_fraction for c in configs if c.dataset == name}:
             if len(whole.train) - round(fraction * len(whole.train)) < 2:
-                raise SweepError(f"val_fraction: {fraction:g} leaves no training images of {len(whole.train)}; use less")
+                raise SweepError(
+                    f"val_fraction: {fraction:g} leaves no training images of {len(whole.train)}; use less"
+                )
 
 
 def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
-    tracker = _tracker(sweep, store, args)  # whatever keeps it from opening is found before anything is trained
+    tracker = _tracker(
+        sweep, store, args
+    )  # whatever keeps it from opening is found before anything is trained
     stopped = _search(sweep, store, args) if sweep.search else ""
     if sweep.search:
         sweep = search.conclude(sweep, store)
@@ -233,9 +375,22 @@ def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
 
         for trial in todo:
             store.forget_failure(trial.id)
-        kept = [replace(t, conv_path=store.keep_conv(t.conv_path, t.config.conv_digest)) if t.conv_path else t for t in todo]
+        kept = [
+            replace(t, conv_path=store.keep_conv(t.conv_path, t.config.conv_digest))
+            if t.conv_path
+            else t
+            for t in todo
+        ]
         console = Console(sweep, {t.id: r for t in sweep.trials if (r := store.record(t.id))})
-        stopped = _launch(sweep, Work(kept, store), f"{len(todo)} of {len(sweep.trials)} trials to run", store, tracker, console, args)
+        stopped = _launch(
+            sweep,
+            Work(kept, store),
+            f"{len(todo)} of {len(sweep.trials)} trials to run",
+            store,
+            tracker,
+            console,
+            args,
+        )
     return _conclude(sweep, store, tracker, stopped)
 
 
@@ -243,9 +398,20 @@ def _search(sweep: Sweep, store: Store, args: argparse.Namespace) -> str:
     """Train what the sweep's search proposes, if it has not ended; returns why it was stopped before it had, or nothing."""
     from runners.console import SearchConsole
 
-    sweep = replace(sweep, conv_paths={name: store.keep_conv(path, sweep.conv_digests[name]) for name, path in sweep.conv_paths.items()})
+    sweep = replace(
+        sweep,
+        conv_paths={
+            name: store.keep_conv(path, sweep.conv_digests[name])
+            for name, path in sweep.conv_paths.items()
+        },
+    )
     if args.retry_failed:
-        for p in (p for study in search.open_studies(sweep, store) for p in study.proposals if p.status in ("failed", "diverged")):
+        for p in (
+            p
+            for study in search.open_studies(sweep, store)
+            for p in study.proposals
+            if p.status in ("failed", "diverged")
+        ):
             store.forget_failure(p.trial.id if p.trial else "")
     tracker = _tracker(sweep, store, args, of_search=True)
     work = search.Searching(sweep, store, _cost, tracker.learn)
@@ -253,34 +419,66 @@ def _search(sweep: Sweep, store: Store, args: argparse.Namespace) -> str:
     if work.over and not work.left():
         return ""
     total = sum(study.written.trials for study in work.studies)
-    console = SearchConsole(sweep, work.trials, {t.id: r for t in work.trials if (r := store.record(t.id))}, total)
-    return _launch(sweep, work, f"search, {len(console.records)} of {total} trials done", store, tracker, console, args)
+    console = SearchConsole(
+        sweep, work.trials, {t.id: r for t in work.trials if (r := store.record(t.id))}, total
+    )
+    return _launch(
+        sweep,
+        work,
+        f"search, {len(console.records)} of {total} trials done",
+        store,
+        tracker,
+        console,
+        args,
+    )
 
 
-def _tracker(sweep: Sweep, store: Store, args: argparse.Namespace, *, of_search: bool = False) -> Tracker:
+def _tracker(
+    sweep: Sweep, store: Store, args: argparse.Namespace, *, of_search: bool = False
+) -> Tracker:
     from runners.tracking import Tracker  # mlflow takes two seconds
 
     for attempt in range(4):  # each waits 20 s for a lock by itself
         try:
-            return (Tracker.of_search if of_search else Tracker)(sweep, args.tracking_uri, store.identity)
+            return (Tracker.of_search if of_search else Tracker)(
+                sweep, args.tracking_uri, store.identity
+            )
         except Exception as error:
             if "database is locked" not in str(error) or attempt == 3:
-                hint = f"; pip install '{error.name}[binary]'" if isinstance(error, ModuleNotFoundError) else ""
-                raise SweepError(f"--tracking-uri {args.tracking_uri}: MLflow cannot open it: {' '.join(str(error).split())[:200]}{hint}") from None
+                hint = (
+                    f"; pip install '{error.name}[binary]'"
+                    if isinstance(error, ModuleNotFoundError)
+                    else ""
+                )
+                raise SweepError(
+                    f"--tracking-uri {args.tracking_uri}: MLflow cannot open it: {' '.join(str(error).split())[:200]}{hint}"
+                ) from None
             print("MLflow's database is locked by another program; waiting for it", file=sys.stderr)
     raise AssertionError
 
 
-def _launch(sweep: Sweep, work: Work, what: str, store: Store, tracker: Tracker, console: Console, args: argparse.Namespace) -> str:
+def _launch(
+    sweep: Sweep,
+    work: Work,
+    what: str,
+    store: Store,
+    tracker: Tracker,
+    console: Console,
+    args: argparse.Namespace,
+) -> str:
     """Run the work on Ray; returns why it was stopped before all had ended, or nothing."""
     from runners import cluster, launch
 
     cluster.connect(args.address)
     try:
-        cluster.check_nodes(store, (config.dataset for config in sweep.variants.values()), _data_root(args))
+        cluster.check_nodes(
+            store, (config.dataset for config in sweep.variants.values()), _data_root(args)
+        )
         resources = cluster.fit_resources(sweep.resources)
         at_a_time = min(cluster.slots(resources), work.widest)
-        console.say(f"{sweep.name}: {what}, {at_a_time} at a time; MLflow: {tracker.command or tracker.uri}")
+        console.say(
+            f"{sweep.name}: {what}, {at_a_time} at a time; MLflow: {tracker.command or tracker.uri}"
+        )
         return launch.launch(sweep, work, resources, store, tracker, console, _data_root(args))
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # what follows takes seconds, and should end
@@ -297,7 +495,10 @@ def _catch_up(store: Store, tracker: Tracker, todo: list[Trial]) -> None:
     """Tell MLflow every epoch that an interrupted trial has on disk: its worker's last words may not have reached the driver."""
     for trial in todo:
         if store.record(trial.id) is None and store.started(trial.id):
-            with contextlib.suppress(OSError, RuntimeError, MemoryError, SweepError), store.left_alone(trial.id):
+            with (
+                contextlib.suppress(OSError, RuntimeError, MemoryError, SweepError),
+                store.left_alone(trial.id),
+            ):
                 if saved := store.checkpoint(trial.id):
                     tracker.log(trial, saved[1])
 
@@ -320,13 +521,25 @@ def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: str) -> int
     searched = [p for study in table.studies for p in study.proposals if p.trained]
     bad += [(p.trial, p.record) for p in searched if p.trial and p.record and p.status == "failed"]
     for trial, record in bad:
-        print(f"{trial.name} {record.status}: {record.reason} (again with --retry-failed)", file=sys.stderr)
+        print(
+            f"{trial.name} {record.status}: {record.reason} (again with --retry-failed)",
+            file=sys.stderr,
+        )
     if not sweep.settled:
-        ended, planned = sum(p.record is not None for p in searched), sum(study.written.trials for study in table.studies)
-        way = search.fruitless(table.studies) or f"{planned - ended} of {planned} trials of the search to go; the same command continues"
+        ended, planned = (
+            sum(p.record is not None for p in searched),
+            sum(study.written.trials for study in table.studies),
+        )
+        way = (
+            search.fruitless(table.studies)
+            or f"{planned - ended} of {planned} trials of the search to go; the same command continues"
+        )
         print(f"{stopped + ', ' if stopped else ''}{way}", file=sys.stderr)
     elif left := len(sweep.trials) - len(records):
-        print(f"{stopped + ', ' if stopped else ''}{left} of {len(sweep.trials)} trials to go; the same command continues", file=sys.stderr)
+        print(
+            f"{stopped + ', ' if stopped else ''}{left} of {len(sweep.trials)} trials to go; the same command continues",
+            file=sys.stderr,
+        )
     if stopped:
         return 130 if stopped == "interrupted" else 75
     return 1 if bad or not files or not sweep.settled or len(records) < len(sweep.trials) else 0
@@ -337,10 +550,20 @@ def _aggregates(row: tables.Row) -> dict[str, Any]:
     metrics: dict[str, float | None] = {"n": len(row.records), "planned": row.planned}
     if row.top1:
         t = row.top1
-        metrics |= {"test/top1_mean": t.mean, "test/top1_sd": t.sd, "test/top1_low": t.low, "test/top1_high": t.high}
+        metrics |= {
+            "test/top1_mean": t.mean,
+            "test/top1_sd": t.sd,
+            "test/top1_low": t.low,
+            "test/top1_high": t.high,
+        }
     if row.difference:
         d = row.difference
-        metrics |= {"test/difference_mean": d.mean, "test/difference_low": d.low, "test/difference_high": d.high, "test/difference_p": d.p}
+        metrics |= {
+            "test/difference_mean": d.mean,
+            "test/difference_low": d.low,
+            "test/difference_high": d.high,
+            "test/difference_p": d.p,
+        }
     return {"variant": row.variant, "metrics": metrics}
 
 

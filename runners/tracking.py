@@ -29,7 +29,11 @@ from runners.study import Proposal
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
-os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false", MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true")
+os.environ.update(
+    MLFLOW_DISABLE_TELEMETRY="true",
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false",
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true",
+)
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
@@ -53,14 +57,22 @@ def _forgiving(method: Callable) -> Callable:
 
     @functools.wraps(method)
     def wrapped(self: Tracker, *args: Any) -> Any:
-        if time.monotonic() < self.quiet_until:  # a server that is away must not hold up every epoch
+        if (
+            time.monotonic() < self.quiet_until
+        ):  # a server that is away must not hold up every epoch
             return None
         try:
             return method(self, *args)
         except Exception as error:
             if not self.troubled:
-                print(f"MLflow: {type(error).__name__}: {' '.join(str(error).split())[:200]}", file=sys.stderr)
-                print("MLflow: training goes on; the next start of this sweep catches up", file=sys.stderr)
+                print(
+                    f"MLflow: {type(error).__name__}: {' '.join(str(error).split())[:200]}",
+                    file=sys.stderr,
+                )
+                print(
+                    "MLflow: training goes on; the next start of this sweep catches up",
+                    file=sys.stderr,
+                )
             self.troubled, self.quiet_until = True, time.monotonic() + QUIET_S
 
     return wrapped
@@ -76,20 +88,31 @@ class Tracker:
     def __init__(self, sweep: Sweep, uri: str = DEFAULT_URI, store: str = "", note: str = NOTE):
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints a traceback of what it raises as well
+        logging.getLogger("mlflow.store.db.utils").setLevel(
+            logging.CRITICAL
+        )  # it prints a traceback of what it raises as well
         self.uri, self.sweep, self.troubled = _absolute(uri), sweep, False
         self.quiet_until, self.store = 0.0, store
         _create_database(self.uri)
         self.client = mlflow.MlflowClient(self.uri)
         self.factors = sweep.varying()
-        self.costs: dict[str, dict[str, float]] = {}  # variant -> what is known before it is trained, for the charts of a search
-        self.experiment = self._experiment(sweep.name, note.format(question=sweep.question, name=sweep.name))
+        self.costs: dict[
+            str, dict[str, float]
+        ] = {}  # variant -> what is known before it is trained, for the charts of a search
+        self.experiment = self._experiment(
+            sweep.name, note.format(question=sweep.question, name=sweep.name)
+        )
         self.runs = self._load(sweep.trials)
 
     @classmethod
     def of_search(cls, sweep: Sweep, uri: str = DEFAULT_URI, store: str = "") -> Tracker:
         """The tracker of a sweep's search, whose trials have an experiment of their own."""
-        return cls(replace(sweep, name=f"{sweep.name}/search", variants={}, settled=True), uri, store, SEARCH_NOTE)
+        return cls(
+            replace(sweep, name=f"{sweep.name}/search", variants={}, settled=True),
+            uri,
+            store,
+            SEARCH_NOTE,
+        )
 
     @_forgiving
     def adopt(self, sweep: Sweep) -> None:
@@ -101,7 +124,9 @@ class Tracker:
         """What a search's trial chose, and what is known of it before it is trained."""
         assert proposal.trial
         chosen = {k.removeprefix("options."): v for k, v in proposal.cell.items()}
-        self.factors[proposal.trial.variant] = chosen | ({"variant": proposal.variant} if proposal.variant else {})
+        self.factors[proposal.trial.variant] = chosen | (
+            {"variant": proposal.variant} if proposal.variant else {}
+        )
         self.costs[proposal.trial.variant] = {f"cost/{k}": v for k, v in proposal.cost.items()}
 
     @property
@@ -110,7 +135,9 @@ class Tracker:
 
         $MLFLOW_UI_URL is for a server that a browser reaches by another address than the sweep does, such as one in a container.
         """
-        base = os.environ.get("MLFLOW_UI_URL") or (self.uri if self.uri.startswith("http") else "http://127.0.0.1:5000")
+        base = os.environ.get("MLFLOW_UI_URL") or (
+            self.uri if self.uri.startswith("http") else "http://127.0.0.1:5000"
+        )
         return f"{base.rstrip('/')}/#/experiments/{self.experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART"
 
     @property
@@ -123,14 +150,20 @@ class Tracker:
         """How to start the UI, where there is no server yet."""
         if self.uri.startswith("http"):
             return ""
-        return "mlflow ui" if self.uri == _absolute(DEFAULT_URI) else f"mlflow ui --backend-store-uri '{self.uri}'"
+        return (
+            "mlflow ui"
+            if self.uri == _absolute(DEFAULT_URI)
+            else f"mlflow ui --backend-store-uri '{self.uri}'"
+        )
 
     def reconcile(self, trials: Iterable[Trial], record: Callable[[str], Record | None]) -> None:
         """Make MLflow agree with the store: every ended trial has its whole run, and no run of a dead driver is left RUNNING."""
         self.quiet_until = 0.0
         for trial in trials:
             run = self.runs.get(trial.id)
-            if (run is None or run.info.status != "FINISHED" or "complete" not in run.data.tags) and (ended := record(trial.id)):
+            if (
+                run is None or run.info.status != "FINISHED" or "complete" not in run.data.tags
+            ) and (ended := record(trial.id)):
                 self.end(trial, ended)
         self.quiet_until = 0.0
         self.close()
@@ -142,7 +175,9 @@ class Tracker:
             self._create(trial)
         elif self.runs[trial.id].info.status != "RUNNING":
             run_id = self.runs[trial.id].info.run_id
-            self.client.log_batch(run_id, tags=[RunTag("status", "running")], params=self._params(trial))
+            self.client.log_batch(
+                run_id, tags=[RunTag("status", "running")], params=self._params(trial)
+            )
             self.client.update_run(run_id, status="RUNNING")
             self._refresh(trial)
 
@@ -157,8 +192,12 @@ class Tracker:
         run_id = self.runs[trial.id].info.run_id
         have = self._logged(run_id)
         new = [e for e in epochs if e.epoch not in have]
-        for i in range(0, len(new), 50):  # whole epochs at a time, since one metric of an epoch stands for all; MLflow takes 1,000
-            self.client.log_batch(run_id, metrics=[m for e in new[i : i + 50] for m in _epoch_metrics(e)])
+        for i in range(
+            0, len(new), 50
+        ):  # whole epochs at a time, since one metric of an epoch stands for all; MLflow takes 1,000
+            self.client.log_batch(
+                run_id, metrics=[m for e in new[i : i + 50] for m in _epoch_metrics(e)]
+            )
             have.update(e.epoch for e in new[i : i + 50])
 
     @_forgiving
@@ -167,16 +206,36 @@ class Tracker:
         self._log(trial, record.epochs)
         run_id = self.runs[trial.id].info.run_id
         ended = record.epochs[-1].ended if record.epochs else time.time_ns() // 1_000_000
-        finals = [*(_final_metrics(record.result) if record.result else ()), *self.costs.get(trial.variant, {}).items()]
+        finals = [
+            *(_final_metrics(record.result) if record.result else ()),
+            *self.costs.get(trial.variant, {}).items(),
+        ]
         if finals:
-            self.client.log_batch(run_id, metrics=[Metric(k, v, ended, 0) for k, v in finals])  # step 0: bars in the UI
-        tags = {"status": record.status, "reason": record.reason[:500], **{f"env.{k}": str(v) for k, v in record.provenance.items()}}
-        self.client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()], params=self._params(trial))
+            self.client.log_batch(
+                run_id, metrics=[Metric(k, v, ended, 0) for k, v in finals]
+            )  # step 0: bars in the UI
+        tags = {
+            "status": record.status,
+            "reason": record.reason[:500],
+            **{f"env.{k}": str(v) for k, v in record.provenance.items()},
+        }
+        self.client.log_batch(
+            run_id, tags=[RunTag(k, v) for k, v in tags.items()], params=self._params(trial)
+        )
         if digest := record.provenance.get("data"):
             name = trial.config.dataset
-            source = Dataset(name=name, digest=str(digest), source_type="runners.data", source=json.dumps({"name": name}))
-            self.client.log_inputs(run_id, [DatasetInput(source, [InputTag("mlflow.data.context", "training")])])
-        self.client.log_text(run_id, json.dumps(record.config | {"seed": record.seed}, indent=1), "config.json")
+            source = Dataset(
+                name=name,
+                digest=str(digest),
+                source_type="runners.data",
+                source=json.dumps({"name": name}),
+            )
+            self.client.log_inputs(
+                run_id, [DatasetInput(source, [InputTag("mlflow.data.context", "training")])]
+            )
+        self.client.log_text(
+            run_id, json.dumps(record.config | {"seed": record.seed}, indent=1), "config.json"
+        )
         self.client.set_tag(run_id, "complete", "yes")
         self.client.set_terminated(run_id, STATUS[record.status], ended)
         self._refresh(trial)
@@ -194,18 +253,31 @@ class Tracker:
     def summarise(self, lines: list[dict[str, Any]], ended: int, files: list[Path]) -> None:
         """Aggregates per variant ({"variant", "metrics"}), and the sweep's own run with its report, in the sibling experiment."""
         experiment = self._experiment(
-            f"{self.sweep.label}/summary", f"**{self.sweep.question}**\n\nMeans over seeds; the report is in the run `report`."
+            f"{self.sweep.label}/summary",
+            f"**{self.sweep.question}**\n\nMeans over seeds; the report is in the run `report`.",
         )
         lines = [*lines, {"variant": "", "metrics": {}}]  # the sweep's own
-        wanted = {line["variant"]: {k: float(v) for k, v in line["metrics"].items() if v is not None} for line in lines}
-        for run in self._search(experiment):  # a metric's history cannot be taken back: figures that changed get a new run
-            if run.data.metrics != wanted.get(run.data.tags.get("variant", "")) or not run.data.tags["variant"]:
+        wanted = {
+            line["variant"]: {k: float(v) for k, v in line["metrics"].items() if v is not None}
+            for line in lines
+        }
+        for run in self._search(
+            experiment
+        ):  # a metric's history cannot be taken back: figures that changed get a new run
+            if (
+                run.data.metrics != wanted.get(run.data.tags.get("variant", ""))
+                or not run.data.tags["variant"]
+            ):
                 self.client.delete_run(run.info.run_id)
             else:
                 del wanted[run.data.tags["variant"]]
         for name, metrics in wanted.items():
-            run_id = self.client.create_run(experiment, tags={"variant": name}, run_name=name or "report").info.run_id
-            self.client.log_batch(run_id, metrics=[Metric(k, v, ended, 0) for k, v in metrics.items()])
+            run_id = self.client.create_run(
+                experiment, tags={"variant": name}, run_name=name or "report"
+            ).info.run_id
+            self.client.log_batch(
+                run_id, metrics=[Metric(k, v, ended, 0) for k, v in metrics.items()]
+            )
             for file in [] if name else files:
                 self.client.log_artifact(run_id, str(file))
             self.client.set_terminated(run_id)
@@ -218,7 +290,9 @@ class Tracker:
             if run.data.tags.get("store") != self.store or "trial" not in run.data.tags:
                 continue
             trial = planned.get(run.data.tags["trial"])
-            if trial and any(run.data.params.get(p.key, p.value) != p.value for p in self._params(trial)):
+            if trial and any(
+                run.data.params.get(p.key, p.value) != p.value for p in self._params(trial)
+            ):
                 self.client.delete_run(run.info.run_id)  # a param cannot be changed
             else:
                 runs[run.data.tags["trial"]] = run
@@ -230,8 +304,14 @@ class Tracker:
             self.client.restore_experiment(found.experiment_id)
         if found:
             return found.experiment_id
-        tags = {"mlflow.note.content": note, "mlflow.experimentKind": "custom_model_development", "sweep": self.sweep.name}
-        return self.client.create_experiment(name, artifact_location=_artifacts(self.uri, name), tags=tags)
+        tags = {
+            "mlflow.note.content": note,
+            "mlflow.experimentKind": "custom_model_development",
+            "sweep": self.sweep.name,
+        }
+        return self.client.create_experiment(
+            name, artifact_location=_artifacts(self.uri, name), tags=tags
+        )
 
     def _search(self, experiment: str) -> Iterator[Run]:
         token = None
@@ -244,15 +324,33 @@ class Tracker:
 
     def _create(self, trial: Trial) -> None:
         # run and tags come into being together, so that a kill leaves no run without its trial
-        tags = {"trial": trial.id, "sweep": trial.sweep, "variant": trial.variant, "seed": str(trial.seed), "status": "running", "store": self.store}
-        self.runs[trial.id] = self.client.create_run(self.experiment, tags=tags, run_name=trial.name)
+        tags = {
+            "trial": trial.id,
+            "sweep": trial.sweep,
+            "variant": trial.variant,
+            "seed": str(trial.seed),
+            "status": "running",
+            "store": self.store,
+        }
+        self.runs[trial.id] = self.client.create_run(
+            self.experiment, tags=tags, run_name=trial.name
+        )
         self.client.log_batch(self.runs[trial.id].info.run_id, params=self._params(trial))
 
     def _params(self, trial: Trial) -> list[Param]:
         """What varies, and what a reader of one run wants to know; the rest is in config.json."""
         config = trial.config
-        params = {"variant": trial.variant, "seed": trial.seed, "backbone": config.backbone, "dataset": config.dataset, "epochs": config.epochs}
-        params |= {k: "+".join(map(str, v)) if isinstance(v, list) else v for k, v in self.factors.get(trial.variant, {}).items()}
+        params = {
+            "variant": trial.variant,
+            "seed": trial.seed,
+            "backbone": config.backbone,
+            "dataset": config.dataset,
+            "epochs": config.epochs,
+        }
+        params |= {
+            k: "+".join(map(str, v)) if isinstance(v, list) else v
+            for k, v in self.factors.get(trial.variant, {}).items()
+        }
         return [Param(k, str(v)) for k, v in params.items()]
 
     def _refresh(self, trial: Trial) -> None:
@@ -265,14 +363,30 @@ class Tracker:
 
 
 def _epoch_metrics(e: Epoch) -> list[Metric]:
-    values = {"train/loss": e.train_loss, "train/top1": e.train_top1, "val/loss": e.val_loss, "val/top1": e.val_top1, "lr": e.lr}
-    values |= {"sys/images_per_s": e.images_per_s, "sys/epoch_s": e.seconds} | {f"sys/{k}": v for k, v in e.sys.items()}
+    values = {
+        "train/loss": e.train_loss,
+        "train/top1": e.train_top1,
+        "val/loss": e.val_loss,
+        "val/top1": e.val_top1,
+        "lr": e.lr,
+    }
+    values |= {"sys/images_per_s": e.images_per_s, "sys/epoch_s": e.seconds} | {
+        f"sys/{k}": v for k, v in e.sys.items()
+    }
     return [Metric(k, v, e.ended, e.epoch) for k, v in values.items() if v is not None]
 
 
 def _final_metrics(r: Result) -> list[tuple[str, float]]:
-    millions = {"cost/params_m": r.params / 1e6, "cost/macs_m": r.macs / 1e6, "cost/paper_flops_m": r.paper_flops / 1e6}
-    measured = {"cost/images_per_s": r.images_per_s, "cost/peak_memory_gb": r.peak_memory_gb, "cost/minutes": r.minutes}
+    millions = {
+        "cost/params_m": r.params / 1e6,
+        "cost/macs_m": r.macs / 1e6,
+        "cost/paper_flops_m": r.paper_flops / 1e6,
+    }
+    measured = {
+        "cost/images_per_s": r.images_per_s,
+        "cost/peak_memory_gb": r.peak_memory_gb,
+        "cost/minutes": r.minutes,
+    }
     return [*({"test/top1": r.test_top1, "test/top5": r.test_top5} | millions | measured).items()]
 
 
@@ -325,7 +439,12 @@ def rebuild(sweep: Sweep, store: Store, uri: str) -> tuple[int, str]:
     ended, troubled = 0, False
     if sweep.search:
         tracker = Tracker.of_search(sweep, uri, store.identity)
-        trained = [p for study in search.open_studies(sweep, store) for p in study.proposals if p.trained and p.trial]
+        trained = [
+            p
+            for study in search.open_studies(sweep, store)
+            for p in study.proposals
+            if p.trained and p.trial
+        ]
         for p in trained:
             tracker.learn(p)
         tracker.reconcile([p.trial for p in trained if p.trial], store.record)
@@ -340,14 +459,26 @@ def rebuild(sweep: Sweep, store: Store, uri: str) -> tuple[int, str]:
 
 def main(argv: list[str] | None = None) -> int:
     """0: done; 2: bad input, or MLflow cannot be written."""
-    parser = argparse.ArgumentParser(prog="python -m runners.tracking", description="Make a sweep's MLflow runs again from the store.")
+    parser = argparse.ArgumentParser(
+        prog="python -m runners.tracking",
+        description="Make a sweep's MLflow runs again from the store.",
+    )
     parser.add_argument("action", choices=["rebuild"])
     parser.add_argument("sweep", help="the sweep file")
-    parser.add_argument("--set", action="append", default=[], metavar="PLACE=VALUE", help="override, as in the run")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PLACE=VALUE", help="override, as in the run"
+    )
     parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds, as in the run")
-    parser.add_argument("--storage", default="runs", metavar="DIR", help="where the trials are (default: ./runs)")
+    parser.add_argument(
+        "--storage", default="runs", metavar="DIR", help="where the trials are (default: ./runs)"
+    )
     uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-    parser.add_argument("--tracking-uri", default=uri, metavar="URI", help="MLflow's store (default: $MLFLOW_TRACKING_URI, else ./mlflow.db)")
+    parser.add_argument(
+        "--tracking-uri",
+        default=uri,
+        metavar="URI",
+        help="MLflow's store (default: $MLFLOW_TRACKING_URI, else ./mlflow.db)",
+    )
     args = parser.parse_args(argv)
     try:
         with (store := Store(args.storage)).drive():

@@ -40,7 +40,9 @@ class Diverged(Exception):
     """The training loss is no longer finite."""
 
 
-def build(config: Config, classes: int, conv_path: str = "", *, device: str = "cpu") -> tuple[torch.nn.Module, int]:
+def build(
+    config: Config, classes: int, conv_path: str = "", *, device: str = "cpu"
+) -> tuple[torch.nn.Module, int]:
     """The network of a config, and how many of its convolutions were replaced.
 
     Raises:
@@ -48,14 +50,18 @@ def build(config: Config, classes: int, conv_path: str = "", *, device: str = "c
     """
     with torch.device(device):
         model = backbones.build(config.backbone, classes)
-        return model, len(replace_convs(model, config.conv, path=conv_path or None, **config.options))
+        return model, len(
+            replace_convs(model, config.conv, path=conv_path or None, **config.options)
+        )
 
 
 def measure(config: Config, conv_path: str = "") -> tuple[Cost, int, str]:
     """What a config's network costs for one image of its data set, how many convolutions it replaces, and its printed structure."""
     if config.dataset not in datasets.SETS:
         datasets.load(config.dataset)  # for its error
-    network = Config(config.backbone, config.dataset, config.conv, config.conv_digest, config.options)
+    network = Config(
+        config.backbone, config.dataset, config.conv, config.conv_digest, config.options
+    )
     return _measure(network.canonical, conv_path)
 
 
@@ -77,7 +83,10 @@ def outputs(config: Config, conv_path: str = "") -> list[float]:
         for parameter in model.parameters():  # none may hide behind a zero it starts from
             parameter.normal_(std=0.1)
         x = torch.randn(4, *image)
-        return [*model.train()(x).flatten().tolist(), *model.eval()(x).flatten().tolist()]  # dropout shows in training alone
+        return [
+            *model.train()(x).flatten().tolist(),
+            *model.eval()(x).flatten().tolist(),
+        ]  # dropout shows in training alone
 
 
 class Training:
@@ -86,7 +95,9 @@ class Training:
     def __init__(self, trial: Trial, data: Dataset, device: torch.device | str = "cpu"):
         self.config, self.seed, self.device = trial.config, trial.seed, torch.device(device)
         if not self.config.test:
-            data = replace(data, test=data.test.subset(torch.arange(0)))  # what a search does not have it cannot read
+            data = replace(
+                data, test=data.test.subset(torch.arange(0))
+            )  # what a search does not have it cannot read
         self.data = data.hold_out(self.config.val_fraction).to(self.device)
         self.precision = _precision(self.config.precision, self.device)
         torch.manual_seed(_seed(trial.seed, "weights"))
@@ -96,7 +107,11 @@ class Training:
         self.forward = torch.compile(self.model) if self.config.compile else self.model
         c = self.config
         self.optimizer = torch.optim.SGD(
-            self.model.parameters(), c.lr, c.momentum, weight_decay=c.weight_decay, nesterov=c.nesterov and c.momentum > 0
+            self.model.parameters(),
+            c.lr,
+            c.momentum,
+            weight_decay=c.weight_decay,
+            nesterov=c.nesterov and c.momentum > 0,
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         if self.device.type == "cuda":
@@ -108,7 +123,9 @@ class Training:
     def state(self) -> dict:
         """Everything the next epoch depends on, but for the config."""
         parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
-        return {name: part.state_dict() for name, part in parts.items()} | {"data": self.data.digest}
+        return {name: part.state_dict() for name, part in parts.items()} | {
+            "data": self.data.digest
+        }
 
     def load(self, state: dict) -> None:
         """Go on from what `state` returned.
@@ -117,7 +134,9 @@ class Training:
             ValueError: it was trained on other data.
         """
         if state["data"] != self.data.digest:
-            raise ValueError(f"the checkpoint was trained on data with digest {state['data']}, this is {self.data.digest}; use another --storage")
+            raise ValueError(
+                f"the checkpoint was trained on data with digest {state['data']}, this is {self.data.digest}; use another --storage"
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"] and self.scaler.is_enabled():
@@ -169,14 +188,18 @@ class Training:
     def _train(self, index: int) -> tuple[float, float]:
         """Mean loss and accuracy (0..1) over the epoch's batches, as they were trained."""
         c = self.config
-        torch.manual_seed(_seed(self.seed, f"dropout {index}"))  # for whatever a convolution draws itself
+        torch.manual_seed(
+            _seed(self.seed, f"dropout {index}")
+        )  # for whatever a convolution draws itself
         generator = torch.Generator().manual_seed(_seed(self.seed, f"batches {index}"))
         steps = math.ceil(len(self.data.train) / c.batch_size)
         loss_sum = torch.zeros((), device=self.device)
         hits = torch.zeros((), device=self.device)
         seen = 0
         self.model.train()
-        for i, (x, y) in enumerate(datasets.batches(self.data, c.batch_size, generator, augment=c.augment)):
+        for i, (x, y) in enumerate(
+            datasets.batches(self.data, c.batch_size, generator, augment=c.augment)
+        ):
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(c, (index * steps + i + 0.5) / (c.epochs * steps))
             with self._autocast():
@@ -220,10 +243,14 @@ def learning_rate(config: Config, progress: float) -> float:
         return config.lr * progress / config.warmup
     if config.schedule == "step":
         return config.lr * 0.1 ** sum(progress >= m for m in config.milestones)
-    return config.lr * 0.5 * (1 + math.cos(math.pi * (progress - config.warmup) / (1 - config.warmup)))
+    return (
+        config.lr * 0.5 * (1 + math.cos(math.pi * (progress - config.warmup) / (1 - config.warmup)))
+    )
 
 
-def train(trial: Trial, data: Dataset, device: torch.device | str = "cpu") -> Iterator[Epoch | Result]:
+def train(
+    trial: Trial, data: Dataset, device: torch.device | str = "cpu"
+) -> Iterator[Epoch | Result]:
     """Yield one Epoch at a time and, last, the Result. Keeps nothing on disk.
 
     Raises:
@@ -236,7 +263,9 @@ def train(trial: Trial, data: Dataset, device: torch.device | str = "cpu") -> It
     yield training.result(epochs)
 
 
-def run(trial: Trial, store: Store, data_root: str | None = None, device: str = "auto") -> Iterator[list[Epoch]]:
+def run(
+    trial: Trial, store: Store, data_root: str | None = None, device: str = "auto"
+) -> Iterator[list[Epoch]]:
     """Train a trial from wherever the store has it to its record; yields the epochs not yielded before (at first, all the saved ones).
 
     When an epoch is yielded it is on disk, and when the generator ends so is the record: finished, or diverged. A search's trial
@@ -265,7 +294,19 @@ def run(trial: Trial, store: Store, data_root: str | None = None, device: str = 
             status, reason = "diverged", str(error)
         evidence = provenance(training)
         store.commit(
-            Record(trial.id, trial.sweep, trial.variant, trial.seed, asdict(trial.config), status, reason, epochs, result, evidence), weights
+            Record(
+                trial.id,
+                trial.sweep,
+                trial.variant,
+                trial.seed,
+                asdict(trial.config),
+                status,
+                reason,
+                epochs,
+                result,
+                evidence,
+            ),
+            weights,
         )
 
 
@@ -281,13 +322,19 @@ def settled(sweep: Sweep, store: Store) -> Sweep:
 
     sweep = search.conclude(sweep, store)
     if not sweep.settled:
-        raise SweepError(f"{sweep.path}: its search has not ended, and says what is compared; run python -m runners.sweep {sweep.path} first")
+        raise SweepError(
+            f"{sweep.path}: its search has not ended, and says what is compared; run python -m runners.sweep {sweep.path} first"
+        )
     return sweep
 
 
 def provenance(training: Training) -> dict[str, str | int]:
     """What a number needs beside it to be believed."""
-    device = torch.cuda.get_device_name(training.device) if training.device.type == "cuda" else f"CPU ({platform.machine()})"
+    device = (
+        torch.cuda.get_device_name(training.device)
+        if training.device.type == "cuda"
+        else f"CPU ({platform.machine()})"
+    )
     return {
         **commit(),
         "device": device,
@@ -310,7 +357,9 @@ def _check_device(name: str) -> None:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device {name}: {' '.join(str(error).split())[:120]}; use cpu, or cuda where there is a GPU") from None
+        raise ValueError(
+            f"--device {name}: {' '.join(str(error).split())[:120]}; use cpu, or cuda where there is a GPU"
+        ) from None
 
 
 def _precision(name: str, device: torch.device) -> str:
@@ -318,7 +367,9 @@ def _precision(name: str, device: torch.device) -> str:
         return name
     if device.type != "cuda":
         return "fp32"
-    return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"  # a T4 only emulates bf16
+    return (
+        "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+    )  # a T4 only emulates bf16
 
 
 def _seed(seed: int, stream: str) -> int:
@@ -337,22 +388,51 @@ def _data(name: str, root: str | None, cache: str) -> Dataset:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m runners.train", description="Train one trial of a sweep in this process.")
+    parser = argparse.ArgumentParser(
+        prog="python -m runners.train", description="Train one trial of a sweep in this process."
+    )
     parser.add_argument("sweep", help="the sweep file")
     parser.add_argument("--variant", required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--set", action="append", default=[], metavar="PLACE=VALUE", help="override, such as base.epochs=3")
-    parser.add_argument("--data", metavar="DIR", help="where the data set is, or is downloaded to (default: $DATA_ROOT, else ./data)")
-    parser.add_argument("--storage", default="runs", metavar="DIR", help="where checkpoints and records are kept (default: ./runs)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: torch's own choice)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PLACE=VALUE",
+        help="override, such as base.epochs=3",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="where the data set is, or is downloaded to (default: $DATA_ROOT, else ./data)",
+    )
+    parser.add_argument(
+        "--storage",
+        default="runs",
+        metavar="DIR",
+        help="where checkpoints and records are kept (default: ./runs)",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=None, help="CPU threads (default: torch's own choice)"
+    )
     args = parser.parse_args(argv)
     try:
         store = Store(args.storage)
         sweep = settled(load(args.sweep, args.set), store)
         if args.variant not in sweep.variants:
-            raise SweepError(f"--variant: no variant is called {args.variant!r}{suggest(args.variant, sweep.variants)}")
-        trial = Trial(sweep.name, args.variant, sweep.variants[args.variant], args.seed, sweep.conv_paths.get(sweep.variants[args.variant].conv, ""))
+            raise SweepError(
+                f"--variant: no variant is called {args.variant!r}{suggest(args.variant, sweep.variants)}"
+            )
+        trial = Trial(
+            sweep.name,
+            args.variant,
+            sweep.variants[args.variant],
+            args.seed,
+            sweep.conv_paths.get(sweep.variants[args.variant].conv, ""),
+        )
         if args.threads:
             torch.set_num_threads(args.threads)
         measure(trial.config, trial.conv_path)
@@ -360,7 +440,10 @@ def main(argv: list[str] | None = None) -> int:
         store.forget_failure(trial.id)  # whoever runs one trial by hand wants to see it fail
         for epoch in (e for epochs in run(trial, store, args.data, args.device) for e in epochs):
             val = f", validation {epoch.val_top1:.2f} %" if epoch.val_top1 is not None else ""
-            print(f"epoch {epoch.epoch}/{trial.config.epochs}: loss {epoch.train_loss:.3f}{val} ({epoch.seconds:.1f} s)", flush=True)
+            print(
+                f"epoch {epoch.epoch}/{trial.config.epochs}: loss {epoch.train_loss:.3f}{val} ({epoch.seconds:.1f} s)",
+                flush=True,
+            )
     except (SweepError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -369,7 +452,14 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     record = store.record(trial.id)
     assert record
-    print(f"{trial.name}: " + (f"test top-1 {record.result.test_top1:.2f} %" if record.result else f"{record.status}: {record.reason}"))
+    print(
+        f"{trial.name}: "
+        + (
+            f"test top-1 {record.result.test_top1:.2f} %"
+            if record.result
+            else f"{record.status}: {record.reason}"
+        )
+    )
     print(f"record: {store.address(trial.id, 'record.json')}")
     return 0 if record.result else 1
 

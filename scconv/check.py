@@ -27,7 +27,12 @@ from scconv.convs import find
 from scconv.cost import cost
 
 WIDTHS = 32, 64, 96, 128, 256
-REFERENCE = 64, 64, 1, 32  # channels in and out, stride and size of the place that a file's COST is declared for
+REFERENCE = (
+    64,
+    64,
+    1,
+    32,
+)  # channels in and out, stride and size of the place that a file's COST is declared for
 
 
 class Broken(AssertionError):
@@ -48,7 +53,9 @@ class _Host(nn.Module):
 
     def __init__(self, c1: int, c2: int, stride: int):
         super().__init__()
-        self.stages = nn.Sequential(nn.Sequential(Basic(c1, c2, stride)), nn.Sequential(Basic(c2, c2, 1)))
+        self.stages = nn.Sequential(
+            nn.Sequential(Basic(c1, c2, stride)), nn.Sequential(Basic(c2, c2, 1))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.stages(x)
@@ -118,11 +125,17 @@ def _shape(design: Design) -> str:
             want = (2, getattr(module, "out_channels", c2), -(-size // stride), -(-size // stride))
             got = tuple(module(torch.randn(2, c1, size, size)).shape)
             if got != want:
-                raise Broken(f"{c1} -> {c2} channels, stride {stride}, size {size}: made {got}, the convolution makes {want}")
+                raise Broken(
+                    f"{c1} -> {c2} channels, stride {stride}, size {size}: made {got}, the convolution makes {want}"
+                )
             shapes += 1
     if not shapes:
         raise Broken(f"it refuses every place: {next(iter(refusals.values()))}")
-    return f"{shapes} shapes" + (f"; refuses {len(refusals)} of 6 places: {next(iter(refusals.values()))}" if refusals else "")
+    return f"{shapes} shapes" + (
+        f"; refuses {len(refusals)} of 6 places: {next(iter(refusals.values()))}"
+        if refusals
+        else ""
+    )
 
 
 def _gradient(design: Design) -> str:
@@ -131,7 +144,9 @@ def _gradient(design: Design) -> str:
     _learn(module, x)
     parameters = [*module.parameters()]
     frozen = sum(not p.requires_grad for p in parameters)
-    return f"{len(parameters) - frozen} parameters" + (f"; {frozen} are fixed (requires_grad=False)" if frozen else "")
+    return f"{len(parameters) - frozen} parameters" + (
+        f"; {frozen} are fixed (requires_grad=False)" if frozen else ""
+    )
 
 
 def _learn(module: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -147,10 +162,14 @@ def _learn(module: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def _same(what: str, got: list[Tensor], want: list[Tensor]) -> None:
-    scale = max(b.abs().max().item() for b in want)  # of all of them: a bias before a BatchNorm has a gradient of rounding alone
+    scale = max(
+        b.abs().max().item() for b in want
+    )  # of all of them: a bias before a BatchNorm has a gradient of rounding alone
     for a, b in zip(got, want, strict=True):
         if not torch.allclose(a, b, rtol=1e-3, atol=1e-4 * scale):
-            raise Broken(f"{what} differ by up to {(a - b).abs().max().item():.3g} of {b.abs().max().item():.3g}")
+            raise Broken(
+                f"{what} differ by up to {(a - b).abs().max().item():.3g} of {b.abs().max().item():.3g}"
+            )
 
 
 def _meta(design: Design) -> str:
@@ -227,7 +246,9 @@ def _state(design: Design) -> str:
     other = replace(design, file=find(design.name, design.path, fresh=True)).make(seed=1)
     other.load_state_dict(torch.load(file, weights_only=True))
     if not torch.equal(module.eval()(x), other.eval()(x)):
-        raise Broken("the output depends on something that is not in it: register it as a buffer or parameter")
+        raise Broken(
+            "the output depends on something that is not in it: register it as a buffer or parameter"
+        )
     return f"{len(module.state_dict())} tensors"
 
 
@@ -240,7 +261,9 @@ def _redrawn(design: Design) -> str:
             torch.manual_seed(seed)
             outputs.append(module(x))
     if not torch.equal(*outputs):
-        raise Broken("the output changes with torch's global seed: draw in __init__, and register what was drawn")
+        raise Broken(
+            "the output changes with torch's global seed: draw in __init__, and register what was drawn"
+        )
     return "two seeds agree"
 
 
@@ -248,7 +271,10 @@ def _literals(design: Design) -> str:
     """options: keyword-only with literal defaults, so that a sweep can be checked without importing the file."""
     function = design.file.convert if hasattr(design.file, "convert") else design.file.drop_in
     tree = ast.parse(Path(str(design.file.__file__)).read_text(encoding="utf-8"))
-    node = next((n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function.__name__), None)
+    node = next(
+        (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function.__name__),
+        None,
+    )
     if node is None:
         raise Broken(f"{function.__name__} must be defined in the file itself")
     if len(node.args.args) + len(node.args.posonlyargs) > 1 or node.args.vararg or node.args.kwarg:
@@ -293,9 +319,16 @@ RULES: tuple[Callable[[Design], str], ...] = (
 
 def main(argv: list[str] | None = None) -> int:
     """0: every rule is kept; 1: some are broken; 2: there is no such convolution."""
-    parser = argparse.ArgumentParser(prog="python -m scconv.check", description="Try a convolution against the contract of the catalogue.")
-    parser.add_argument("conv", help="a name of the catalogue, or the path of a file that defines drop_in")
-    parser.add_argument("options", nargs="*", metavar="OPTION=VALUE", help="options other than the defaults")
+    parser = argparse.ArgumentParser(
+        prog="python -m scconv.check",
+        description="Try a convolution against the contract of the catalogue.",
+    )
+    parser.add_argument(
+        "conv", help="a name of the catalogue, or the path of a file that defines drop_in"
+    )
+    parser.add_argument(
+        "options", nargs="*", metavar="OPTION=VALUE", help="options other than the defaults"
+    )
     args = parser.parse_args(argv)
     path = Path(args.conv) if args.conv.endswith(".py") else None
     try:

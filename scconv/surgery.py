@@ -27,11 +27,21 @@ class Swap:
 
 def inner_3x3(path: str, conv: nn.Conv2d) -> bool:
     """The default place in a model that names none: a 3x3 convolution that is neither the image stem nor depthwise."""
-    return conv.kernel_size == (3, 3) and conv.in_channels > 4 and (conv.groups == 1 or conv.groups < conv.in_channels)
+    return (
+        conv.kernel_size == (3, 3)
+        and conv.in_channels > 4
+        and (conv.groups == 1 or conv.groups < conv.in_channels)
+    )
 
 
 def replace_convs(
-    model: nn.Module, conv: str, *, path: str | Path | None = None, where: Where | None = None, keep_norm: bool = True, **options
+    model: nn.Module,
+    conv: str,
+    *,
+    path: str | Path | None = None,
+    where: Where | None = None,
+    keep_norm: bool = True,
+    **options,
 ) -> list[Swap]:
     """Replace convolutions of `model`, in place, by the convolution called `conv`.
 
@@ -59,16 +69,31 @@ def replace_convs(
         return _replace(model, conv, design, where, keep_norm, options)
 
 
-def _replace(model: nn.Module, conv: str, design: ModuleType, where: Where | None, keep_norm: bool, options: dict[str, Any]) -> list[Swap]:
+def _replace(
+    model: nn.Module,
+    conv: str,
+    design: ModuleType,
+    where: Where | None,
+    keep_norm: bool,
+    options: dict[str, Any],
+) -> list[Swap]:
     if hasattr(design, "convert"):
         if where or not keep_norm:
-            raise ValueError(f"conv '{conv}' converts a whole network; leave `where` and `keep_norm` out")
+            raise ValueError(
+                f"conv '{conv}' converts a whole network; leave `where` and `keep_norm` out"
+            )
         return _put(model, conv, design.convert(model, **options))
     places = getattr(model, "places", None)
     chosen = where or ((lambda name, _: name in places) if places is not None else inner_3x3)
     replaced: dict[str, nn.Module] = {}
-    made: dict[nn.Module, nn.Module] = {}  # a convolution that stands at two paths is replaced by one at both
-    for name, old in [(n, m) for n, m in model.named_modules(remove_duplicate=False) if isinstance(m, nn.Conv2d) and n and chosen(n, m)]:
+    made: dict[
+        nn.Module, nn.Module
+    ] = {}  # a convolution that stands at two paths is replaced by one at both
+    for name, old in [
+        (n, m)
+        for n, m in model.named_modules(remove_duplicate=False)
+        if isinstance(m, nn.Conv2d) and n and chosen(n, m)
+    ]:
         try:
             new = made[old] if old in made else design.drop_in(old, **options)
         except (ValueError, TypeError) as error:
@@ -76,7 +101,9 @@ def _replace(model: nn.Module, conv: str, design: ModuleType, where: Where | Non
         made[old] = new
         if new is not old:
             replaced[name] = new
-    fits = [_fit(model, name, conv, new, keep_norm) for name, new in replaced.items()]  # all are asked before any is changed
+    fits = [
+        _fit(model, name, conv, new, keep_norm) for name, new in replaced.items()
+    ]  # all are asked before any is changed
     swaps = _put(model, conv, replaced)
     for fit in fits:
         fit()
@@ -96,11 +123,15 @@ def _put(model: nn.Module, conv: str, replaced: dict[str, nn.Module]) -> list[Sw
             swaps.append(Swap(name, _params(old), _params(new)))
         setattr(model.get_submodule(parent), leaf, new.train(old.training))
     if not swaps and conv != "standard":
-        raise ValueError(f"conv '{conv}' replaced nothing in {type(model).__name__}: no 3x3 convolution to take; name others with `where`")
+        raise ValueError(
+            f"conv '{conv}' replaced nothing in {type(model).__name__}: no 3x3 convolution to take; name others with `where`"
+        )
     return swaps
 
 
-def _fit(model: nn.Module, name: str, conv: str, new: nn.Module, keep_norm: bool) -> Callable[[], None]:
+def _fit(
+    model: nn.Module, name: str, conv: str, new: nn.Module, keep_norm: bool
+) -> Callable[[], None]:
     """What is to be done to the block of the convolution `name` once `new` is in its place; the block itself must offer it.
 
     Raises:
@@ -110,13 +141,21 @@ def _fit(model: nn.Module, name: str, conv: str, new: nn.Module, keep_norm: bool
     block = model.get_submodule(parent)
     kind, before = type(block).__name__, getattr(block, leaf).out_channels
     channels = getattr(new, "out_channels", None) or before
-    offers = leaf == getattr(block, "place", leaf)  # what a block offers, it offers for the place that its paper replaces
-    narrow, after = (getattr(block, "narrow", None), getattr(block, "after", {})) if offers else (None, {})
+    offers = leaf == getattr(
+        block, "place", leaf
+    )  # what a block offers, it offers for the place that its paper replaces
+    narrow, after = (
+        (getattr(block, "narrow", None), getattr(block, "after", {})) if offers else (None, {})
+    )
     if channels != before and narrow is None:
-        raise ValueError(f"layer {name}: '{conv}' makes {channels} channels of {before}, and a {kind} cannot narrow what follows")
+        raise ValueError(
+            f"layer {name}: '{conv}' makes {channels} channels of {before}, and a {kind} cannot narrow what follows"
+        )
     covered = {*getattr(new, "covers", ())} | (set() if keep_norm else {"norm"})
     if missing := covered - {*after}:
-        raise ValueError(f"layer {name}: '{conv}' is to stand for the {' and '.join(sorted(missing))} after it too, which a {kind} does not offer")
+        raise ValueError(
+            f"layer {name}: '{conv}' is to stand for the {' and '.join(sorted(missing))} after it too, which a {kind} does not offer"
+        )
 
     def fit() -> None:
         if narrow and channels != before:

@@ -57,7 +57,13 @@ def command(sweep_file: Path) -> float:
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     start = time.perf_counter()
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-m", "runners.sweep", str(sweep_file)], cwd=folder, check=True, stdout=subprocess.DEVNULL, env=environment)
+    subprocess.run(
+        [sys.executable, "-m", "runners.sweep", str(sweep_file)],
+        cwd=folder,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env=environment,
+    )
     seconds = time.perf_counter() - start
     shutil.rmtree(folder)
     return seconds
@@ -76,17 +82,65 @@ def report(trials: int, epochs: int = 50) -> float:
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     rates = [round(0.001 * i, 4) for i in range(1, trials // 5 + 1)]
     base = "{backbone: resnet20, dataset: cifar10, recipe: short}"
-    (folder / "many.yaml").write_text(f"question: Which rate?\nbaseline: lr=0.001\nbase: {base}\nfactors: {{lr: {rates}}}\nseeds: 5\n")
+    (folder / "many.yaml").write_text(
+        f"question: Which rate?\nbaseline: lr=0.001\nbase: {base}\nfactors: {{lr: {rates}}}\nseeds: 5\n"
+    )
     store = Store(folder / "runs")
-    evidence = {k: "x" for k in ("commit", "dirty", "device", "precision", "torch", "data", "train_images", "val_images")} | {"test_images": 10_000}
-    history = [Epoch(n, 0.1, 2.0, 30.0, 1.0, 40.0, 1.0, 100.0, 1_700_000_000_000 + n, {"load": 1.0}) for n in range(1, epochs + 1)]
+    evidence = {
+        k: "x"
+        for k in (
+            "commit",
+            "dirty",
+            "device",
+            "precision",
+            "torch",
+            "data",
+            "train_images",
+            "val_images",
+        )
+    } | {"test_images": 10_000}
+    history = [
+        Epoch(n, 0.1, 2.0, 30.0, 1.0, 40.0, 1.0, 100.0, 1_700_000_000_000 + n, {"load": 1.0})
+        for n in range(1, epochs + 1)
+    ]
     for trial in load(folder / "many.yaml").trials:
         right = random.random(10_000) < 0.7
-        result = Result(float(100 * right.mean()), 90.0, np.packbits(right).tobytes().hex(), 10, 10, 10 + trial.seed, 10, 1.0, 1.0, 9, 1.0)
-        store.commit(Record(trial.id, "many", trial.variant, trial.seed, asdict(trial.config), "finished", "", history, result, evidence))
+        result = Result(
+            float(100 * right.mean()),
+            90.0,
+            np.packbits(right).tobytes().hex(),
+            10,
+            10,
+            10 + trial.seed,
+            10,
+            1.0,
+            1.0,
+            9,
+            1.0,
+        )
+        store.commit(
+            Record(
+                trial.id,
+                "many",
+                trial.variant,
+                trial.seed,
+                asdict(trial.config),
+                "finished",
+                "",
+                history,
+                result,
+                evidence,
+            )
+        )
     start = time.perf_counter()
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-m", "analysis.report", "many.yaml"], cwd=folder, check=True, stdout=subprocess.DEVNULL, env=environment)
+    subprocess.run(
+        [sys.executable, "-m", "analysis.report", "many.yaml"],
+        cwd=folder,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env=environment,
+    )
     seconds = time.perf_counter() - start
     shutil.rmtree(folder)
     return seconds
@@ -97,7 +151,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=2)
-    parser.add_argument("--reports", type=int, nargs="+", default=[1_000, 10_000], help="finished trials to report on; 0 for none")
+    parser.add_argument(
+        "--reports",
+        type=int,
+        nargs="+",
+        default=[1_000, 10_000],
+        help="finished trials to report on; 0 for none",
+    )
     args = parser.parse_args()
     for trials in filter(None, args.reports):
         print(f"report on {trials} finished trials: {report(trials):.1f} s", flush=True)
@@ -108,12 +168,19 @@ def main() -> None:
         for _ in range(args.pairs):
             pairs.append((loop(sweep_file, os.cpu_count() or 1), command(sweep_file)))
             bare, whole = pairs[-1]
-            print(f"{2 * args.seeds} trials: bare loop {bare:.1f} s, command {whole:.1f} s, ratio {whole / bare:.3f}", flush=True)
+            print(
+                f"{2 * args.seeds} trials: bare loop {bare:.1f} s, command {whole:.1f} s, ratio {whole / bare:.3f}",
+                flush=True,
+            )
     if not pairs:
         return
     ratios = [whole / bare for bare, whole in pairs]
     minutes = statistics.fmean(b for b, _ in pairs) * (os.cpu_count() or 1) / (2 * args.seeds) / 60
-    summary = {"trials": 2 * args.seeds, "minutes_per_trial": round(minutes, 2), "ratios": [round(r, 3) for r in ratios]}
+    summary = {
+        "trials": 2 * args.seeds,
+        "minutes_per_trial": round(minutes, 2),
+        "ratios": [round(r, 3) for r in ratios],
+    }
     print(json.dumps(summary | {"median_ratio": round(statistics.median(ratios), 3)}))
 
 

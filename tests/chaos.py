@@ -62,21 +62,47 @@ class Round:
         self.folder, self.store = folder, folder / "runs"
         self.log = folder.with_name(f"{folder.name}.txt")  # beside the disk that may be full
         folder.mkdir(parents=True)
-        self.small = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(folder)]).returncode == 0
+        self.small = (
+            os.geteuid() == 0
+            and subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(folder)]
+            ).returncode
+            == 0
+        )
         (folder / "chaos.yaml").write_text(text)
         self.nodes = Nodes() if mode == "cluster" else None
         self.server = Server(folder) if mode == "server" else None
-        self.arguments = [*(("--address", self.nodes.address) if self.nodes else ()), *(("--tracking-uri", self.server.uri) if self.server else ())]
+        self.arguments = [
+            *(("--address", self.nodes.address) if self.nodes else ()),
+            *(("--tracking-uri", self.server.uri) if self.server else ()),
+        ]
         self.undone: dict[str, set[int]] = {}  # trial -> epochs that were lost with a checkpoint
         self.process: subprocess.Popen | None = None
-        self.saved: dict[str, dict[int, int]] = {}  # trial -> epoch -> when it ended, as its checkpoint had it when the sweep was harmed
+        self.saved: dict[
+            str, dict[int, int]
+        ] = {}  # trial -> epoch -> when it ended, as its checkpoint had it when the sweep was harmed
 
     def start(self) -> None:
-        line = [sys.executable, "-X", "faulthandler", "-m", "runners.sweep", "chaos.yaml", *self.arguments]
+        line = [
+            sys.executable,
+            "-X",
+            "faulthandler",
+            "-m",
+            "runners.sweep",
+            "chaos.yaml",
+            *self.arguments,
+        ]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         log = open(self.log, "a")  # noqa: SIM115 - the child's
         self.begun = log.tell()
-        self.process = subprocess.Popen(line, cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        self.process = subprocess.Popen(
+            line,
+            cwd=self.folder,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
     @property
     def said(self) -> str:
@@ -130,9 +156,16 @@ class Round:
     def workers(self) -> list[int]:
         """The processes that train, of this round alone: they have its store's lock files open."""
         found = []
-        for process in (name for name in os.listdir("/proc") if name.isdigit() and name != str(self.process and self.process.pid)):
+        for process in (
+            name
+            for name in os.listdir("/proc")
+            if name.isdigit() and name != str(self.process and self.process.pid)
+        ):
             try:
-                files = [os.readlink(f"/proc/{process}/fd/{fd}") for fd in os.listdir(f"/proc/{process}/fd")]
+                files = [
+                    os.readlink(f"/proc/{process}/fd/{fd}")
+                    for fd in os.listdir(f"/proc/{process}/fd")
+                ]
             except OSError:  # it has just ended
                 continue
             if any(file.startswith(str(self.store / "trials")) for file in files):
@@ -179,7 +212,9 @@ def kill_worker(sweep: Round, dice: random.Random) -> bool:
     return True
 
 
-def damage(sweep: Round, dice: random.Random, harm: Callable[[bytearray, random.Random], bytes]) -> bool:
+def damage(
+    sweep: Round, dice: random.Random, harm: Callable[[bytearray, random.Random], bytes]
+) -> bool:
     """Harm a checkpoint on disk: with the driver killed, and its workers gone, as after a power cut."""
     sweep.send(signal.SIGKILL)
     sweep.remember()
@@ -263,7 +298,11 @@ def fill_disk(sweep: Round, dice: random.Random) -> bool:
 def kill_first_start(sweep: Round, dice: random.Random) -> bool:
     """The driver dies while MLflow makes its first database."""
     deadline = time.monotonic() + 60
-    while sweep.running and not list(sweep.folder.glob(".mlflow.db.*.new")) and time.monotonic() < deadline:
+    while (
+        sweep.running
+        and not list(sweep.folder.glob(".mlflow.db.*.new"))
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.02)
     time.sleep(dice.uniform(0, 2))
     inside = not (sweep.folder / "mlflow.db").exists()
@@ -301,12 +340,21 @@ ANSWERS = {
 
 
 # what the command may say to a full disk, a server that is away and, after a damage, to kill -9; then its end is right, and the next start goes on
-GIVEN_UP = [(75, "cannot be written"), (1, "the report could not be written"), (2, "MLflow cannot open it"), (-9, "")]
+GIVEN_UP = [
+    (75, "cannot be written"),
+    (1, "the report could not be written"),
+    (2, "MLflow cannot open it"),
+    (-9, ""),
+]
 
 
 def traces(sweep: Round, code: int) -> list[str]:
     """No user should see a traceback; but for Python's own, of a Ctrl-C while it still imports."""
-    return ["it printed a traceback"] if "Traceback (most recent call last)" in sweep.said and code != -2 else []
+    return (
+        ["it printed a traceback"]
+        if "Traceback (most recent call last)" in sweep.said and code != -2
+        else []
+    )
 
 
 def trials(sweep: Round) -> list:
@@ -316,7 +364,16 @@ def trials(sweep: Round) -> list:
     from runners.store import Store
 
     plan, store = load(sweep.folder / "chaos.yaml"), Store(sweep.store)
-    searched = [p.trial for study in search.open_studies(plan, store) for p in study.proposals if p.trained] if plan.search else []
+    searched = (
+        [
+            p.trial
+            for study in search.open_studies(plan, store)
+            for p in study.proposals
+            if p.trained
+        ]
+        if plan.search
+        else []
+    )
     return [*searched, *search.conclude(plan, store).trials]
 
 
@@ -329,10 +386,19 @@ def outcome(sweep: Round) -> dict[str, tuple]:
     store, found = Store(sweep.store), {}
     for trial in trials(sweep):
         record = store.record(trial.id)
-        weights = torch.load(store.folder(trial.id) / "weights.pt", weights_only=True) if record and record.result else {}
+        weights = (
+            torch.load(store.folder(trial.id) / "weights.pt", weights_only=True)
+            if record and record.result
+            else {}
+        )
         parts = tuple((name, value.numpy().tobytes()) for name, value in weights.items())
         losses = tuple((e.train_loss, e.val_top1) for e in record.epochs) if record else ()
-        found[trial.id] = (record.status if record else None, record.result.correct if record and record.result else None, losses, parts)
+        found[trial.id] = (
+            record.status if record else None,
+            record.result.correct if record and record.result else None,
+            losses,
+            parts,
+        )
     return found
 
 
@@ -343,11 +409,17 @@ def lost(sweep: Round, wanted: dict[str, tuple]) -> list[str]:
     problems, found = [], outcome(sweep)
     if [*found] != [*wanted]:
         problems.append(f"other trials: {len(found)}, not {len(wanted)}, or others proposed")
-    problems += [f"trial {t}: {found[t][0]}, not as undisturbed" for t in found if t in wanted and found[t] != wanted[t]]
+    problems += [
+        f"trial {t}: {found[t][0]}, not as undisturbed"
+        for t in found
+        if t in wanted and found[t] != wanted[t]
+    ]
     if names := {p.name for p in (sweep.store / "trials").iterdir()} - set(found):
         problems.append(f"trials that nobody asked for: {names}")
     records = {t: Store(sweep.store).record(t) for t in found}
-    times = {t: {e.epoch: e.ended for e in record.epochs} for t, record in records.items() if record}
+    times = {
+        t: {e.epoch: e.ended for e in record.epochs} for t, record in records.items() if record
+    }
     for trial, saved in sweep.saved.items():
         if again := [e for e, ended in saved.items() if times.get(trial, {}).get(e) != ended]:
             problems.append(f"trial {trial}: epochs {again} had been saved, and were trained again")
@@ -357,16 +429,34 @@ def lost(sweep: Round, wanted: dict[str, tuple]) -> list[str]:
             " where r.lifecycle_stage = 'active'"
         ).fetchall()
         count = Counter(trial for trial, _, _ in runs)
-        problems += [f"trial {trial}: {count[trial]} MLflow runs" for trial in found if count[trial] != 1]
+        problems += [
+            f"trial {trial}: {count[trial]} MLflow runs" for trial in found if count[trial] != 1
+        ]
         for trial, status, run in runs:
-            points = book.execute("select step, timestamp from metrics where run_uuid = ? and key = 'train/loss' order by step", (run,)).fetchall()
-            undone = sweep.undone.get(trial, set())  # MLflow may have them from when they were first trained, and keeps that
-            points, recorded = ([(e, None if e in undone else t) for e, t in rows] for rows in (points, sorted(times.get(trial, {}).items())))
+            points = book.execute(
+                "select step, timestamp from metrics where run_uuid = ? and key = 'train/loss' order by step",
+                (run,),
+            ).fetchall()
+            undone = sweep.undone.get(
+                trial, set()
+            )  # MLflow may have them from when they were first trained, and keeps that
+            points, recorded = (
+                [(e, None if e in undone else t) for e, t in rows]
+                for rows in (points, sorted(times.get(trial, {}).items()))
+            )
             if status != "FINISHED" or points != recorded:
-                problems.append(f"trial {trial}: its MLflow run is {status} with epochs {[step for step, _ in points]}, or at other times")
+                problems.append(
+                    f"trial {trial}: its MLflow run is {status} with epochs {[step for step, _ in points]}, or at other times"
+                )
     problems += _book(sweep)
-    litter = [str(p.relative_to(sweep.folder)) for p in sweep.folder.rglob("*") if p.name.endswith(".tmp") or ".new" in p.name]
-    litter += [str(p.relative_to(sweep.folder)) for p in sweep.store.glob("trials/*/checkpoint*.pt")]
+    litter = [
+        str(p.relative_to(sweep.folder))
+        for p in sweep.folder.rglob("*")
+        if p.name.endswith(".tmp") or ".new" in p.name
+    ]
+    litter += [
+        str(p.relative_to(sweep.folder)) for p in sweep.store.glob("trials/*/checkpoint*.pt")
+    ]
     return problems + ([f"left behind: {litter}"] if litter else [])
 
 
@@ -379,13 +469,18 @@ def _book(sweep: Round) -> list[str]:
     for path in sweep.store.glob("studies/*.journal"):
         storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
         for summary in optuna.get_all_study_summaries(storage):
-            states = Counter(t.state.name for t in optuna.load_study(study_name=summary.study_name, storage=storage).trials)
+            states = Counter(
+                t.state.name
+                for t in optuna.load_study(study_name=summary.study_name, storage=storage).trials
+            )
             if set(states) != {"COMPLETE"}:
                 wrong.append(f"study {summary.study_name}: {dict(states)}")
     return wrong
 
 
-def harm(sweep: Round, dice: random.Random, longest: float, most: int) -> tuple[list[str], list[str]]:
+def harm(
+    sweep: Round, dice: random.Random, longest: float, most: int
+) -> tuple[list[str], list[str]]:
     """Run a sweep to its end, harmed at most that often; (what was done to it, what was wrong on the way)."""
     here: list[str] = []
     problems: list[str] = []
@@ -408,15 +503,24 @@ def harm(sweep: Round, dice: random.Random, longest: float, most: int) -> tuple[
                 here.append(kind.__name__)
                 if kind in ANSWERS:
                     code = sweep.wait(180)
-                    if code not in ANSWERS[kind] and not (code == -6 and "*** SIGTERM received" in sweep.said):  # Ray's own, while it starts
+                    if code not in ANSWERS[kind] and not (
+                        code == -6 and "*** SIGTERM received" in sweep.said
+                    ):  # Ray's own, while it starts
                         problems.append(f"{kind.__name__} was answered with exit status {code}")
                     problems += traces(sweep, code)
-                    if kind not in (truncate_checkpoint, flip_checkpoint):  # they have, before the harm; and the sweep itself is to find it
+                    if kind not in (
+                        truncate_checkpoint,
+                        flip_checkpoint,
+                    ):  # they have, before the harm; and the sweep itself is to find it
                         sweep.remember()
             if kind in ANSWERS and not sweep.running:
                 sweep.start()
         elif (code := sweep.wait()) == 0 and here[-1:] == ["(once more)"]:
-            return here, problems + traces(sweep, code) + (["the command once more had something to do"] if "trials to run" in sweep.said else [])
+            return here, problems + traces(sweep, code) + (
+                ["the command once more had something to do"]
+                if "trials to run" in sweep.said
+                else []
+            )
         elif code == HANGS:
             return here, [*problems, "it hangs; where is in its log"]
         elif code == 0:
@@ -434,11 +538,21 @@ def harm(sweep: Round, dice: random.Random, longest: float, most: int) -> tuple[
 
 def main(argv: list[str] | None = None) -> int:
     """0: nothing was lost."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Harm a sweep, and see whether anything is lost.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos", description="Harm a sweep, and see whether anything is lost."
+    )
     parser.add_argument("injections", nargs="?", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--longest", type=float, default=12, metavar="S", help="seconds from a start to the harm, at most")
-    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="what the rounds are, in turn")
+    parser.add_argument(
+        "--longest",
+        type=float,
+        default=12,
+        metavar="S",
+        help="seconds from a start to the harm, at most",
+    )
+    parser.add_argument(
+        "--modes", nargs="+", choices=MODES, default=MODES, help="what the rounds are, in turn"
+    )
     args = parser.parse_args(argv)
     dice = random.Random(args.seed)
     home = Path(tempfile.mkdtemp(prefix="chaos-")).resolve()
@@ -462,11 +576,16 @@ def main(argv: list[str] | None = None) -> int:
         problems += lost(sweep, wanted[text])
         broken += [f"round {rounds} ({mode}: {', '.join(here)}): {problem}" for problem in problems]
         said = "; ".join(problems) or "nothing lost"
-        print(f"round {rounds} ({mode}): {', '.join(here) or 'none'}: {said} ({injected.total()} in all)", flush=True)
+        print(
+            f"round {rounds} ({mode}): {', '.join(here) or 'none'}: {said} ({injected.total()} in all)",
+            flush=True,
+        )
         sweep.end(clean=not problems)
     print("\n| injected | times |\n|---|--:|")
     print("\n".join(f"| {kind.replace('_', ' ')} | {n} |" for kind, n in sorted(injected.items())))
-    print(f"\n{injected.total()} injections into {rounds} sweeps of 12 trials: {len(broken)} problems")
+    print(
+        f"\n{injected.total()} injections into {rounds} sweeps of 12 trials: {len(broken)} problems"
+    )
     if never := {kind.__name__ for kind in KINDS} - set(injected):
         print(f"never happened: {', '.join(sorted(never))}")
     print("\n".join(broken))

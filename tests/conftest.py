@@ -15,7 +15,13 @@ torch.set_num_threads(1)
 TINY = {
     "question": "Does it work?",
     "baseline": "R20",
-    "base": {"backbone": "resnet20", "dataset": "synthetic", "recipe": "short", "epochs": 2, "batch_size": 32},
+    "base": {
+        "backbone": "resnet20",
+        "dataset": "synthetic",
+        "recipe": "short",
+        "epochs": 2,
+        "batch_size": 32,
+    },
     "variants": {"R20": {"conv": "standard"}, "S+C": {"conv": "scconv"}},
     "seeds": 2,
 }

@@ -23,8 +23,17 @@ from hypothesis import strategies as st
 BASE = {
     "question": "Does it work?",
     "baseline": "R20",
-    "base": {"backbone": "resnet20", "dataset": "synthetic", "recipe": "short", "epochs": 2, "batch_size": 32},
-    "variants": {"R20": {"conv": "standard"}, "S+C": {"conv": "scconv", "options": {"alpha": 0.5, "order": ["sru", "cru"]}}},
+    "base": {
+        "backbone": "resnet20",
+        "dataset": "synthetic",
+        "recipe": "short",
+        "epochs": 2,
+        "batch_size": 32,
+    },
+    "variants": {
+        "R20": {"conv": "standard"},
+        "S+C": {"conv": "scconv", "options": {"alpha": 0.5, "order": ["sru", "cru"]}},
+    },
     "seeds": 2,
     "resources": {"cpu": 1, "gpu": 0},
     "limits": {"hours": 2, "failures": 3},
@@ -32,11 +41,22 @@ BASE = {
     "reference": "table1",
     "report": ["comparison", "cost"],
 }
-SEARCH = {"mode": "front", "space": {"options.alpha": [0.25, 0.5], "lr": {"low": 0.1, "high": 0.2}}, "trials": 3, "constraints": {"macs_m": [0, 9]}}
+SEARCH = {
+    "mode": "front",
+    "space": {"options.alpha": [0.25, 0.5], "lr": {"low": 0.1, "high": 0.2}},
+    "trials": 3,
+    "constraints": {"macs_m": [0, 9]},
+}
 FACTORS = {"options.alpha": [0.25, 0.5], "lr": [0.1, 0.2]}
 STARTS = [
     BASE,
-    BASE | {"variants": {"R20": {}}, "base": BASE["base"] | {"conv": "scconv"}, "factors": FACTORS, "baseline": "alpha=0.5,lr=0.1"},
+    BASE
+    | {
+        "variants": {"R20": {}},
+        "base": BASE["base"] | {"conv": "scconv"},
+        "factors": FACTORS,
+        "baseline": "alpha=0.5,lr=0.1",
+    },
     BASE | {"search": SEARCH, "base": BASE["base"] | {"conv": "scconv"}},
 ]
 JUNK = st.one_of(
@@ -46,7 +66,20 @@ JUNK = st.one_of(
     st.floats(),
     st.text(max_size=12),
     st.sampled_from(
-        ["../x", "a b", "a\nb", "a;rm", "é", "${HOME}", "!!python/object/apply:os.system [ls]", "1e-1", "standard", "scconv", "tune", ""]
+        [
+            "../x",
+            "a b",
+            "a\nb",
+            "a;rm",
+            "é",
+            "${HOME}",
+            "!!python/object/apply:os.system [ls]",
+            "1e-1",
+            "standard",
+            "scconv",
+            "tune",
+            "",
+        ]
     ),
     st.lists(st.one_of(st.integers(-3, 3), st.text(max_size=3)), max_size=3),
     st.dictionaries(st.text(max_size=4), st.integers(-3, 3), max_size=2),
@@ -57,7 +90,13 @@ def _places(node, path=()):
     """Every place of a nested mapping or list."""
     if path:
         yield path
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    items = (
+        node.items()
+        if isinstance(node, dict)
+        else enumerate(node)
+        if isinstance(node, list)
+        else ()
+    )
     for key, value in items:
         yield from _places(value, (*path, key))
 
@@ -91,10 +130,17 @@ OPTIONS = st.lists(
     st.one_of(
         st.tuples(
             st.just("--set"),
-            st.one_of(st.text(max_size=10), st.builds("{}={}".format, st.sampled_from(["base.lr", "seeds", "x"]), st.text(max_size=5))),
+            st.one_of(
+                st.text(max_size=10),
+                st.builds(
+                    "{}={}".format, st.sampled_from(["base.lr", "seeds", "x"]), st.text(max_size=5)
+                ),
+            ),
         ),
         st.tuples(st.just("--seeds"), st.one_of(st.integers(-2, 3).map(str), st.text(max_size=3))),
-        st.tuples(st.just("--only"), st.one_of(st.sampled_from(["R20", "S+C"]), st.text(max_size=5))),
+        st.tuples(
+            st.just("--only"), st.one_of(st.sampled_from(["R20", "S+C"]), st.text(max_size=5))
+        ),
         st.tuples(st.just("--json")),
         st.tuples(st.text(max_size=6)),
     ),
@@ -111,7 +157,11 @@ def check(text: str, options: list[tuple[str, ...]], folder: Path) -> str:
     before = {p for p in folder.rglob("*")}
     arguments = [word.replace("\0", "") for option in options for word in option]
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings(action="ignore"):
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        warnings.catch_warnings(action="ignore"),
+    ):
         try:
             status = command.main([str(path), "--plan", *arguments])
         except SystemExit as error:  # argparse's own
@@ -138,7 +188,13 @@ def run(examples: int, *, seed_from_clock: bool = True) -> Counter[str]:
         folder = Path(name)
         os.chdir(folder)
 
-        @settings(max_examples=examples, deadline=None, database=None, derandomize=not seed_from_clock, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=examples,
+            deadline=None,
+            database=None,
+            derandomize=not seed_from_clock,
+            suppress_health_check=list(HealthCheck),
+        )
         @given(harmed(), OPTIONS)
         def one(text, options):
             found[check(text, options, folder)] += 1

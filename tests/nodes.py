@@ -21,7 +21,14 @@ class Nodes:
     def __init__(self, second: bool = True):
         from ray.cluster_utils import Cluster
 
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, "dashboard_port": free_port()})
+        self.cluster = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 1,
+                "include_dashboard": False,
+                "dashboard_port": free_port(),
+            },
+        )
         self.address = self.cluster.address
         self.node = self.cluster.add_node(num_cpus=1) if second else None
 

@@ -24,7 +24,13 @@ def grid(path: Path) -> dict[str, tuple[float, float]]:
     """cell -> (macs in millions, validation top-1) of every cell that can be trained."""
     with open(path, newline="") as file:
         lines = [line for line in csv.DictReader(file) if line["val_top1"]]
-    return {_key({k: v for k, v in line.items() if k.startswith("options.")}): (float(line["macs_m"]), float(line["val_top1"])) for line in lines}
+    return {
+        _key({k: v for k, v in line.items() if k.startswith("options.")}): (
+            float(line["macs_m"]),
+            float(line["val_top1"]),
+        )
+        for line in lines
+    }
 
 
 def _key(cell: dict) -> str:
@@ -43,10 +49,19 @@ def shares(found: dict[str, tuple[float, float]], sampler: str, seed: int) -> li
             raise ValueError("impossible, or out of bounds")
         return {"macs_m": known[0], "params_m": 1.0}
 
-    sets = [f"search.sampler={sampler}", f"search.seed={seed}", f"search.trials={TRIALS}", "search.constraints={}"]
+    sets = [
+        f"search.sampler={sampler}",
+        f"search.seed={seed}",
+        f"search.trials={TRIALS}",
+        "search.constraints={}",
+    ]
     sweep = load(ROOT / "sweeps" / "pareto-small.yaml", sets)
     cells = sweep.search.cells or [] if sweep.search else []
-    prices = {json.dumps(asdict(sweep.candidate(cell)), sort_keys=True): found[_key(cell)] for cell in cells if _key(cell) in found}
+    prices = {
+        json.dumps(asdict(sweep.candidate(cell)), sort_keys=True): found[_key(cell)]
+        for cell in cells
+        if _key(cell) in found
+    }
     with tempfile.TemporaryDirectory() as folder:
         store, points = Store(folder), []
         work = Searching(sweep, store, cost)
@@ -54,7 +69,20 @@ def shares(found: dict[str, tuple[float, float]], sampler: str, seed: int) -> li
         while trial := work.next():
             points.append(prices[json.dumps(asdict(trial.config), sort_keys=True)])
             epochs = [Epoch(1, 0.1, 1.0, 50.0, 1.0, points[-1][1], 1.0, 1.0, 1)]
-            store.commit(Record(trial.id, trial.sweep, trial.variant, trial.seed, asdict(trial.config), "finished", "", epochs, None, {}))
+            store.commit(
+                Record(
+                    trial.id,
+                    trial.sweep,
+                    trial.variant,
+                    trial.seed,
+                    asdict(trial.config),
+                    "finished",
+                    "",
+                    epochs,
+                    None,
+                    {},
+                )
+            )
     everything = [*found.values()]
     whole = hypervolume(everything, everything)
     return [100 * hypervolume(points[: n + 1], everything) / whole for n in range(len(points))]
@@ -66,18 +94,43 @@ def main(paths: list[str]) -> None:
     from analysis.figures import STYLE, save
 
     grids = [grid(Path(path)) for path in paths]
-    print(f"{len(grids)} grids of {', '.join(str(len(g)) for g in grids)} cells; {SEEDS} seeds of each sampler on each\n")
+    print(
+        f"{len(grids)} grids of {', '.join(str(len(g)) for g in grids)} cells; {SEEDS} seeds of each sampler on each\n"
+    )
     print("| trained | tpe, median (quartiles) | random, median (quartiles) |\n|--:|--:|--:|")
-    runs = {sampler: [shares(g, sampler, 2000 + seed) for g in grids for seed in range(SEEDS)] for sampler in ("tpe", "random")}
-    quartiles = {s: [statistics.quantiles([run[n] for run in rows if n < len(run)], n=4) for n in range(TRIALS)] for s, rows in runs.items()}
+    runs = {
+        sampler: [shares(g, sampler, 2000 + seed) for g in grids for seed in range(SEEDS)]
+        for sampler in ("tpe", "random")
+    }
+    quartiles = {
+        s: [
+            statistics.quantiles([run[n] for run in rows if n < len(run)], n=4)
+            for n in range(TRIALS)
+        ]
+        for s, rows in runs.items()
+    }
     for n in (4, 8, 12, 16, 20, 24):
-        texts = [f"{q[1]:.1f} ({q[0]:.1f} to {q[2]:.1f})" for q in (quartiles[s][n - 1] for s in runs)]
+        texts = [
+            f"{q[1]:.1f} ({q[0]:.1f} to {q[2]:.1f})" for q in (quartiles[s][n - 1] for s in runs)
+        ]
         print(f"| {n} | {texts[0]} | {texts[1]} |")
     with plt.style.context(STYLE):
         figure, axes = plt.subplots()
         for (sampler, qs), colour in zip(quartiles.items(), ("#0072B2", "#D55E00"), strict=True):
-            axes.plot(range(1, TRIALS + 1), [q[1] for q in qs], color=colour, label=f"{sampler}: median and quartiles")
-            axes.fill_between(range(1, TRIALS + 1), [q[0] for q in qs], [q[2] for q in qs], color=colour, alpha=0.15, linewidth=0)
+            axes.plot(
+                range(1, TRIALS + 1),
+                [q[1] for q in qs],
+                color=colour,
+                label=f"{sampler}: median and quartiles",
+            )
+            axes.fill_between(
+                range(1, TRIALS + 1),
+                [q[0] for q in qs],
+                [q[2] for q in qs],
+                color=colour,
+                alpha=0.15,
+                linewidth=0,
+            )
         axes.axhline(100, color="0.5", linestyle="--", linewidth=1, label="the whole grid")
         axes.set(xlabel="trained cells", ylabel="hypervolume (% of the whole grid's)")
         axes.legend()

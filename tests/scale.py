@@ -28,7 +28,9 @@ variants:
   depthwise: {{conv: depthwise}}
 seeds: {seeds}
 """
-Curve = list[tuple[float, int, float]]  # seconds since the start, trials that have ended, the driver's memory in MB
+Curve = list[
+    tuple[float, int, float]
+]  # seconds since the start, trials that have ended, the driver's memory in MB
 
 
 def _train(config: dict) -> None:
@@ -61,16 +63,27 @@ def bare(sweep_file: Path, count: Path) -> None:
         run = tune.RunConfig(storage_path=scratch, verbose=0, callbacks=[Count()])
         config = tune.TuneConfig(reuse_actors=True)
         space = {"trial": tune.grid_search(load(sweep_file).trials)}
-        tune.Tuner(tune.with_resources(_train, {"cpu": 1}), param_space=space, tune_config=config, run_config=run).fit()
+        tune.Tuner(
+            tune.with_resources(_train, {"cpu": 1}),
+            param_space=space,
+            tune_config=config,
+            run_config=run,
+        ).fit()
 
 
 def watch(line: list[str], folder: Path, ended) -> Curve:
     """Run a command to its end; what it took."""
     start, curve = time.perf_counter(), []
-    process = psutil.Popen(line, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
+    process = psutil.Popen(
+        line, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL
+    )
     while process.poll() is None:
         try:
-            point = (round(time.perf_counter() - start, 2), ended(), round(process.memory_info().rss / 1e6, 1))
+            point = (
+                round(time.perf_counter() - start, 2),
+                ended(),
+                round(process.memory_info().rss / 1e6, 1),
+            )
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             break
         if not curve or point[1] != curve[-1][1] or point[0] - curve[-1][0] > 5:
@@ -89,11 +102,20 @@ def measure(trials: int) -> dict[str, Curve]:
         (folder / "scale.yaml").write_text(SWEEP.format(seeds=trials // 2))
         count = folder / "count"
         count.write_text("0")
-        bare_line = [sys.executable, "-m", "tests.scale", "--bare", str(folder / "scale.yaml"), str(count)]
+        bare_line = [
+            sys.executable,
+            "-m",
+            "tests.scale",
+            "--bare",
+            str(folder / "scale.yaml"),
+            str(count),
+        ]
         found["bare Ray Tune"] = watch(bare_line, folder, lambda: int(count.read_text() or 0))
         store = folder / "runs" / "trials"
         line = [sys.executable, "-m", "runners.sweep", "scale.yaml"]
-        found["the command"] = watch(line, folder, lambda: sum(1 for _ in store.glob("*/record.json")))
+        found["the command"] = watch(
+            line, folder, lambda: sum(1 for _ in store.glob("*/record.json"))
+        )
     return found
 
 
@@ -147,7 +169,9 @@ def main() -> None:
         rows.writerow(["by", "seconds", "ended", "driver_mb"])
         rows.writerows([name, *point] for name, curve in found.items() for point in curve)
     draw(found, args.trials, args.out / "scale.png")
-    print(json.dumps({name: summary(curve, args.trials) for name, curve in found.items()}, indent=1))
+    print(
+        json.dumps({name: summary(curve, args.trials) for name, curve in found.items()}, indent=1)
+    )
 
 
 if __name__ == "__main__":

@@ -23,13 +23,40 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        place = ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db", "--artifacts-destination", str(self.folder / "artifacts")]
-        line = [sys.executable, "-m", "mlflow", "server", *place, "--port", str(self.port), "-w", "1"]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-        self.process = subprocess.Popen(line, cwd=self.folder, env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}, **quiet)
+        place = [
+            "--backend-store-uri",
+            f"sqlite:///{self.folder}/mlflow.db",
+            "--artifacts-destination",
+            str(self.folder / "artifacts"),
+        ]
+        line = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            *place,
+            "--port",
+            str(self.port),
+            "-w",
+            "1",
+        ]
+        quiet = {
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+            "start_new_session": True,
+        }
+        self.process = subprocess.Popen(
+            line,
+            cwd=self.folder,
+            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            **quiet,
+        )
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=5):
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"{self.uri}/health", timeout=5),
+            ):
                 return
             time.sleep(0.2)
         raise AssertionError("the MLflow server did not start")
@@ -49,7 +76,17 @@ class Postgres:
         if os.geteuid() == 0:  # it will not run as root
             shutil.chown(folder, "postgres")
         self._run("initdb", "-D", f"{folder}/data", "-A", "trust", "-U", "postgres")
-        self._run("pg_ctl", "-D", f"{folder}/data", "-o", f"-p {self.port} -k {folder}", "-l", f"{folder}/log", "-w", "start")
+        self._run(
+            "pg_ctl",
+            "-D",
+            f"{folder}/data",
+            "-o",
+            f"-p {self.port} -k {folder}",
+            "-l",
+            f"{folder}/log",
+            "-w",
+            "start",
+        )
 
     @staticmethod
     def program(name: str) -> str | None:

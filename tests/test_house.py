@@ -26,13 +26,33 @@ FORBIDDEN = {
     "runners.data": {"ray", "mlflow", "analysis"},
     "runners.folder": {"ray", "mlflow", "scconv", "analysis"},
     "runners.inspect": {"ray", "mlflow", "runners.sweep", "runners.launch", "runners.tracking"},
-    "runners.train": {"ray", "mlflow", "analysis", "runners.sweep", "runners.launch", "runners.tracking"},
+    "runners.train": {
+        "ray",
+        "mlflow",
+        "analysis",
+        "runners.sweep",
+        "runners.launch",
+        "runners.tracking",
+    },
     "runners.files": {"torch", "ray", "mlflow", "scconv", "analysis", "runners.plan"},
     "runners.store": {"ray", "mlflow", "scconv", "analysis", "runners.train"},
     "runners.tracking": {"ray", "torch", "scconv", "analysis", "runners.train"},
-    "analysis": {"torch", "ray", "scconv", "mlflow", "runners.train", "runners.launch", "runners.sweep"},
+    "analysis": {
+        "torch",
+        "ray",
+        "scconv",
+        "mlflow",
+        "runners.train",
+        "runners.launch",
+        "runners.sweep",
+    },
 }
-ONLY = {"ray": {"runners.cluster"}, "mlflow": {"runners.tracking"}, "optuna": {"runners.study"}, "rich": {"runners.console"}}
+ONLY = {
+    "ray": {"runners.cluster"},
+    "mlflow": {"runners.tracking"},
+    "optuna": {"runners.study"},
+    "rich": {"runners.console"},
+}
 
 
 def name(path: Path) -> str:
@@ -61,7 +81,9 @@ def test_imports_keep_to_the_house(path):
             assert not broken, f"{name(path)} must not import {broken}"
     for package, allowed in ONLY.items():
         if name(path) not in allowed:
-            assert not {m for m in imports(path) if within(m, package)}, f"{package} belongs in {allowed}"
+            assert not {m for m in imports(path) if within(m, package)}, (
+                f"{package} belongs in {allowed}"
+            )
 
 
 @pytest.mark.parametrize("module", ["runners.store", "analysis.report", "runners.plan"])

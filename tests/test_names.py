@@ -10,7 +10,18 @@ from runners.strict import SweepError
 from runners.tracking import Tracker
 from runners.train import run
 
-ODD = ["a b", "a;touch evil", "$(touch evil)", "`touch evil`", "<script>x", "α|β & 50 %_#", "'\"quoted\"'", "-rf", "%s{0}", "report"]
+ODD = [
+    "a b",
+    "a;touch evil",
+    "$(touch evil)",
+    "`touch evil`",
+    "<script>x",
+    "α|β & 50 %_#",
+    "'\"quoted\"'",
+    "-rf",
+    "%s{0}",
+    "report",
+]
 REFUSED = ["../up", "..", "a/b", "a\\b", "a\nb", "a\x00b", "a\tb", "\u202etxt", "", " ", "x" * 61]
 
 
@@ -23,17 +34,24 @@ def test_odd_names_stay_names(write_sweep, tmp_path, monkeypatch):
         list(run(trial, store, device="cpu"))
     table = tables.read(sweep, store)
     files = report.write(table, tmp_path / "results" / sweep.label)
-    assert {p.parent for p in files} == {tmp_path / "results" / "tiny"} and not list(tmp_path.rglob("evil"))
+    assert {p.parent for p in files} == {tmp_path / "results" / "tiny"} and not list(
+        tmp_path.rglob("evil")
+    )
     page = (tmp_path / "results" / "tiny" / "report.html").read_text()
     assert "<script>x" not in page and "&lt;script&gt;x" in page
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     tracker = Tracker(sweep, uri, store.identity)
     tracker.reconcile(sweep.trials, store.record)
     for _ in range(2):
-        tracker.summarise([{"variant": row.variant, "metrics": {"n": 1.0}} for row in table.rows], 1, files)
+        tracker.summarise(
+            [{"variant": row.variant, "metrics": {"n": 1.0}} for row in table.rows], 1, files
+        )
     assert not tracker.troubled
     client = mlflow.MlflowClient(uri)
-    assert {r.data.tags["variant"] for r in client.search_runs([tracker.experiment])} == {"R20", *ODD}
+    assert {r.data.tags["variant"] for r in client.search_runs([tracker.experiment])} == {
+        "R20",
+        *ODD,
+    }
     summary = client.search_runs([client.get_experiment_by_name("tiny/summary").experiment_id])
     assert sorted(r.data.tags["variant"] for r in summary) == sorted(["", "R20", *ODD])
     assert [r.info.run_name for r in summary if client.list_artifacts(r.info.run_id)] == ["report"]

@@ -38,7 +38,9 @@ class Outcome:
     welch: float
 
 
-def sweep(random: np.random.Generator, seeds: int, correlation: float, spread: float, gain: float) -> dict[str, dict[int, float]]:
+def sweep(
+    random: np.random.Generator, seeds: int, correlation: float, spread: float, gain: float
+) -> dict[str, dict[int, float]]:
     """Accuracies around 70 whose variance, 1, is in part the seeds'; v1 is better by `gain`, the baseline's own part is `spread` times as wide."""
     blocks = random.normal(0, math.sqrt(correlation), seeds)
     own = random.normal(0, math.sqrt(1 - correlation), (VARIANTS, seeds))
@@ -51,7 +53,9 @@ def sweep(random: np.random.Generator, seeds: int, correlation: float, spread: f
 def simulate(sweeps: int, seeds: int, correlation: float, spread: float = 1.0) -> Outcome:
     random = np.random.default_rng([seeds, round(10 * correlation), round(spread)])
     df = (VARIANTS - 1) * (seeds - 1)
-    gain = (dunnett_critical(VARIANTS - 1, df) + float(special.stdtrit(df, 0.8))) * math.sqrt(2 * (1 - correlation) / seeds)
+    gain = (dunnett_critical(VARIANTS - 1, df) + float(special.stdtrit(df, 0.8))) * math.sqrt(
+        2 * (1 - correlation) / seeds
+    )
     errors = simultaneous = own = power = welch = 0
     for _ in range(sweeps):
         null = sweep(random, seeds, correlation, spread, 0)
@@ -59,21 +63,37 @@ def simulate(sweeps: int, seeds: int, correlation: float, spread: float = 1.0) -
         rows = found.differences.values()
         welch += found.method == "Welch"
         errors += any(d.verdict in ("better", "worse") for d in rows)
-        simultaneous += all(d.low is not None and d.high is not None and d.low <= 0 <= d.high for d in rows)
+        simultaneous += all(
+            d.low is not None and d.high is not None and d.low <= 0 <= d.high for d in rows
+        )
         summary = summarise([*null["v1"].values()])
         assert summary and summary.low is not None and summary.high is not None
         own += summary.low <= 70 <= summary.high
-        power += compare(sweep(random, seeds, correlation, spread, gain), "v0").differences["v1"].verdict == "better"
-    return Outcome(seeds, correlation, spread, *(x / sweeps for x in (errors, simultaneous, own, power, welch)))
+        power += (
+            compare(sweep(random, seeds, correlation, spread, gain), "v0").differences["v1"].verdict
+            == "better"
+        )
+    return Outcome(
+        seeds, correlation, spread, *(x / sweeps for x in (errors, simultaneous, own, power, welch))
+    )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Simulate sweeps whose truth is known.")
-    parser.add_argument("--sweeps", type=int, default=4000, help="per setting (default 4000: a share of 0.05 is known to ±0.007)")
+    parser.add_argument(
+        "--sweeps",
+        type=int,
+        default=4000,
+        help="per setting (default 4000: a share of 0.05 is known to ±0.007)",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the outcomes there, too")
     args = parser.parse_args()
-    settings = [(n, r, 1.0) for n in (3, 5, 8) for r in (0.0, 0.3)] + [(n, 0.0, s) for s in (2.0, 4.0) for n in (3, 5, 8)]
-    print("| seeds | seeds' share | spread | family-wise error | all intervals hold | own interval holds | power | by Welch |")
+    settings = [(n, r, 1.0) for n in (3, 5, 8) for r in (0.0, 0.3)] + [
+        (n, 0.0, s) for s in (2.0, 4.0) for n in (3, 5, 8)
+    ]
+    print(
+        "| seeds | seeds' share | spread | family-wise error | all intervals hold | own interval holds | power | by Welch |"
+    )
     print("|--:|--:|--:|--:|--:|--:|--:|--:|")
     outcomes = []
     for seeds, correlation, spread in settings:
@@ -83,8 +103,14 @@ def main() -> int:
         print(f"| {seeds} | {correlation:g} | {spread:g} | {shares} |", flush=True)
     if args.json:
         with open(args.json, "w") as file:
-            json.dump({"sweeps": args.sweeps, "outcomes": [asdict(o) for o in outcomes]}, file, indent=1)
-    bad = [o for o in outcomes if o.spread == 1 and (o.errors > MOST_ERRORS or min(o.simultaneous, o.own) < LEAST_COVERAGE)]
+            json.dump(
+                {"sweeps": args.sweeps, "outcomes": [asdict(o) for o in outcomes]}, file, indent=1
+            )
+    bad = [
+        o
+        for o in outcomes
+        if o.spread == 1 and (o.errors > MOST_ERRORS or min(o.simultaneous, o.own) < LEAST_COVERAGE)
+    ]
     for o in bad:
         print(f"promise broken: {o}", file=sys.stderr)
     return 1 if bad else 0

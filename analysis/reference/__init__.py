@@ -12,11 +12,27 @@ from typing import Any
 
 from runners.plan import RECIPES, Config, Sweep
 
-TITLES = {"table1": "Table 1", "table2": "Table 2", "table3": "Table 3", "figure4": "Figure 4 (those of its points that Table 1 prints)"}
+TITLES = {
+    "table1": "Table 1",
+    "table2": "Table 2",
+    "table3": "Table 3",
+    "figure4": "Figure 4 (those of its points that Table 1 prints)",
+}
 DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
 IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet": 1_281_167}  # that the paper trained on
 # of a config, what the paper's own training fixes; batches of ImageNet it does not give
-FIXED = ("epochs", "lr", "momentum", "nesterov", "weight_decay", "schedule", "milestones", "warmup", "label_smoothing", "augment")
+FIXED = (
+    "epochs",
+    "lr",
+    "momentum",
+    "nesterov",
+    "weight_decay",
+    "schedule",
+    "milestones",
+    "warmup",
+    "label_smoothing",
+    "augment",
+)
 
 
 @dataclass(frozen=True)
@@ -39,13 +55,26 @@ class Reference:
 
     def departures(self, config: Mapping[str, Any], train_images: int) -> list[str]:
         """In what a trial's training was not the paper's: "epochs 8, not 200", ..."""
-        paper = Config(self.backbone, self.dataset, **RECIPES["imagenet" if self.dataset == "imagenet" else "paper"])
-        wanted = {name: getattr(paper, name) for name in FIXED} | {"dataset": self.dataset, "backbone": self.backbone}
+        paper = Config(
+            self.backbone,
+            self.dataset,
+            **RECIPES["imagenet" if self.dataset == "imagenet" else "paper"],
+        )
+        wanted = {name: getattr(paper, name) for name in FIXED} | {
+            "dataset": self.dataset,
+            "backbone": self.backbone,
+        }
         if self.dataset != "imagenet":
             wanted["batch_size"] = paper.batch_size
-        had = {name: config[name] for name in wanted} | {"backbone": config["backbone"].partition("_")[0]}
+        had = {name: config[name] for name in wanted} | {
+            "backbone": config["backbone"].partition("_")[0]
+        }
         had["milestones"] = tuple(had["milestones"])
-        found = [f"{name} {had[name]}, not {wanted[name]}" for name in ("dataset", "backbone", *wanted) if had[name] != wanted[name]]
+        found = [
+            f"{name} {had[name]}, not {wanted[name]}"
+            for name in ("dataset", "backbone", *wanted)
+            if had[name] != wanted[name]
+        ]
         if train_images != IMAGES[self.dataset] and config["dataset"] == self.dataset:
             found.append(f"{train_images:,} training images, not {IMAGES[self.dataset]:,}")
         return [*dict.fromkeys(found)]
@@ -62,16 +91,24 @@ def load(sweep: Sweep) -> Reference:
     if not sweep.reference:
         return Reference()
     if sweep.reference not in TITLES:
-        raise ValueError(f"reference: unknown table {sweep.reference!r}; there are {', '.join(TITLES)}")
+        raise ValueError(
+            f"reference: unknown table {sweep.reference!r}; there are {', '.join(TITLES)}"
+        )
     with open(Path(__file__).parent / f"{sweep.reference}.csv", newline="") as file:
         lines = [*csv.DictReader(file)]
     config = sweep.variants.get(sweep.baseline) or next(iter(sweep.variants.values()))
     backbones = [*dict.fromkeys(line["backbone"] for line in lines)]
     backbone = backbones[0] if len(backbones) == 1 else config.backbone.partition("_")[0]
     if backbone not in backbones:
-        raise ValueError(f"reference: {sweep.reference} has no rows of {backbone}; it has {', '.join(backbones)}")
+        raise ValueError(
+            f"reference: {sweep.reference} has no rows of {backbone}; it has {', '.join(backbones)}"
+        )
     lines = [line for line in lines if line["backbone"] == backbone]
-    dataset = config.dataset if lines[0].get(config.dataset) else next(d for d in ("cifar100", "imagenet") if lines[0][d])
+    dataset = (
+        config.dataset
+        if lines[0].get(config.dataset)
+        else next(d for d in ("cifar100", "imagenet") if lines[0][d])
+    )
     rows = {
         (sweep.baseline if line["variant"] == "baseline" else line["variant"]): Printed(
             float(line["params_m"]), float(line["flops_m"]), float(line[dataset])

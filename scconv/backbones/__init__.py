@@ -9,11 +9,30 @@ import difflib
 from torch import nn
 
 from scconv.backbones.densenet import densenet121
-from scconv.backbones.resnet import resnet18, resnet18_imagenet, resnet20, resnet50, resnet50_imagenet, resnet56, resnet101, resnet101_imagenet
+from scconv.backbones.resnet import (
+    resnet18,
+    resnet18_imagenet,
+    resnet20,
+    resnet50,
+    resnet50_imagenet,
+    resnet56,
+    resnet101,
+    resnet101_imagenet,
+)
 from scconv.backbones.resnext import resnext29, resnext29_8x56d
 from scconv.backbones.wideresnet import wideresnet28
 
-SMALL = (densenet121, resnet18, resnet20, resnet50, resnet56, resnet101, resnext29, resnext29_8x56d, wideresnet28)
+SMALL = (
+    densenet121,
+    resnet18,
+    resnet20,
+    resnet50,
+    resnet56,
+    resnet101,
+    resnext29,
+    resnext29_8x56d,
+    wideresnet28,
+)
 LARGE = (resnet18_imagenet, resnet50_imagenet, resnet101_imagenet)
 BACKBONES = {f.__name__: f for f in SMALL + LARGE}
 
@@ -26,5 +45,8 @@ def build(name: str, classes: int) -> nn.Module:
     """
     if name not in BACKBONES:
         close = difflib.get_close_matches(name, BACKBONES, n=1)
-        raise ValueError(f"unknown backbone '{name}'" + (f": did you mean '{close[0]}'?" if close else f"; use one of {', '.join(BACKBONES)}"))
+        raise ValueError(
+            f"unknown backbone '{name}'"
+            + (f": did you mean '{close[0]}'?" if close else f"; use one of {', '.join(BACKBONES)}")
+        )
     return BACKBONES[name](classes)

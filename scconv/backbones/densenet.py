@@ -38,7 +38,14 @@ class DenseNet(nn.Module):
         for i, depth in enumerate(depths):
             layers: list[nn.Module] = []
             if i:
-                layers += [nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(inplace=True), nn.Conv2d(c, c // 2, 1, bias=False), nn.AvgPool2d(2))]
+                layers += [
+                    nn.Sequential(
+                        nn.BatchNorm2d(c),
+                        nn.ReLU(inplace=True),
+                        nn.Conv2d(c, c // 2, 1, bias=False),
+                        nn.AvgPool2d(2),
+                    )
+                ]
                 c //= 2
             for _ in range(depth):
                 layers.append(Dense(c, growth))
@@ -48,7 +55,9 @@ class DenseNet(nn.Module):
         self.bn = nn.BatchNorm2d(c)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(c, classes)
-        self.places = frozenset(f"{name}.conv2" for name, m in self.named_modules() if isinstance(m, Dense))
+        self.places = frozenset(
+            f"{name}.conv2" for name, m in self.named_modules() if isinstance(m, Dense)
+        )
         initialise(self)
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:

@@ -45,7 +45,9 @@ class Basic(nn.Module):
         self.act2 = nn.ReLU()
         self.shortcut = projection(c_in, width, stride)
 
-    def forward(self, x: Float[Tensor, "n c h w"] | Octaves) -> Float[Tensor, "n c2 h2 w2"] | Octaves:
+    def forward(
+        self, x: Float[Tensor, "n c h w"] | Octaves
+    ) -> Float[Tensor, "n c2 h2 w2"] | Octaves:
         y = self.act1(self.bn1(self.conv1(x)))
         return self.act2(self.bn2(self.conv2(y)) + self.shortcut(x))
 
@@ -72,7 +74,9 @@ class Bottleneck(nn.Module):
         self.act3 = nn.ReLU()
         self.shortcut = projection(c_in, c_out, stride)
 
-    def forward(self, x: Float[Tensor, "n c h w"] | Octaves) -> Float[Tensor, "n c2 h2 w2"] | Octaves:
+    def forward(
+        self, x: Float[Tensor, "n c h w"] | Octaves
+    ) -> Float[Tensor, "n c2 h2 w2"] | Octaves:
         y = self.act1(self.bn1(self.conv1(x)))
         y = self.act2(self.bn2(self.conv2(y)))
         return self.act3(self.bn3(self.conv3(y)) + self.shortcut(x))
@@ -81,7 +85,11 @@ class Bottleneck(nn.Module):
         """Take this many channels from what replaces the 3x3."""
         like = self.conv3.weight
         self.bn2 = nn.BatchNorm2d(channels).to(like.device, like.dtype).train(self.bn2.training)
-        self.conv3 = nn.Conv2d(channels, self.conv3.out_channels, 1, bias=False).to(like.device, like.dtype).train(self.conv3.training)
+        self.conv3 = (
+            nn.Conv2d(channels, self.conv3.out_channels, 1, bias=False)
+            .to(like.device, like.dtype)
+            .train(self.conv3.training)
+        )
         initialise(self.conv3)
 
 
@@ -104,7 +112,11 @@ class ResNet(nn.Module):
         functional_pool: bool = False,
     ):
         super().__init__()
-        first = nn.Conv2d(3, width, 7, 2, 3, bias=False) if large else nn.Conv2d(3, width, 3, 1, 1, bias=False)
+        first = (
+            nn.Conv2d(3, width, 7, 2, 3, bias=False)
+            if large
+            else nn.Conv2d(3, width, 3, 1, 1, bias=False)
+        )
         self.stem = nn.Sequential(first, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
         if large:
             self.stem.append(nn.MaxPool2d(3, 2, 1))
@@ -118,7 +130,9 @@ class ResNet(nn.Module):
         self.stages = nn.Sequential(*stages)
         self.pool = None if functional_pool else nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(c_in, classes)
-        self.places = frozenset(f"stages.{i}.{j}.{block.place}" for i, depth in enumerate(depths) for j in range(depth))
+        self.places = frozenset(
+            f"stages.{i}.{j}.{block.place}" for i, depth in enumerate(depths) for j in range(depth)
+        )
         initialise(self)
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:

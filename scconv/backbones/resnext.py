@@ -18,12 +18,22 @@ class ResNeXt(nn.Module):
 
     def __init__(self, classes: int, depth: int = 3, width: int = 320, cardinality: int = 8):
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True)
+        )
         stages, c_in = [], 64
         for i in range(3):
             blocks = []
             for j in range(depth):
-                blocks.append(Bottleneck(c_in, width << i, 2 if i and not j else 1, c_out=256 << i, groups=cardinality))
+                blocks.append(
+                    Bottleneck(
+                        c_in,
+                        width << i,
+                        2 if i and not j else 1,
+                        c_out=256 << i,
+                        groups=cardinality,
+                    )
+                )
                 c_in = 256 << i
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)

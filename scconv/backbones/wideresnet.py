@@ -34,9 +34,13 @@ class Wide(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.act2 = nn.ReLU()
         self.conv2 = nn.Conv2d(width, width, 3, stride, 1)
-        self.shortcut = nn.Identity() if stride == 1 and c_in == width else nn.Conv2d(c_in, width, 1, stride)
+        self.shortcut = (
+            nn.Identity() if stride == 1 and c_in == width else nn.Conv2d(c_in, width, 1, stride)
+        )
 
-    def forward(self, x: Float[Tensor, "n c h w"] | Octaves) -> Float[Tensor, "n c2 h2 w2"] | Octaves:
+    def forward(
+        self, x: Float[Tensor, "n c h w"] | Octaves
+    ) -> Float[Tensor, "n c2 h2 w2"] | Octaves:
         y = self.conv1(self.act1(self.bn1(x)))
         return self.conv2(self.act2(self.bn2(y))) + self.shortcut(x)
 

@@ -28,10 +28,14 @@ def find(name: str, path: str | Path | None = None, *, fresh: bool = False) -> M
         ValueError: there is no such file, it cannot be imported, or it defines neither.
     """
     if path:
-        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] if Path(path).is_file() else ""
+        digest = (
+            hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] if Path(path).is_file() else ""
+        )
         spec = importlib.util.spec_from_file_location(f"scconv_user_conv_{name}_{digest}", path)
         if spec is None or spec.loader is None or not Path(path).is_file():
-            raise ValueError(f"conv '{name}': {path} is not a Python file; give the path of the file that defines drop_in")
+            raise ValueError(
+                f"conv '{name}': {path} is not a Python file; give the path of the file that defines drop_in"
+            )
         module = sys.modules.get(spec.name)
         if module is None or fresh:
             module = importlib.util.module_from_spec(spec)
@@ -40,14 +44,20 @@ def find(name: str, path: str | Path | None = None, *, fresh: bool = False) -> M
                 spec.loader.exec_module(module)
             except Exception as error:  # whatever the user's file raises
                 del sys.modules[spec.name]
-                raise ValueError(f"conv '{name}': {path} cannot be imported ({type(error).__name__}: {error})") from error
+                raise ValueError(
+                    f"conv '{name}': {path} cannot be imported ({type(error).__name__}: {error})"
+                ) from error
     else:
         if not (Path(__file__).parent / f"{name}.py").is_file():
             known = sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py"))
-            raise ValueError(f"unknown conv '{name}'; use one of {', '.join(known)}, or write {name}.py beside the sweep file")
+            raise ValueError(
+                f"unknown conv '{name}'; use one of {', '.join(known)}, or write {name}.py beside the sweep file"
+            )
         module = importlib.import_module(f"scconv.convs.{name}")
     if not hasattr(module, "drop_in") and not hasattr(module, "convert"):
-        raise ValueError(f"conv '{name}' ({module.__file__}) must define drop_in(conv, **options) -> nn.Module")
+        raise ValueError(
+            f"conv '{name}' ({module.__file__}) must define drop_in(conv, **options) -> nn.Module"
+        )
     return module
 
 
@@ -59,11 +69,20 @@ def keeps_size(conv: nn.Conv2d) -> None:
     """
     kernel, stride, dilation = conv.kernel_size, conv.stride, conv.dilation
     if len({*kernel}) > 1 or len({*stride}) > 1 or len({*dilation}) > 1:
-        raise ValueError(f"kernel_size {kernel}, stride {stride} and dilation {dilation} must each be one number; keep this convolution as it is")
+        raise ValueError(
+            f"kernel_size {kernel}, stride {stride} and dilation {dilation} must each be one number; keep this convolution as it is"
+        )
     if kernel[0] % 2 == 0:
-        raise ValueError(f"`kernel_size` (={kernel[0]}) must be odd; keep this convolution as it is")
-    if conv.padding not in ("same", tuple(d * (k // 2) for k, d in zip(kernel, dilation, strict=True))):
-        raise ValueError(f"`padding` (={conv.padding}) must keep the size (dilation * (kernel_size // 2)); keep this convolution as it is")
+        raise ValueError(
+            f"`kernel_size` (={kernel[0]}) must be odd; keep this convolution as it is"
+        )
+    if conv.padding not in (
+        "same",
+        tuple(d * (k // 2) for k, d in zip(kernel, dilation, strict=True)),
+    ):
+        raise ValueError(
+            f"`padding` (={conv.padding}) must keep the size (dilation * (kernel_size // 2)); keep this convolution as it is"
+        )
 
 
 def divides(name: str, parts: int, conv: nn.Conv2d) -> None:
@@ -75,10 +94,17 @@ def divides(name: str, parts: int, conv: nn.Conv2d) -> None:
     for side, channels in (("in_channels", conv.in_channels), ("out_channels", conv.out_channels)):
         if parts < 1 or channels % parts:
             most = math.gcd(conv.in_channels, conv.out_channels)
-            raise ValueError(f"`{side}` (={channels}) must be divisible by `{name}` (={parts}); use {name}={most}")
+            raise ValueError(
+                f"`{side}` (={channels}) must be divisible by `{name}` (={parts}); use {name}={most}"
+            )
 
 
-def like(conv: nn.Conv2d, in_channels: int, out_channels: int, *, groups: int = 1, bias: bool = False) -> nn.Conv2d:
+def like(
+    conv: nn.Conv2d, in_channels: int, out_channels: int, *, groups: int = 1, bias: bool = False
+) -> nn.Conv2d:
     """A convolution with other channels but the kernel, stride, padding (and its mode) and dilation of `conv`."""
-    geometry: dict[str, Any] = {k: getattr(conv, k) for k in ("kernel_size", "stride", "padding", "dilation", "padding_mode")}
+    geometry: dict[str, Any] = {
+        k: getattr(conv, k)
+        for k in ("kernel_size", "stride", "padding", "dilation", "padding_mode")
+    }
     return nn.Conv2d(in_channels, out_channels, **geometry, groups=groups, bias=bias)

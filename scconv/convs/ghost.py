@@ -25,10 +25,20 @@ class Ghost(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
         super().__init__()
         if out_channels % 2:
-            raise ValueError(f"`out_channels` (={out_channels}) must be even: half of it is made from the other half; use {out_channels + 1}")
+            raise ValueError(
+                f"`out_channels` (={out_channels}) must be even: half of it is made from the other half; use {out_channels + 1}"
+            )
         half = out_channels // 2
-        self.primary = nn.Sequential(nn.Conv2d(in_channels, half, 1, stride, bias=False), nn.BatchNorm2d(half), nn.ReLU(inplace=True))
-        self.cheap = nn.Sequential(nn.Conv2d(half, half, 3, 1, 1, groups=half, bias=False), nn.BatchNorm2d(half), nn.ReLU(inplace=True))
+        self.primary = nn.Sequential(
+            nn.Conv2d(in_channels, half, 1, stride, bias=False),
+            nn.BatchNorm2d(half),
+            nn.ReLU(inplace=True),
+        )
+        self.cheap = nn.Sequential(
+            nn.Conv2d(half, half, 3, 1, 1, groups=half, bias=False),
+            nn.BatchNorm2d(half),
+            nn.ReLU(inplace=True),
+        )
 
     def forward(self, x: Float[Tensor, "n c1 h w"]) -> Float[Tensor, "n c2 h2 w2"]:
         y = self.primary(x)  # (n, c2/2, h2, w2)

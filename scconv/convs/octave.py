@@ -19,7 +19,10 @@ from torch.nn import functional as F
 
 from scconv.convs import like
 
-COST = {"params": 147_968, "macs": 101_449_728}  # of the two residual blocks, four 3x3 convolutions, that scconv.check converts
+COST = {
+    "params": 147_968,
+    "macs": 101_449_728,
+}  # of the two residual blocks, four 3x3 convolutions, that scconv.check converts
 
 
 @dataclass
@@ -43,16 +46,22 @@ class OctConv(nn.Module):
     def __init__(self, conv: nn.Conv2d, alpha_in: float, alpha_out: float):
         super().__init__()
         if conv.groups != 1:
-            raise ValueError(f"`groups` (={conv.groups}) must be 1: the parts have channels of different groups; use another backbone")
+            raise ValueError(
+                f"`groups` (={conv.groups}) must be 1: the parts have channels of different groups; use another backbone"
+            )
         if conv.stride not in ((1, 1), (2, 2)):
-            raise ValueError(f"`stride` (={conv.stride}) must be 1 or 2; keep this convolution as it is")
+            raise ValueError(
+                f"`stride` (={conv.stride}) must be 1 or 2; keep this convolution as it is"
+            )
         low_in, low_out = _low(conv.in_channels, alpha_in), _low(conv.out_channels, alpha_out)
         high_in, high_out = slice(low_in, None), slice(low_out, None)
         self.hh = _part(conv, high_out, high_in)
         self.hl = _part(conv, slice(low_out), high_in) if low_out else None
         # one bias for each part of the output
         self.lh = _part(conv, high_out, slice(low_in), bias=False) if low_in else None
-        self.ll = _part(conv, slice(low_out), slice(low_in), bias=False) if low_in and low_out else None
+        self.ll = (
+            _part(conv, slice(low_out), slice(low_in), bias=False) if low_in and low_out else None
+        )
         self.strided = conv.stride == (2, 2)
         self.pool = nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)
 
@@ -64,7 +73,11 @@ class OctConv(nn.Module):
         if low is not None and self.lh is not None:
             # at stride 2 the low part already has the size of the output's high part
             y_low = self.lh(low)
-            y_high = y_high + (y_low if self.strided else F.interpolate(y_low, size=y_high.shape[-2:], mode="nearest"))
+            y_high = y_high + (
+                y_low
+                if self.strided
+                else F.interpolate(y_low, size=y_high.shape[-2:], mode="nearest")
+            )
         if self.hl is None:
             return y_high
         y_low = self.hl(self.pool(high))
@@ -109,9 +122,13 @@ class OctIdentity(nn.Module):
 
     def forward(self, x: Tensor | Octaves) -> Tensor | Octaves:
         if isinstance(x, Octaves):
-            return torch.cat((F.interpolate(x.low, size=x.high.shape[-2:], mode="nearest"), x.high), dim=1)
+            return torch.cat(
+                (F.interpolate(x.low, size=x.high.shape[-2:], mode="nearest"), x.high), dim=1
+            )
         low = _low(x.shape[1], self.alpha)
-        return Octaves(x[:, low:], F.avg_pool2d(x[:, :low], 2, ceil_mode=True, count_include_pad=False))
+        return Octaves(
+            x[:, low:], F.avg_pool2d(x[:, :low], 2, ceil_mode=True, count_include_pad=False)
+        )
 
 
 def convert(model: nn.Module, *, alpha: float = 0.5) -> dict[str, nn.Module]:
@@ -122,7 +139,11 @@ def convert(model: nn.Module, *, alpha: float = 0.5) -> dict[str, nn.Module]:
     """
     if not 0 < alpha < 1:
         raise ValueError(f"`alpha` (={alpha}) must be between 0 and 1, both excluded")
-    blocks = [(path, block, _maps(block)) for path, block in model.named_modules() if hasattr(block, "maps")]
+    blocks = [
+        (path, block, _maps(block))
+        for path, block in model.named_modules()
+        if hasattr(block, "maps")
+    ]
     if not blocks:
         raise ValueError(
             f"octave splits the maps between convolutions in two, and no block of {type(model).__name__} says in `maps` which those are; "
@@ -139,7 +160,9 @@ def convert(model: nn.Module, *, alpha: float = 0.5) -> dict[str, nn.Module]:
         before = inside
         for name, module in [*block.named_modules()][1:]:
             try:
-                new[f"{path}.{name}"] = _octave(module, *(share[place] for place in maps.get(name, ("in", "out"))))
+                new[f"{path}.{name}"] = _octave(
+                    module, *(share[place] for place in maps.get(name, ("in", "out")))
+                )
             except ValueError as error:
                 raise ValueError(f"layer {path}.{name}: {error}") from error
     return {path: module for path, module in new.items() if model.get_submodule(path) is not module}
@@ -162,7 +185,9 @@ def _octave(module: nn.Module, reads: float, writes: float) -> nn.Module:
 def _low(channels: int, alpha: float) -> int:
     low = int(alpha * channels + 1e-3)  # so that 0.333333 means a third
     if alpha and not 0 < low < channels:
-        raise ValueError(f"`alpha` (={alpha}) leaves a part of {channels} channels empty; use alpha=0.5")
+        raise ValueError(
+            f"`alpha` (={alpha}) leaves a part of {channels} channels empty; use alpha=0.5"
+        )
     return low
 
 

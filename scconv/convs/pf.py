@@ -22,8 +22,12 @@ def drop_in(conv: nn.Conv2d) -> nn.Module:
         ValueError: the convolution changes the number of channels, or has dilation or unusual padding.
     """
     if conv.in_channels != conv.out_channels:
-        raise ValueError(f"`in_channels` (={conv.in_channels}) must equal `out_channels` (={conv.out_channels}): pooling makes no new channels")
+        raise ValueError(
+            f"`in_channels` (={conv.in_channels}) must equal `out_channels` (={conv.out_channels}): pooling makes no new channels"
+        )
     half = tuple(k // 2 for k in conv.kernel_size)
     if conv.padding != half or conv.dilation != (1, 1):
-        raise ValueError(f"`padding` (={conv.padding}) must be half the kernel and `dilation` (={conv.dilation}) 1; keep this convolution as it is")
+        raise ValueError(
+            f"`padding` (={conv.padding}) must be half the kernel and `dilation` (={conv.dilation}) 1; keep this convolution as it is"
+        )
     return Pf(conv.kernel_size, conv.stride, half)

@@ -40,10 +40,14 @@ class SRU(nn.Module):
         ValueError: a channel count, `gate` or `threshold` that cannot be.
     """
 
-    def __init__(self, channels: int, *, gn_groups: int = 16, gate: str = "hard", threshold: float = 0.5):
+    def __init__(
+        self, channels: int, *, gn_groups: int = 16, gate: str = "hard", threshold: float = 0.5
+    ):
         super().__init__()
         if channels % 2:
-            raise ValueError(f"`in_channels` (={channels}) must be even: SRU recombines two halves; use {channels + 1}")
+            raise ValueError(
+                f"`in_channels` (={channels}) must be even: SRU recombines two halves; use {channels + 1}"
+            )
         _positive_int("gn_groups", gn_groups)
         if channels % gn_groups:
             raise ValueError(
@@ -67,7 +71,9 @@ class SRU(nn.Module):
         with torch.set_grad_enabled(self.gate == "soft" and torch.is_grad_enabled()):
             importance = self.norm.weight / self.norm.weight.sum()  # (c,), equation 1
             score = self.norm(x) * importance.view(1, -1, 1, 1)
-            informative = score > math.log(self.threshold / (1 - self.threshold))  # sigmoid(score) > threshold
+            informative = score > math.log(
+                self.threshold / (1 - self.threshold)
+            )  # sigmoid(score) > threshold
             if self.gate == "hard":
                 return informative.to(x.dtype), (~informative).to(x.dtype)
             gate = score.sigmoid().to(x.dtype)
@@ -110,32 +116,50 @@ class CRU(nn.Module):
         super().__init__()
         if lower_pool not in ("before", "after"):
             raise ValueError(f"`lower_pool` (={lower_pool!r}) must be 'before' or 'after'")
-        upper, low, up_mid, low_mid = _widths(in_channels, out_channels, alpha, squeeze, groups, lower)
+        upper, low, up_mid, low_mid = _widths(
+            in_channels, out_channels, alpha, squeeze, groups, lower
+        )
         if stride not in (1, 2):
-            raise ValueError(f"`stride` (={stride}) must be 1 or 2: the cheap path averages 2x2; keep this convolution as it is")
+            raise ValueError(
+                f"`stride` (={stride}) must be 1 or 2: the cheap path averages 2x2; keep this convolution as it is"
+            )
         if kernel_size % 2 == 0:
-            raise ValueError(f"`kernel_size` (={kernel_size}) must be odd, so that both paths have one size; use {kernel_size + 1}")
+            raise ValueError(
+                f"`kernel_size` (={kernel_size}) must be odd, so that both paths have one size; use {kernel_size + 1}"
+            )
         self.split, self.alpha, self.lower, self.lower_pool = (upper, low), alpha, lower, lower_pool
         padding = dilation * (kernel_size // 2)
         self.squeeze_up = nn.Sequential(nn.Conv2d(upper, up_mid, 1), nn.BatchNorm2d(up_mid))
-        self.gwc = nn.Conv2d(up_mid, out_channels, kernel_size, stride, padding, dilation, groups, bias=False)
+        self.gwc = nn.Conv2d(
+            up_mid, out_channels, kernel_size, stride, padding, dilation, groups, bias=False
+        )
         self.pwc1 = nn.Conv2d(up_mid, out_channels, 1, bias=False)
         self.squeeze_low = nn.Sequential(nn.Conv2d(low, low_mid, 1), nn.BatchNorm2d(low_mid))
         self.pwc2 = nn.Conv2d(low_mid, out_channels - (low_mid if lower != "eq11-full" else 0), 1)
         self.norm_up, self.norm_low = nn.BatchNorm2d(out_channels), nn.BatchNorm2d(out_channels)
         # ceil_mode, so that odd sizes come out as the strided convolution's; without it, count_include_pad=False changes nothing but
         # torch.compile's backward, which is wrong at the last row of an odd size (pytorch issue 198119)
-        self.pool = nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False) if stride == 2 else nn.Identity()
+        self.pool = (
+            nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)
+            if stride == 2
+            else nn.Identity()
+        )
         self.average = nn.AdaptiveAvgPool2d(1)
 
     def forward(self, x: Float[Tensor, "n c1 h w"]) -> Float[Tensor, "n c2 h2 w2"]:
         up, low = x.split(self.split, dim=1)
         up = self.squeeze_up(up)
         y1 = self.norm_up(self.gwc(up) + self.pwc1(self.pool(up)))  # (n, c2, h2, w2)
-        low = self.squeeze_low(self.pool(low)) if self.lower_pool == "before" else self.pool(self.squeeze_low(low))
+        low = (
+            self.squeeze_low(self.pool(low))
+            if self.lower_pool == "before"
+            else self.pool(self.squeeze_low(low))
+        )
         kept = (low,) if self.lower != "eq11-full" else ()
         y2 = self.norm_low(torch.cat((self.pwc2(low), *kept), dim=1))  # (n, c2, h2, w2)
-        beta1 = (self.average(y1) - self.average(y2)).sigmoid()  # a softmax over two, per channel: (n, c2, 1, 1)
+        beta1 = (
+            self.average(y1) - self.average(y2)
+        ).sigmoid()  # a softmax over two, per channel: (n, c2, 1, 1)
         return torch.lerp(y2, y1, beta1)  # beta1 * y1 + (1 - beta1) * y2
 
     def extra_repr(self) -> str:
@@ -190,7 +214,9 @@ class SCConv(nn.Module):
             )
         if self.order == ("sru",):
             padding = dilation * (kernel_size // 2)
-            self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=False)
+            self.conv = nn.Conv2d(
+                in_channels, out_channels, kernel_size, stride, padding, dilation, bias=False
+            )
         else:
             self.cru = CRU(
                 in_channels,
@@ -212,7 +238,11 @@ class SCConv(nn.Module):
         if self.order == "parallel":
             side = self.sru(x)
             # functional, because the paper's counting sees modules only, and its C&S row shows no pool
-            return self.cru(x) + (F.avg_pool2d(side, 2, ceil_mode=True, count_include_pad=False) if self.stride == 2 else side)
+            return self.cru(x) + (
+                F.avg_pool2d(side, 2, ceil_mode=True, count_include_pad=False)
+                if self.stride == 2
+                else side
+            )
         if self.order == ("cru", "sru"):
             return self.sru(self.cru(x))
         if self.order == ("cru",):
@@ -238,7 +268,9 @@ def drop_in(
 ) -> nn.Module:
     """SCConv of the convolution's own shape. With order [sru] the convolution itself, weights and all, is kept behind the SRU."""
     if _order(order) == ("sru",):
-        return nn.Sequential(SRU(conv.in_channels, gn_groups=gn_groups, gate=gate, threshold=threshold), conv)
+        return nn.Sequential(
+            SRU(conv.in_channels, gn_groups=gn_groups, gate=gate, threshold=threshold), conv
+        )
     keeps_size(conv)
     return SCConv(
         conv.in_channels,
@@ -262,7 +294,9 @@ def _order(order: Sequence[str] | str) -> Sequence[str]:
     return tuple(order) if isinstance(order, list | tuple) else order
 
 
-def _widths(c1: int, c2: int, alpha: float, squeeze: int, groups: int, lower: str) -> tuple[int, int, int, int]:
+def _widths(
+    c1: int, c2: int, alpha: float, squeeze: int, groups: int, lower: str
+) -> tuple[int, int, int, int]:
     """(upper, low, squeezed upper, squeezed low) channel counts, or the one error that says why there are none."""
     _fraction("alpha", alpha)
     _positive_int("squeeze", squeeze)
@@ -270,22 +304,32 @@ def _widths(c1: int, c2: int, alpha: float, squeeze: int, groups: int, lower: st
     if lower not in ("paper", "eq11", "eq11-full"):
         raise ValueError(f"`lower` (={lower!r}) must be 'paper', 'eq11' or 'eq11-full'")
     if c2 % groups:
-        raise ValueError(f"`out_channels` (={c2}) must be divisible by `groups` (={groups}); use groups={math.gcd(c2, groups)}")
+        raise ValueError(
+            f"`out_channels` (={c2}) must be divisible by `groups` (={groups}); use groups={math.gcd(c2, groups)}"
+        )
     upper = int(alpha * c1 + 1e-3)  # so that 0.333333 means a third
     step = squeeze * groups
     if upper == 0 or upper % step:
         nearest = min(range(step, c1, step), key=lambda u: abs(u - alpha * c1), default=None)
-        way = f"use alpha={nearest / c1:g}" if nearest else f"`in_channels` (={c1}) is too few for that; use smaller squeeze or groups"
+        way = (
+            f"use alpha={nearest / c1:g}"
+            if nearest
+            else f"`in_channels` (={c1}) is too few for that; use smaller squeeze or groups"
+        )
         raise ValueError(
             f"`alpha` * `in_channels` (={upper} of {c1}) must be a positive multiple of `squeeze` * `groups` (={squeeze} * {groups}); {way}"
         )
     low = c1 - upper
     divided, name = (c2, "out_channels") if lower == "paper" else (low, "(1 - alpha) * in_channels")
     if divided % squeeze:
-        raise ValueError(f"`{name}` (={divided}) must be divisible by `squeeze` (={squeeze}); use squeeze={math.gcd(divided, squeeze)}")
+        raise ValueError(
+            f"`{name}` (={divided}) must be divisible by `squeeze` (={squeeze}); use squeeze={math.gcd(divided, squeeze)}"
+        )
     low_mid = divided // squeeze
     if low_mid >= c2 and lower != "eq11-full":
-        raise ValueError(f"the squeezed lower part (={low_mid} channels) must be narrower than `out_channels` (={c2}); use a larger squeeze")
+        raise ValueError(
+            f"the squeezed lower part (={low_mid} channels) must be narrower than `out_channels` (={c2}); use a larger squeeze"
+        )
     return upper, low, upper // squeeze, low_mid
 
 

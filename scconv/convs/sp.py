@@ -28,17 +28,27 @@ class SP(nn.Module):
         in_channels, out_channels, stride = conv.in_channels, conv.out_channels, conv.stride[0]
         rich = int(alpha * in_channels + 1e-3)
         if not 0 < rich < in_channels:
-            raise ValueError(f"`alpha` (={alpha}) must leave channels on both sides of `in_channels` (={in_channels}); use alpha=0.5")
+            raise ValueError(
+                f"`alpha` (={alpha}) must leave channels on both sides of `in_channels` (={in_channels}); use alpha=0.5"
+            )
         if groups < 1 or rich % groups or out_channels % groups:
-            raise ValueError(f"`groups` (={groups}) must divide `alpha` * `in_channels` (={rich}) and `out_channels` (={out_channels}); use groups=1")
+            raise ValueError(
+                f"`groups` (={groups}) must divide `alpha` * `in_channels` (={rich}) and `out_channels` (={out_channels}); use groups=1"
+            )
         if stride not in (1, 2):
-            raise ValueError(f"`stride` (={stride}) must be 1 or 2: the cheap path averages 2x2; keep this convolution as it is")
+            raise ValueError(
+                f"`stride` (={stride}) must be 1 or 2: the cheap path averages 2x2; keep this convolution as it is"
+            )
         self.split = rich, in_channels - rich
         self.gwc = like(conv, rich, out_channels, groups=groups)
         self.pwc = nn.Conv2d(rich, out_channels, 1, bias=False)
         self.cheap = nn.Conv2d(in_channels - rich, out_channels, 1)
         self.norm_rich, self.norm_cheap = nn.BatchNorm2d(out_channels), nn.BatchNorm2d(out_channels)
-        self.pool = nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False) if stride == 2 else nn.Identity()
+        self.pool = (
+            nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)
+            if stride == 2
+            else nn.Identity()
+        )
         self.average = nn.AdaptiveAvgPool2d(1)
 
     def forward(self, x: Float[Tensor, "n c1 h w"]) -> Float[Tensor, "n c2 h2 w2"]:

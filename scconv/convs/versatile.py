@@ -27,7 +27,9 @@ class Versatile(nn.Module):
     def __init__(self, conv: nn.Conv2d):
         super().__init__()
         if conv.out_channels % 2:
-            raise ValueError(f"`out_channels` (={conv.out_channels}) must be even: every filter makes two; use {conv.out_channels + 1}")
+            raise ValueError(
+                f"`out_channels` (={conv.out_channels}) must be even: every filter makes two; use {conv.out_channels + 1}"
+            )
         keeps_size(conv)
         self.conv = like(conv, conv.in_channels, conv.out_channels // 2)
 

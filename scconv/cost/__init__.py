@@ -19,7 +19,16 @@ def _numel(*shapes: object, out_shape: tuple[int, ...], **kwargs: object) -> int
     return math.prod(out_shape)
 
 
-OUTPUTS = {f: _numel for f in (torch.ops.aten.convolution, torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.ops.aten.baddbmm)}
+OUTPUTS = {
+    f: _numel
+    for f in (
+        torch.ops.aten.convolution,
+        torch.ops.aten.mm,
+        torch.ops.aten.addmm,
+        torch.ops.aten.bmm,
+        torch.ops.aten.baddbmm,
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,11 @@ def cost(model: nn.Module, image: tuple[int, int, int] = (3, 32, 32)) -> Cost:
     training = {module: module.training for module in model.modules()}
     like = next(model.parameters(), torch.empty(0))
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter, FlopCounterMode(display=False, custom_mapping=OUTPUTS) as outputs:
+        with (
+            torch.no_grad(),
+            FlopCounterMode(display=False) as counter,
+            FlopCounterMode(display=False, custom_mapping=OUTPUTS) as outputs,
+        ):
             model.eval()(torch.zeros(1, *image, device=like.device, dtype=like.dtype))
     finally:
         for module, mode in training.items():
@@ -62,7 +75,9 @@ def cost(model: nn.Module, image: tuple[int, int, int] = (3, 32, 32)) -> Cost:
             hook.remove()
     macs = counter.get_total_flops() // 2  # torch counts two per multiply-add
     params = sum(p.numel() for p in model.parameters())
-    group_norms = sum(p.numel() for m in model.modules() if isinstance(m, nn.GroupNorm) for p in m.parameters())
+    group_norms = sum(
+        p.numel() for m in model.modules() if isinstance(m, nn.GroupNorm) for p in m.parameters()
+    )
     return Cost(params, params - group_norms, macs, macs + extra, outputs.get_total_flops())
 
 

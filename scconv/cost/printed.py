@@ -23,8 +23,20 @@ from scconv.surgery import replace_convs
 FIGURES = Path(__file__).parents[2] / "analysis" / "reference"
 TABLES = ("table1", "table2", "table3")
 CLASSES = {"wideresnet28": 100, "densenet121": 100}  # else 10; ImageNet 1000
-CONVS = {"octconv": "octave", "spconv": "sp", "slimconv": "slim", "tiedconv": "tied", "pflayer": "pf"}  # where the paper's name is another
-ORDERS = {"S": ["sru"], "C": ["cru"], "C&S": "parallel", "C+S": ["cru", "sru"], "S+C": ["sru", "cru"]}
+CONVS = {
+    "octconv": "octave",
+    "spconv": "sp",
+    "slimconv": "slim",
+    "tiedconv": "tied",
+    "pflayer": "pf",
+}  # where the paper's name is another
+ORDERS = {
+    "S": ["sru"],
+    "C": ["cru"],
+    "C&S": "parallel",
+    "C+S": ["cru", "sru"],
+    "S+C": ["sru", "cru"],
+}
 
 
 @dataclass(frozen=True)
@@ -48,15 +60,21 @@ class Count:
 COUNTS: dict[tuple[str, str, str, str], Count] = {
     ("table1", "resnet50", "standard", ""): Count(classes=100),
     ("table1", "resnet50", "scconv", "S"): Count(norms=True),
-    ("table2", "resnet56", "octconv", "alpha=1/2"): Count(note="misprint"),  # octave convolution keeps the parameters
+    ("table2", "resnet56", "octconv", "alpha=1/2"): Count(
+        note="misprint"
+    ),  # octave convolution keeps the parameters
     ("table2", "resnet56", "tiedconv", "b=2"): Count(classes=100),
     ("table2", "resnet50", "slimconv", "k=1"): Count("old"),
     ("table2", "resnet50", "tiedconv", "b=2"): Count("relu"),
     ("table2", "resnet50", "scconv", "alpha=1/2"): Count(classes=100, options={"lower": "eq11"}),
     ("table2", "resnext29", "standard", ""): Count(backbone="resnext29_8x56d", classes=100),
     ("table2", "resnext29", "tiedconv", "b=2"): Count(keep_norm=False),
-    ("table2", "resnext29", "scconv", "alpha=1/2"): Count(norms=True, keep_norm=False, options={"lower": "eq11-full"}),
-    ("table2", "wideresnet28", "scconv", "alpha=1/2"): Count(norms=True, options={"lower": "eq11", "lower_pool": "after"}),
+    ("table2", "resnext29", "scconv", "alpha=1/2"): Count(
+        norms=True, keep_norm=False, options={"lower": "eq11-full"}
+    ),
+    ("table2", "wideresnet28", "scconv", "alpha=1/2"): Count(
+        norms=True, options={"lower": "eq11", "lower_pool": "after"}
+    ),
     ("table2", "densenet121", "ghost", "s=2"): Count("old"),
     ("table2", "densenet121", "spconv", "alpha=1/2"): Count("old"),
     ("table2", "densenet121", "slimconv", "k=1"): Count("old"),
@@ -98,7 +116,18 @@ def _row(table: str, line: dict[str, str]) -> Row:
     note = how.note or ("" if params_match and flops_match else "unexplained")
     printed = [round(Fraction(line[key]) * 1_000_000) for key in ("params_m", "flops_m")]
     return Row(
-        table, line["backbone"], line["method"], line["setting"], printed[0], params, params_match, printed[1], flops, flops_match, counted.macs, note
+        table,
+        line["backbone"],
+        line["method"],
+        line["setting"],
+        printed[0],
+        params,
+        params_match,
+        printed[1],
+        flops,
+        flops_match,
+        counted.macs,
+        note,
     )
 
 
@@ -107,9 +136,16 @@ def _count(table: str, line: dict[str, str], how: Count) -> tuple[int, int, Cost
     large = table == "table3"
     with torch.device("meta"):
         name = how.backbone or line["backbone"] + ("_imagenet" if large else "")
-        model = backbones.build(name, 1000 if large else how.classes or CLASSES.get(line["backbone"], 10))
+        model = backbones.build(
+            name, 1000 if large else how.classes or CLASSES.get(line["backbone"], 10)
+        )
         conv = CONVS.get(line["method"], line["method"])
-        replace_convs(model, conv, keep_norm=how.keep_norm or conv == "standard", **_options(line) | how.options)
+        replace_convs(
+            model,
+            conv,
+            keep_norm=how.keep_norm or conv == "standard",
+            **_options(line) | how.options,
+        )
     relu = 0
 
     def count(module: nn.Module, args: tuple, output: torch.Tensor) -> None:
@@ -121,7 +157,12 @@ def _count(table: str, line: dict[str, str], how: Count) -> tuple[int, int, Cost
             module.register_forward_hook(count)
     counted = cost(model, (3, 224, 224) if large else (3, 32, 32))
     linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear))
-    flops = {"thop": counted.paper_flops, "old": counted.paper_flops + linear, "macs": counted.macs, "relu": counted.macs + relu}[how.flops]
+    flops = {
+        "thop": counted.paper_flops,
+        "old": counted.paper_flops + linear,
+        "macs": counted.macs,
+        "relu": counted.macs + relu,
+    }[how.flops]
     return counted.params if how.norms else counted.paper_params, flops, counted
 
 

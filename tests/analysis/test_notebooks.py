@@ -39,14 +39,27 @@ def test_there_are_three():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_runs(path, quickstart, tmp_path, monkeypatch):
     sweep, storage = quickstart
-    for name, value in {"SWEEP": sweep, "STORAGE": storage, "DRAWINGS": tmp_path, "PYTHONPATH": ROOT}.items():
+    for name, value in {
+        "SWEEP": sweep,
+        "STORAGE": storage,
+        "DRAWINGS": tmp_path,
+        "PYTHONPATH": ROOT,
+    }.items():
         monkeypatch.setenv(name, str(value))
     notebook = nbformat.read(path, as_version=4)
-    nbclient.NotebookClient(notebook, timeout=180, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    nbclient.NotebookClient(
+        notebook,
+        timeout=180,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+    ).execute()
     shown = json.dumps([cell.get("outputs", []) for cell in notebook.cells])
     assert "image/svg+xml" in shown and list(tmp_path.glob("*.svg"))
     if path.stem == "order":
-        assert "that is a screening, to be confirmed with five or more" in shown and "S+C - R20" in shown
+        assert (
+            "that is a screening, to be confirmed with five or more" in shown
+            and "S+C - R20" in shown
+        )
     if path.stem == "features":
         assert "S: seed 0: 0." in shown and "precision_mean" in shown
 
@@ -56,5 +69,7 @@ def test_a_notebook_is_prose_and_calls_without_outputs(path):
     cells = json.loads(path.read_text())["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
-    assert not any(line.startswith(("def ", "class ", "    def ")) for cell in code for line in cell["source"])
+    assert not any(
+        line.startswith(("def ", "class ", "    def ")) for cell in code for line in cell["source"]
+    )
     assert sum(cell["cell_type"] == "markdown" for cell in cells) >= 3

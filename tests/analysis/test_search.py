@@ -20,26 +20,45 @@ def store(tmp_path):
 
 @pytest.fixture
 def sweep(write_sweep):
-    return load(write_sweep(base={"conv": "scconv"}, variants={"R20": {"conv": "standard"}, "alpha=0.5": {}}, search=FRONT, reference="figure4"))
+    return load(
+        write_sweep(
+            base={"conv": "scconv"},
+            variants={"R20": {"conv": "standard"}, "alpha=0.5": {}},
+            search=FRONT,
+            reference="figure4",
+        )
+    )
 
 
 def test_before_under_way_and_after(sweep, store, tmp_path):
     table = tables.read(sweep, store)
-    assert conclusion.answer(table) == "There is no answer yet: the search, which says what is compared, has 0 of 12 trials."
+    assert (
+        conclusion.answer(table)
+        == "There is no answer yet: the search, which says what is compared, has 0 of 12 trials."
+    )
     assert "0 of 12 trials proposed" in search.lines(table)[0] and len(search.lines(table)) == 1
     drive(sweep, store, order=0, killed_after=5)
     table = tables.read(sweep, store)
     assert "has 5 of 12 trials" in conclusion.answer(table) and "Found" not in report.text(table)
     report.write(table, tmp_path / "half")  # a report works at any time
-    assert {p.name for p in (tmp_path / "half").iterdir()} >= {"front.png", "history.png", "search.csv"}
+    assert {p.name for p in (tmp_path / "half").iterdir()} >= {
+        "front.png",
+        "history.png",
+        "search.csv",
+    }
     drive(sweep, store, order=0)
     table = tables.read(sweep, store)
     assert [*table.sweep.variants][:2] == ["R20", "alpha=0.5"] and table.sweep.settled
     first, chosen, promise = search.lines(table)
     again = sum(p.trial is not None and not p.trained for p in table.studies[0].proposals)
-    assert "12 of 12 trials proposed; 12 finished" in first and f"{again} proposed again and answered from the store" in first
+    assert (
+        "12 of 12 trials proposed; 12 finished" in first
+        and f"{again} proposed again and answered from the store" in first
+    )
     assert "12.0 minutes of training" in first  # two epochs of 30 s each
-    assert chosen.startswith("Found, by validation") and promise.startswith("No trial of the search read the test set")
+    assert chosen.startswith("Found, by validation") and promise.startswith(
+        "No trial of the search read the test set"
+    )
 
 
 def test_every_proposal_is_in_the_csv_with_its_reason(sweep, store):
@@ -54,18 +73,33 @@ def test_every_proposal_is_in_the_csv_with_its_reason(sweep, store):
         assert row["why"] == p.why and (row["val_top1"] == "") == (p.top1 is None)
     headers, lines = search.front_table(table)
     tops = [float(line[headers.index("val top-1 %")]) for line in lines]
-    assert tops == sorted(tops) and max(tops) == round(max(p.top1 for p in proposals if p.top1 is not None), 2)
+    assert tops == sorted(tops) and max(tops) == round(
+        max(p.top1 for p in proposals if p.top1 is not None), 2
+    )
 
 
 def test_variants_that_were_not_tuned_alike_are_named(write_sweep, store):
-    found = {"mode": "tune", "space": {"lr": [0.05, 0.1, 0.2]}, "sampler": "grid", "trials": 3, "ahead": 1}
+    found = {
+        "mode": "tune",
+        "space": {"lr": [0.05, 0.1, 0.2]},
+        "sampler": "grid",
+        "trials": 3,
+        "ahead": 1,
+    }
     sweep = load(write_sweep(search=found))
     work = Searching(sweep, store, cost)
     work.begin(Counter())
     while trial := work.next():
-        commit(store, trial, "failed" if trial.config.conv == "scconv" and trial.config.lr == 0.2 else "finished")
+        commit(
+            store,
+            trial,
+            "failed" if trial.config.conv == "scconv" and trial.config.lr == 0.2 else "finished",
+        )
     work.left()
-    assert any("not tuned with the same number of finished trials (R20 3, S+C 2)" in line for line in search.lines(tables.read(sweep, store)))
+    assert any(
+        "not tuned with the same number of finished trials (R20 3, S+C 2)" in line
+        for line in search.lines(tables.read(sweep, store))
+    )
 
 
 def test_a_changed_search_is_found_out(sweep, store, tmp_path):
@@ -75,4 +109,6 @@ def test_a_changed_search_is_found_out(sweep, store, tmp_path):
     assert report.differences(tables.read(sweep, store), folder) == []
     text = (folder / "search.csv").read_text()
     (folder / "search.csv").write_text(text.replace(",finished,", ",failed,", 1))
-    assert [line.split(":")[0] for line in report.differences(tables.read(sweep, store), folder)] == ["search.csv"]
+    assert [
+        line.split(":")[0] for line in report.differences(tables.read(sweep, store), folder)
+    ] == ["search.csv"]

@@ -31,24 +31,53 @@ def bits(top1: float, images: int = 160, seed: int = 0) -> str:
 
 def fill(store: Store, sweep, top1: dict[str, list], evidence=EVIDENCE, config=None) -> Store:
     """A record for every trial of the sweep that `top1` has a value for; None is one that diverged."""
-    epochs = [Epoch(n, 0.1, 2.0, 30.0, 1.0, 40.0 + n, 1.0, 100.0, 1_700_000_000_000 + n) for n in (1, 2)]
+    epochs = [
+        Epoch(n, 0.1, 2.0, 30.0, 1.0, 40.0 + n, 1.0, 100.0, 1_700_000_000_000 + n) for n in (1, 2)
+    ]
     for trial in sweep.trials:
         if len(top1[trial.variant]) <= sweep.seeds.index(trial.seed):
             continue
         value = top1[trial.variant][sweep.seeds.index(trial.seed)]
-        cost = (272_474, 272_474, 2_551_424, 2_576_512) if trial.variant == "R20" else (162_000, 160_000, 1_520_000, 1_600_000)
-        result = Result(value, 99.0, bits(value, seed=trial.seed), *cost, 100.0, 1.0, 9, 0.5) if value is not None else None
+        cost = (
+            (272_474, 272_474, 2_551_424, 2_576_512)
+            if trial.variant == "R20"
+            else (162_000, 160_000, 1_520_000, 1_600_000)
+        )
+        result = (
+            Result(value, 99.0, bits(value, seed=trial.seed), *cost, 100.0, 1.0, 9, 0.5)
+            if value is not None
+            else None
+        )
         status, reason = ("finished", "") if result else ("diverged", "the loss was nan")
         settings = asdict(config or trial.config)
-        store.commit(Record(trial.id, sweep.name, trial.variant, trial.seed, settings, status, reason, epochs, result, evidence))
+        store.commit(
+            Record(
+                trial.id,
+                sweep.name,
+                trial.variant,
+                trial.seed,
+                settings,
+                status,
+                reason,
+                epochs,
+                result,
+                evidence,
+            )
+        )
     return store
 
 
 @pytest.fixture
 def make(write_sweep):
     def sweep(**changes):
-        variants = {"R20": {}, "S+C": {"conv": "scconv"}, "C": {"conv": "scconv", "options": {"order": ["cru"]}}}
-        return load(write_sweep(**({"variants": variants, "seeds": 3, "reference": "table1"} | changes)))
+        variants = {
+            "R20": {},
+            "S+C": {"conv": "scconv"},
+            "C": {"conv": "scconv", "options": {"order": ["cru"]}},
+        }
+        return load(
+            write_sweep(**({"variants": variants, "seeds": 3, "reference": "table1"} | changes))
+        )
 
     return sweep
 
@@ -65,19 +94,42 @@ def complete(make, tmp_path):
     """Six seeds: S+C plainly better, C plainly the same."""
     sweep = make(seeds=6, margin_pp=1.0)
     noise = [0.0, 0.625, -0.625, 0.625, 0.0, -0.625]
-    scores = {"R20": [70 + x for x in noise], "S+C": [75 + x for x in noise[::-1]], "C": [70 + x / 2 for x in noise[::-1]]}
+    scores = {
+        "R20": [70 + x for x in noise],
+        "S+C": [75 + x for x in noise[::-1]],
+        "C": [70 + x / 2 for x in noise[::-1]],
+    }
     return tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, scores))
 
 
 def test_only_finished_trials_enter_a_mean_and_the_rest_is_named(screened):
     rows = screened.rows
-    assert [(r.variant, r.top1.n, r.top1.mean) for r in rows] == [("R20", 3, 71.0), ("S+C", 3, pytest.approx(72.333, abs=1e-3)), ("C", 2, 61.0)]
-    assert rows[1].difference.mean == pytest.approx(4 / 3) and rows[2].difference.mean == -10 and rows[0].difference is None
-    assert rows[2].missing == {"diverged (the loss was nan)": 1} and tables.comparison(screened)[1][2][1] == "2 of 3"
+    assert [(r.variant, r.top1.n, r.top1.mean) for r in rows] == [
+        ("R20", 3, 71.0),
+        ("S+C", 3, pytest.approx(72.333, abs=1e-3)),
+        ("C", 2, 61.0),
+    ]
+    assert (
+        rows[1].difference.mean == pytest.approx(4 / 3)
+        and rows[2].difference.mean == -10
+        and rows[0].difference is None
+    )
+    assert (
+        rows[2].missing == {"diverged (the loss was nan)": 1}
+        and tables.comparison(screened)[1][2][1] == "2 of 3"
+    )
     text = report.text(screened)
-    assert "C: 1 diverged (the loss was nan)." in text and "8 of 9 trials finished" in text and "2 of 3" in text and "Fewer than five seeds" in text
+    assert (
+        "C: 1 diverged (the loss was nan)." in text
+        and "8 of 9 trials finished" in text
+        and "2 of 3" in text
+        and "Fewer than five seeds" in text
+    )
     assert "digest d1" in text and "c0ffee" in text and "CPU (test)" in text
-    assert "by Welch's t, because not every seed has finished in every variant: p by Holm, which decides the verdict" in text
+    assert (
+        "by Welch's t, because not every seed has finished in every variant: p by Holm, which decides the verdict"
+        in text
+    )
 
 
 def test_the_answer_says_what_is_shown_and_no_more(screened, complete):
@@ -87,7 +139,11 @@ def test_the_answer_says_what_is_shown_and_no_more(screened, complete):
     end = "and with so few seeds that is a screening, to be confirmed with five or more; of the planned trials C has 2 of 3 finished."
     assert conclusion.answer(screened).endswith(end)
     assert complete.best == "S+C" and screened.best is None
-    assert "**S+C**" in report.text(complete) and "**+5.00**" in report.text(complete) and "**S+C**" not in report.text(screened)
+    assert (
+        "**S+C**" in report.text(complete)
+        and "**+5.00**" in report.text(complete)
+        and "**S+C**" not in report.text(screened)
+    )
     assert r"\textbf{S+C}" in tables.latex(*tables.comparison(complete), [], complete.best)
 
 
@@ -98,20 +154,41 @@ def test_no_difference_is_told_with_what_could_have_been_seen(make, tmp_path):
     assert conclusion.answer(table).startswith(
         "In this training, no difference to R20 is shown (simultaneously at 95 %, 5 seeds): a difference under "
     )
-    assert f"{table.comparison.detectable:.1f} points could well have gone unseen (power below 80 %)" in conclusion.answer(table)
+    assert (
+        f"{table.comparison.detectable:.1f} points could well have gone unseen (power below 80 %)"
+        in conclusion.answer(table)
+    )
 
 
 def test_why_there_is_no_answer(make, tmp_path):
     sweep = make(seeds=2)
-    table = tables.read(sweep, fill(Store(tmp_path / "a"), sweep, {"R20": [None, None], "S+C": [70, 71.25], "C": [70, 71.25]}))
+    table = tables.read(
+        sweep,
+        fill(
+            Store(tmp_path / "a"),
+            sweep,
+            {"R20": [None, None], "S+C": [70, 71.25], "C": [70, 71.25]},
+        ),
+    )
     assert conclusion.answer(table) == "There is no answer: no trial of the baseline finished."
-    table = tables.read(sweep, fill(Store(tmp_path / "b"), sweep, {"R20": [70, 71.25], "S+C": [72, 73.25], "C": [70, 71.25]}))
+    table = tables.read(
+        sweep,
+        fill(
+            Store(tmp_path / "b"), sweep, {"R20": [70, 71.25], "S+C": [72, 73.25], "C": [70, 71.25]}
+        ),
+    )
     why = "the differences are the same in every seed, so there is no spread to judge them by"
     assert conclusion.answer(table) == f"There is no answer yet: {why}."
     alone = load(sweep.path, only=["S+C"])
-    assert conclusion.answer(tables.read(alone, Store(tmp_path / "b"))) == "There is no answer: the baseline R20 is not among these variants."
+    assert (
+        conclusion.answer(tables.read(alone, Store(tmp_path / "b")))
+        == "There is no answer: the baseline R20 is not among these variants."
+    )
     alone = load(sweep.path, only=["R20"])
-    assert conclusion.answer(tables.read(alone, Store(tmp_path / "b"))) == "There is no answer: there is only one variant."
+    assert (
+        conclusion.answer(tables.read(alone, Store(tmp_path / "b")))
+        == "There is no answer: there is only one variant."
+    )
 
 
 def test_a_variant_without_a_trial_is_not_passed_over(make, tmp_path):
@@ -119,57 +196,101 @@ def test_a_variant_without_a_trial_is_not_passed_over(make, tmp_path):
     noise = [0, 1.25, -1.25, 0.625, -0.625]
     scores = {"R20": [70 + x for x in noise], "S+C": [80 + x for x in noise[::-1]], "C": [None] * 5}
     table = tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, scores))
-    assert table.best is None and conclusion.answer(table).endswith("of the planned trials C has 0 of 5 finished.")
+    assert table.best is None and conclusion.answer(table).endswith(
+        "of the planned trials C has 0 of 5 finished."
+    )
 
 
 def test_the_footer_tells_the_methods(complete):
     notes = "\n".join(conclusion.footer(complete))
-    assert "one additive model, variant + seed (10 degrees of freedom), with Dunnett's simultaneous intervals and p" in notes
-    assert "% of the variance; a true difference of " in notes and "would show with 80 % power" in notes
+    assert (
+        "one additive model, variant + seed (10 degrees of freedom), with Dunnett's simultaneous intervals and p"
+        in notes
+    )
+    assert (
+        "% of the variance; a true difference of " in notes
+        and "would show with 80 % power" in notes
+    )
     assert "two one-sided tests against ±1 points (margin_pp)" in notes
-    assert "Exact sign-flip p, each variant by itself, and the smallest that its seeds can reach: S+C 0.031 (at the least 0.031), C " in notes
-    assert "Fewer than five seeds" not in notes and "For other test images as well as other seeds" in notes
+    assert (
+        "Exact sign-flip p, each variant by itself, and the smallest that its seeds can reach: S+C 0.031 (at the least 0.031), C "
+        in notes
+    )
+    assert (
+        "Fewer than five seeds" not in notes
+        and "For other test images as well as other seeds" in notes
+    )
 
 
 def test_the_interval_over_images_is_wider_than_over_seeds(complete):
     row = complete.rows[0]
-    assert row.images.mean == pytest.approx(row.top1.mean) and row.images.high - row.images.low > row.top1.high - row.top1.low
+    assert (
+        row.images.mean == pytest.approx(row.top1.mean)
+        and row.images.high - row.images.low > row.top1.high - row.top1.low
+    )
     headers, lines = conclusion.images_table(complete)
     assert len(lines) == 12 and headers[2] == "only R20 right"
     line = next(x for x in lines if x[:2] == ["S+C", "0"])
-    a, b = (tables.correct(next(r for r in complete.rows[i].records if r.seed == 0)) for i in (0, 1))
+    a, b = (
+        tables.correct(next(r for r in complete.rows[i].records if r.seed == 0)) for i in (0, 1)
+    )
     assert [int(line[2]), int(line[3])] == [int((a & ~b).sum()), int((b & ~a).sum())]
 
 
 def test_mixed_code_and_devices_are_said(make, tmp_path):
     sweep = make(seeds=2)
-    store = fill(Store(tmp_path / "runs"), sweep, {"R20": [70, 71.25], "S+C": [70, 71.25], "C": [70, 71.25]})
+    store = fill(
+        Store(tmp_path / "runs"), sweep, {"R20": [70, 71.25], "S+C": [70, 71.25], "C": [70, 71.25]}
+    )
     trial = sweep.trials[0]
     other = EVIDENCE | {"commit": "beef", "device": "NVIDIA T4"}
     store.commit(replace(store.record(trial.id), provenance=other))
     notes = "\n".join(conclusion.footer(tables.read(sweep, store)))
-    assert "These trials were not all run on the same code and devices: part of a difference may be due to that." in notes
+    assert (
+        "These trials were not all run on the same code and devices: part of a difference may be due to that."
+        in notes
+    )
 
 
 class TestAgainstThePaper:
     """The printed figure against the interval and the protocol that the trials really had."""
 
     def verdicts(self, make, tmp_path, top1, evidence=None, **base):
-        base = {"backbone": "resnet50", "dataset": "cifar100", "recipe": "paper", "epochs": 200, "batch_size": 128, "val_fraction": 0} | base
+        base = {
+            "backbone": "resnet50",
+            "dataset": "cifar100",
+            "recipe": "paper",
+            "epochs": 200,
+            "batch_size": 128,
+            "val_fraction": 0,
+        } | base
         sweep = make(base=base, variants={"R20": {}, "S+C": {"conv": "scconv"}}, seeds=len(top1))
         paper = EVIDENCE | {"train_images": 50_000, "val_images": 0} | (evidence or {})
-        table = tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, {"R20": [78.6 + x for x in (-0.2, 0.1, 0.2)], "S+C": top1}, paper))
+        table = tables.read(
+            sweep,
+            fill(
+                Store(tmp_path / "runs"),
+                sweep,
+                {"R20": [78.6 + x for x in (-0.2, 0.1, 0.2)], "S+C": top1},
+                paper,
+            ),
+        )
         return table, table.rows[1].against_paper
 
     def test_reproduced(self, make, tmp_path):
         table, verdict = self.verdicts(make, tmp_path, [79.8, 79.9, 80.0])
         assert verdict[0] == "reproduced" and table.rows[0].against_paper[0] == "underpowered"
-        assert "reproduced" in report.text(table) and "Against the paper, S+C: reproduced: printed 79.89, interval 79.65 to 80.15." in report.text(
-            table
+        assert (
+            "reproduced" in report.text(table)
+            and "Against the paper, S+C: reproduced: printed 79.89, interval 79.65 to 80.15."
+            in report.text(table)
         )
 
     def test_a_planted_mismatch_differs(self, make, tmp_path):
-        assert self.verdicts(make, tmp_path, [78.8, 78.9, 79.0])[1] == ("differs", "printed 79.89, interval 78.65 to 79.15")
+        assert self.verdicts(make, tmp_path, [78.8, 78.9, 79.0])[1] == (
+            "differs",
+            "printed 79.89, interval 78.65 to 79.15",
+        )
 
     def test_too_wide_an_interval_is_underpowered(self, make, tmp_path):
         assert self.verdicts(make, tmp_path, [79.0, 80.0, 81.0])[1][0] == "underpowered"
@@ -180,19 +301,40 @@ class TestAgainstThePaper:
         [
             ({"epochs": 100}, {}, "epochs 100, not 200"),
             ({"val_fraction": 0.1}, {"train_images": 45_000}, "45,000 training images, not 50,000"),
-            ({"lr": 0.1, "weight_decay": 1e-4}, {}, "lr 0.1, not 0.05; weight_decay 0.0001, not 0.0005"),
+            (
+                {"lr": 0.1, "weight_decay": 1e-4},
+                {},
+                "lr 0.1, not 0.05; weight_decay 0.0001, not 0.0005",
+            ),
             ({"dataset": "cifar10"}, {}, "dataset cifar10, not cifar100"),
             ({"backbone": "resnet18"}, {}, "backbone resnet18, not resnet50"),
         ],
     )
     def test_another_protocol_is_named(self, make, tmp_path, base, evidence, why):
-        assert self.verdicts(make, tmp_path, [79.8, 79.9, 80.0], evidence, **base)[1] == ("other protocol", why)
+        assert self.verdicts(make, tmp_path, [79.8, 79.9, 80.0], evidence, **base)[1] == (
+            "other protocol",
+            why,
+        )
 
 
 def test_the_papers_rows_stand_beside(screened):
-    assert (screened.rows[0].printed.top1, screened.rows[1].printed.top1, screened.rows[1].printed.flops_m) == (78.60, 79.89, 843.81)
-    row = dict(zip(*(x if isinstance(x[0], str) else x[1] for x in tables.comparison(screened)), strict=True))
-    assert (row["paper top-1"], row["paper Δ"], row["Δ R20"], row["against the paper"]) == ("79.89", "+1.29", "+1.33", "other protocol")
+    assert (
+        screened.rows[0].printed.top1,
+        screened.rows[1].printed.top1,
+        screened.rows[1].printed.flops_m,
+    ) == (78.60, 79.89, 843.81)
+    row = dict(
+        zip(
+            *(x if isinstance(x[0], str) else x[1] for x in tables.comparison(screened)),
+            strict=True,
+        )
+    )
+    assert (row["paper top-1"], row["paper Δ"], row["Δ R20"], row["against the paper"]) == (
+        "79.89",
+        "+1.29",
+        "+1.33",
+        "other protocol",
+    )
     with pytest.raises(ValueError, match="unknown table 'table9'"):
         reference.load(replace(screened.sweep, reference="table9"))
 
@@ -204,53 +346,103 @@ def test_a_table_of_several_networks_is_joined_by_backbone_and_data_set():
     assert {v: p.top1 for v, p in found.rows.items()} == {
         "R56": 71.50, "Octave": 70.93, "SP": 71.51, "Ghost": 70.42, "Slim": 71.71, "Tied": 71.10, "SCConv": 72.56
     }  # fmt: skip
-    assert reference.load(load(ROOT / "sweeps/table2-r56.yaml", ["base.dataset=cifar10"])).rows["SCConv"].top1 == 94.12
-    with pytest.raises(ValueError, match="table2 has no rows of resnet18; it has resnet56, resnet50, "):
+    assert (
+        reference.load(load(ROOT / "sweeps/table2-r56.yaml", ["base.dataset=cifar10"]))
+        .rows["SCConv"]
+        .top1
+        == 94.12
+    )
+    with pytest.raises(
+        ValueError, match="table2 has no rows of resnet18; it has resnet56, resnet50, "
+    ):
         reference.load(load(ROOT / "sweeps/table2-r56.yaml", ["base.backbone=resnet18"]))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("table*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "sweeps").glob("table*.yaml")), ids=lambda p: p.stem
+)
 def test_every_sweep_of_a_table_has_a_variant_for_every_printed_row(path):
     sweep = load(path)
-    assert {*reference.load(sweep).rows} <= {*sweep.variants} and len({v[:10] for v in sweep.variants}) == len(sweep.variants)
+    assert {*reference.load(sweep).rows} <= {*sweep.variants} and len(
+        {v[:10] for v in sweep.variants}
+    ) == len(sweep.variants)
 
 
 def test_trends_and_factors_are_told(make, tmp_path):
     base = {"base": {"conv": "scconv"}, "variants": {"R20": {"conv": "standard"}}}
     one = make(factors={"options.alpha": [0.25, 0.5, 0.75]}, **base)
     noise = {0.25: 0.1, 0.5: 0, 0.75: 0}
-    scores = {f"alpha={a}": [60 + 10 * a, 61.25 + 10 * a, 60.625 + 10 * a + e] for a, e in noise.items()}
-    lines = conclusion.factors(tables.read(one, fill(Store(tmp_path / "a"), one, scores | {"R20": [70.0, 71.25, 70.625]})))
-    assert lines[0].startswith("Linear trend: +9.9") and "points per unit of alpha (95 %" in lines[0] and lines[1].startswith("Quadratic trend: ")
+    scores = {
+        f"alpha={a}": [60 + 10 * a, 61.25 + 10 * a, 60.625 + 10 * a + e] for a, e in noise.items()
+    }
+    lines = conclusion.factors(
+        tables.read(one, fill(Store(tmp_path / "a"), one, scores | {"R20": [70.0, 71.25, 70.625]}))
+    )
+    assert (
+        lines[0].startswith("Linear trend: +9.9")
+        and "points per unit of alpha (95 %" in lines[0]
+        and lines[1].startswith("Quadratic trend: ")
+    )
     two = make(factors={"options.alpha": [0.25, 0.5], "options.gate": ["hard", "soft"]}, **base)
     scores = {v: [60 + 5 * ("soft" in v) + 0.1 * i, 60.5, 61] for i, v in enumerate(two.cells)}
-    table = tables.read(two, fill(Store(tmp_path / "b"), two, scores | {"R20": [70.0, 71.25, 70.625]}))
+    table = tables.read(
+        two, fill(Store(tmp_path / "b"), two, scores | {"R20": [70.0, 71.25, 70.625]})
+    )
     lines = conclusion.factors(table)
     effects = conclusion.effects_table(table)[1]
-    assert [e[:2] for e in effects[:4]] == [["alpha", "alpha=0.25"], ["alpha", "alpha=0.5"], ["gate", "gate=hard"], ["gate", "gate=soft"]]
-    assert len(effects) == 8 and "Main effects and interactions" in report.write(table, tmp_path / "out")[0].read_text()
-    assert [line.split(":")[0] for line in lines] == ["alpha", "gate", "alpha x gate"] and "largest: gate=" in lines[1]
+    assert [e[:2] for e in effects[:4]] == [
+        ["alpha", "alpha=0.25"],
+        ["alpha", "alpha=0.5"],
+        ["gate", "gate=hard"],
+        ["gate", "gate=soft"],
+    ]
+    assert (
+        len(effects) == 8
+        and "Main effects and interactions" in report.write(table, tmp_path / "out")[0].read_text()
+    )
+    assert [line.split(":")[0] for line in lines] == [
+        "alpha",
+        "gate",
+        "alpha x gate",
+    ] and "largest: gate=" in lines[1]
 
 
 def test_csv_has_the_trials_behind_every_row(screened):
     lines = list(csv.DictReader(io.StringIO(tables.to_csv(screened))))
     assert [line["variant"] for line in lines] == ["R20", "S+C", "C"]
     assert lines[0]["trials"].split() == [t.id for t in screened.sweep.trials if t.variant == "R20"]
-    assert float(lines[1]["difference_mean"]) == pytest.approx(4 / 3, rel=1e-5) and lines[0]["difference_mean"] == ""
-    assert lines[2]["against_paper"] == "other protocol" and float(lines[0]["top1_images_low"]) < float(lines[0]["top1_low"])
+    assert (
+        float(lines[1]["difference_mean"]) == pytest.approx(4 / 3, rel=1e-5)
+        and lines[0]["difference_mean"] == ""
+    )
+    assert lines[2]["against_paper"] == "other protocol" and float(
+        lines[0]["top1_images_low"]
+    ) < float(lines[0]["top1_low"])
 
 
 def test_latex_escapes_what_latex_would_read(screened, tmp_path):
     text = tables.latex(["variant", "Δ"], [["C&S_1", "+1.00 ± 0.50"], ["B", "< 0.001"]], ["100 %"])
-    assert r"{}C\&S\_1 & +1.00 $\pm$ 0.50 \\" in text and r"variant & $\Delta$ \\" in text and r"\toprule" in text and "$<$ 0.001" in text
+    assert (
+        r"{}C\&S\_1 & +1.00 $\pm$ 0.50 \\" in text
+        and r"variant & $\Delta$ \\" in text
+        and r"\toprule" in text
+        and "$<$ 0.001" in text
+    )
 
 
-@pytest.mark.skipif(subprocess.run(["which", "pdflatex"], capture_output=True).returncode != 0, reason="needs LaTeX")
+@pytest.mark.skipif(
+    subprocess.run(["which", "pdflatex"], capture_output=True).returncode != 0, reason="needs LaTeX"
+)
 def test_latex_compiles(complete, tmp_path):
     table = tables.latex(*tables.comparison(complete), conclusion.footer(complete), complete.best)
     head = r"\documentclass{article}\usepackage{booktabs}\usepackage[landscape]{geometry}\begin{document}\tiny "
     (tmp_path / "t.tex").write_text(f"{head}\n{table}\\end{{document}}\n")
-    done = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and (tmp_path / "t.pdf").exists(), done.stdout[-500:]
 
 
@@ -266,7 +458,11 @@ class _Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         if tag not in self.VOID:
             self.open.append(tag)
-        self.links += [v for k, v in attrs if k in ("src", "href", "xlink:href") and v and not v.startswith("#")]
+        self.links += [
+            v
+            for k, v in attrs
+            if k in ("src", "href", "xlink:href") and v and not v.startswith("#")
+        ]
 
     def handle_endtag(self, tag):
         if tag not in self.VOID:
@@ -282,7 +478,15 @@ def test_the_page_opens_offline_and_says_everything(complete, screened, tmp_path
     page = _Page()
     page.feed(files[0].read_text())
     assert not page.open and not page.links
-    for part in (complete.sweep.question, "S+C (+5.00) is better than R20", "All pairs", "Cost", "McNemar p", "c0ffee", "question: Does it work?"):
+    for part in (
+        complete.sweep.question,
+        "S+C (+5.00) is better than R20",
+        "All pairs",
+        "Cost",
+        "McNemar p",
+        "c0ffee",
+        "question: Does it work?",
+    ):
         assert part in page.text, part
     assert files[0].read_text().count("<svg") == 2 and "trials have finished" not in page.text
     page = _Page()
@@ -292,7 +496,12 @@ def test_the_page_opens_offline_and_says_everything(complete, screened, tmp_path
 
 def test_names_that_html_would_read_are_escaped(make, tmp_path):
     sweep = make(variants={"R20": {}, "<b>&S": {"conv": "scconv"}}, question="Is <a> & b > c?")
-    table = tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, {"R20": [70, 71.25, 70], "<b>&S": [70, 71.25, 71.25]}))
+    table = tables.read(
+        sweep,
+        fill(
+            Store(tmp_path / "runs"), sweep, {"R20": [70, 71.25, 70], "<b>&S": [70, 71.25, 71.25]}
+        ),
+    )
     text = report.write(table, tmp_path / "out")[0].read_text()
     assert "<b>" not in text and "&lt;b&gt;&amp;S" in text and "Is &lt;a&gt; &amp; b" in text
 
@@ -301,9 +510,22 @@ def test_the_command_writes_tables_figures_and_a_page(screened, tmp_path, capsys
     out, storage, path = tmp_path / "out", str(tmp_path / "runs"), screened.sweep.path
     assert report.main([path, "--storage", storage, "--out", str(out), "--pairs"]) == 0
     names = {p.name for p in out.iterdir()}
-    assert names == {"report.html", "table.md", "table.csv", "table.tex", "curves.svg", "curves.png", "tradeoff.svg", "tradeoff.png"}
+    assert names == {
+        "report.html",
+        "table.md",
+        "table.csv",
+        "table.tex",
+        "curves.svg",
+        "curves.png",
+        "tradeoff.svg",
+        "tradeoff.png",
+    }
     said = capsys.readouterr().out
-    assert all(p.stat().st_size > 500 for p in out.iterdir()) and "Does it work?" in said and "| S+C - R20" in said
+    assert (
+        all(p.stat().st_size > 500 for p in out.iterdir())
+        and "Does it work?" in said
+        and "| S+C - R20" in said
+    )
     assert report.main([str(tmp_path / "none.yaml")]) == 2
 
 
@@ -312,10 +534,18 @@ def test_several_sweeps_make_one_page(make, tmp_path, capsys):
         sweep = make(name=name, question=f"Is {name} right?")
         fill(Store(tmp_path / "runs"), sweep, SCREENED)
     paths = [str(tmp_path / f"{name}.yaml") for name in ("one", "two")]
-    assert report.main([*paths, "--storage", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]) == 0
+    assert (
+        report.main([*paths, "--storage", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
+        == 0
+    )
     page = _Page()
     page.feed((tmp_path / "out/one+two.html").read_text())
-    assert not page.open and "2 questions" in page.text and "Is one right?" in page.text and "Is two right?" in page.text
+    assert (
+        not page.open
+        and "2 questions" in page.text
+        and "Is one right?" in page.text
+        and "Is two right?" in page.text
+    )
     assert (tmp_path / "out/two/table.csv").exists()
 
 
@@ -325,13 +555,24 @@ def test_from_a_row_to_its_trials_by_one_command(screened, tmp_path, capsys):
     out = capsys.readouterr().out
     for trial in screened.sweep.trials:
         assert (trial.id in out) == (trial.variant == "S+C")
-    assert "c0ffee" in out and "CPU (test)" in out and str(tmp_path / "runs/trials") in out and " d1 |" in out
+    assert (
+        "c0ffee" in out
+        and "CPU (test)" in out
+        and str(tmp_path / "runs/trials") in out
+        and " d1 |" in out
+    )
     assert report.main([*arguments, "--trials", "S"]) == 2
     assert "no variant is called 'S'; there are R20, S+C, C" in capsys.readouterr().err
 
 
 def test_verify_names_what_differs(screened, tmp_path, capsys):
-    arguments = [screened.sweep.path, "--storage", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    arguments = [
+        screened.sweep.path,
+        "--storage",
+        str(tmp_path / "runs"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert report.main([*arguments, "--verify"]) == 2  # nothing stored yet
     assert report.main(arguments) == 0 and report.main([*arguments, "--verify"]) == 0
     assert "the stored report says what the trials say" in capsys.readouterr().out
@@ -340,16 +581,33 @@ def test_verify_names_what_differs(screened, tmp_path, capsys):
     store.commit(replace(record, result=replace(record.result, test_top1=69.0)))
     assert report.main([*arguments, "--verify"]) == 1
     out = capsys.readouterr().out
-    assert "tiny: R20, top1_mean: stored 71, the trials say 70.6667" in out and "S+C, difference_mean" in out and "C, top1_mean" not in out
+    assert (
+        "tiny: R20, top1_mean: stored 71, the trials say 70.6667" in out
+        and "S+C, difference_mean" in out
+        and "C, top1_mean" not in out
+    )
     assert report.main(arguments) == 0
     (tmp_path / "out/table.md").write_text("nothing")
-    assert report.main([*arguments, "--verify"]) == 1 and "tiny: table.md: differs" in capsys.readouterr().out
+    assert (
+        report.main([*arguments, "--verify"]) == 1
+        and "tiny: table.md: differs" in capsys.readouterr().out
+    )
 
 
 def test_sweeps_of_one_name_are_not_reported_together(screened, tmp_path, capsys):
     (tmp_path / "other").mkdir()
     (tmp_path / "other/tiny.yaml").write_text(Path(screened.sweep.path).read_text())
-    assert report.main([screened.sweep.path, str(tmp_path / "other/tiny.yaml"), "--storage", str(tmp_path / "runs")]) == 2
+    assert (
+        report.main(
+            [
+                screened.sweep.path,
+                str(tmp_path / "other/tiny.yaml"),
+                "--storage",
+                str(tmp_path / "runs"),
+            ]
+        )
+        == 2
+    )
     assert "two of these sweeps are called tiny" in capsys.readouterr().err
 
 
@@ -361,21 +619,47 @@ def test_a_record_without_its_evidence_is_refused_in_one_line(screened, tmp_path
 
 
 def test_names_that_matplotlib_would_read_are_drawn(make, tmp_path):
-    sweep = make(variants={"R20": {}, "$x_$": {"conv": "scconv"}, "_S": {"conv": "scconv", "options": {"order": ["sru"]}}})
-    table = tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, {v: [70, 71.25, 70.625] for v in sweep.variants}))
+    sweep = make(
+        variants={
+            "R20": {},
+            "$x_$": {"conv": "scconv"},
+            "_S": {"conv": "scconv", "options": {"order": ["sru"]}},
+        }
+    )
+    table = tables.read(
+        sweep,
+        fill(Store(tmp_path / "runs"), sweep, {v: [70, 71.25, 70.625] for v in sweep.variants}),
+    )
     report.write(table, tmp_path / "out")
     legend = figures.curves(table).axes[0].get_legend()
-    assert [t.get_text().strip() for t in legend.get_texts()] == ["R20 (n=3)", r"\$x_\$ (n=3)", "_S (n=3)"]
+    assert [t.get_text().strip() for t in legend.get_texts()] == [
+        "R20 (n=3)",
+        r"\$x_\$ (n=3)",
+        "_S (n=3)",
+    ]
 
 
 def test_nothing_finished_yet_is_a_table_of_dashes(make, tmp_path):
     table = tables.read(make(), Store(tmp_path / "empty"))
-    assert "0 of 9 trials finished" in report.text(table) and "There is no answer yet" in report.text(table)
-    assert {p.name for p in report.write(table, tmp_path / "out")} == {"report.html", "table.md", "table.csv", "table.tex"}
+    assert "0 of 9 trials finished" in report.text(
+        table
+    ) and "There is no answer yet" in report.text(table)
+    assert {p.name for p in report.write(table, tmp_path / "out")} == {
+        "report.html",
+        "table.md",
+        "table.csv",
+        "table.tex",
+    }
 
 
 def test_the_pareto_front():
-    places = {"a": (1.0, 70.0), "b": (2.0, 72.0), "c": (3.0, 71.0), "d": (2.0, 71.0), "e": (4.0, 75.0)}
+    places = {
+        "a": (1.0, 70.0),
+        "b": (2.0, 72.0),
+        "c": (3.0, 71.0),
+        "d": (2.0, 71.0),
+        "e": (4.0, 75.0),
+    }
     assert figures.pareto(places) == ["a", "b", "e"]
     assert figures.pareto(places, less_is_better=False) == ["e"]
 

@@ -33,15 +33,25 @@ def nodes():
 def test_a_node_says_what_it_lacks(tmp_path):
     store = Store(tmp_path / "runs")
     assert cluster.lacking(str(store.root), store.identity, ["synthetic"], "") == ""
-    assert "it does not see it" in cluster.lacking(str(tmp_path / "elsewhere"), store.identity, [], "")
+    assert "it does not see it" in cluster.lacking(
+        str(tmp_path / "elsewhere"), store.identity, [], ""
+    )
     assert not (tmp_path / "elsewhere").exists()
     assert "another there" in cluster.lacking(str(store.root), "another", [], "")
-    assert "dataset 'imagenet' is not in" in cluster.lacking(str(store.root), store.identity, ["imagenet"], str(tmp_path))
+    assert "dataset 'imagenet' is not in" in cluster.lacking(
+        str(store.root), store.identity, ["imagenet"], str(tmp_path)
+    )
     assert [p.name for p in (tmp_path / "runs").rglob("*") if p.is_file()] == ["identity"]
 
 
 def test_a_node_that_is_just_being_lost_is_no_reason_to_refuse(tmp_path, monkeypatch):
-    dead = {"NodeID": "a" * 56, "NodeManagerAddress": "192.0.2.1", "NodeManagerHostname": "gone", "Alive": True, "Resources": {"CPU": 1.0}}
+    dead = {
+        "NodeID": "a" * 56,
+        "NodeManagerAddress": "192.0.2.1",
+        "NodeManagerHostname": "gone",
+        "Alive": True,
+        "Resources": {"CPU": 1.0},
+    }
     cluster.connect("local")
     try:
         alive = cluster.ray.nodes()
@@ -52,16 +62,28 @@ def test_a_node_that_is_just_being_lost_is_no_reason_to_refuse(tmp_path, monkeyp
 
 
 MOUNT = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"]
-APART = shutil.which("unshare") is not None and subprocess.run(MOUNT, capture_output=True).returncode == 0
+APART = (
+    shutil.which("unshare") is not None
+    and subprocess.run(MOUNT, capture_output=True).returncode == 0
+)
 
 
-@pytest.mark.skipif(not APART, reason="giving a node a disk of its own takes root, and a machine that lets it mount")
-def test_a_node_with_a_disk_of_its_own_is_refused_before_anything_runs(nodes, write_sweep, tmp_path):
+@pytest.mark.skipif(
+    not APART, reason="giving a node a disk of its own takes root, and a machine that lets it mount"
+)
+def test_a_node_with_a_disk_of_its_own_is_refused_before_anything_runs(
+    nodes, write_sweep, tmp_path
+):
     path, head = write_sweep(), nodes(False)
     (tmp_path / "runs").mkdir()
     join = f"mount -t tmpfs none {tmp_path}/runs && exec ray start --address={head.address} --num-cpus=1 --block"
     environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
-    apart = subprocess.Popen(["unshare", "-m", "sh", "-c", join], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    apart = subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", join],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         code, out = 0, ""
         wait_for(lambda: head.alive == 2 or apart.poll() is not None)
@@ -69,7 +91,11 @@ def test_a_node_with_a_disk_of_its_own_is_refused_before_anything_runs(nodes, wr
         code, out = finish(start(path, "--address", head.address), path)
     finally:
         apart.terminate()
-    assert code == 2 and "use a folder that all nodes share, or s3://bucket/folder" in out and "Traceback" not in out, out
+    assert (
+        code == 2
+        and "use a folder that all nodes share, or s3://bucket/folder" in out
+        and "Traceback" not in out
+    ), out
     assert not (tmp_path / "runs" / "trials").exists()
 
 
@@ -89,5 +115,8 @@ def test_a_lost_node_costs_its_trials_the_epoch_under_way(nodes, write_sweep, tm
     undisturbed = Store(tmp_path / "undisturbed")
     for trial in trials:
         list(run(trial, undisturbed, device="cpu"))
-        got, want = (torch.load(s.folder(trial.id) / "weights.pt", weights_only=True) for s in (store, undisturbed))
+        got, want = (
+            torch.load(s.folder(trial.id) / "weights.pt", weights_only=True)
+            for s in (store, undisturbed)
+        )
         assert all(torch.equal(got[k], want[k]) for k in want), trial.name

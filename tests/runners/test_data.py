@@ -14,7 +14,12 @@ from runners import data
 
 def test_digits_are_the_real_ones():
     digits = data.load("digits")
-    assert (len(digits.train), len(digits.test), digits.classes, digits.image) == (1438, 359, 10, (3, 8, 8))
+    assert (len(digits.train), len(digits.test), digits.classes, digits.image) == (
+        1438,
+        359,
+        10,
+        (3, 8, 8),
+    )
     assert digits.train.labels.bincount().min() > 120
 
 
@@ -51,13 +56,18 @@ def test_batches_are_a_shuffled_epoch_repeatable_by_seed():
 
     def epoch(seed, augment=True):
         generator = torch.Generator().manual_seed(seed)
-        return [torch.cat(t) for t in zip(*data.batches(synthetic, 50, generator, augment=augment), strict=True)]
+        return [
+            torch.cat(t)
+            for t in zip(*data.batches(synthetic, 50, generator, augment=augment), strict=True)
+        ]
 
     (x, y), (x2, y2), (x3, _) = epoch(1), epoch(1), epoch(2)
     assert torch.equal(x, x2) and torch.equal(y, y2) and not torch.equal(x, x3)
     plain, labels = epoch(1, augment=False)
     assert torch.equal(labels, y) and len(y) == 320 and y.bincount().tolist() == [32] * 10
-    assert not torch.equal(plain, x) and plain.sum().isclose(synthetic.normalise(synthetic.train.images).sum(), atol=1)
+    assert not torch.equal(plain, x) and plain.sum().isclose(
+        synthetic.normalise(synthetic.train.images).sum(), atol=1
+    )
 
 
 def write_parquet(folder, name, n, offset=0):
@@ -69,7 +79,9 @@ def write_parquet(folder, name, n, offset=0):
         Image.fromarray(image).save(file, "PNG")
         rows.append({"bytes": file.getvalue(), "path": "x.png"})
     labels = (np.arange(n) + offset) % 100
-    pq.write_table(pa.table({"img": rows, "fine_label": labels, "coarse_label": labels // 5}), folder / name)
+    pq.write_table(
+        pa.table({"img": rows, "fine_label": labels, "coarse_label": labels // 5}), folder / name
+    )
     return images, labels
 
 
@@ -82,7 +94,10 @@ def test_cifar100_from_parquet_decoded_once(nested, tmp_path, monkeypatch):
     first = data.load("cifar100", tmp_path / "root", tmp_path / "cache")
     assert torch.equal(first.train.images, torch.from_numpy(np.concatenate([p[0] for p in parts])))
     assert first.train.labels.tolist() == np.concatenate([p[1] for p in parts]).tolist()
-    assert torch.equal(first.test.images, torch.from_numpy(test_images)) and first.test.labels.tolist() == test_labels.tolist()
+    assert (
+        torch.equal(first.test.images, torch.from_numpy(test_images))
+        and first.test.labels.tolist() == test_labels.tolist()
+    )
     monkeypatch.setattr(data, "_parquet", lambda files: pytest.fail("decoded twice"))
     assert data.load("cifar100", tmp_path / "root", tmp_path / "cache").digest == first.digest
 
@@ -96,8 +111,14 @@ def test_parquet_of_something_else_is_one_sentence(tmp_path):
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_no_data_and_no_network_is_one_sentence(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("torchvision.datasets.utils._urlretrieve", lambda *a, **k: (_ for _ in ()).throw(OSError("no route to host")))
-    with pytest.raises(ValueError, match=f"dataset '{name}' is neither in .* nor could it be downloaded .*--data or DATA_ROOT") as error:
+    monkeypatch.setattr(
+        "torchvision.datasets.utils._urlretrieve",
+        lambda *a, **k: (_ for _ in ()).throw(OSError("no route to host")),
+    )
+    with pytest.raises(
+        ValueError,
+        match=f"dataset '{name}' is neither in .* nor could it be downloaded .*--data or DATA_ROOT",
+    ) as error:
         data.load(name, tmp_path)
     assert "\n" not in str(error.value)
 
@@ -107,7 +128,10 @@ def test_a_pickle_whose_checksum_is_wrong_is_never_read(tmp_path, monkeypatch):
     folder.mkdir()
     for name in ("train", "test", "meta"):
         (folder / name).write_bytes(b"cos\nsystem\n(S'touch read'\ntR.")
-    monkeypatch.setattr("torchvision.datasets.utils._urlretrieve", lambda *a, **k: (_ for _ in ()).throw(OSError("offline")))
+    monkeypatch.setattr(
+        "torchvision.datasets.utils._urlretrieve",
+        lambda *a, **k: (_ for _ in ()).throw(OSError("offline")),
+    )
     monkeypatch.setattr("pickle.load", lambda *a, **k: pytest.fail("a pickle was read"))
     with pytest.raises(ValueError, match="nor could it be downloaded"):
         data.load("cifar100", tmp_path)

@@ -27,7 +27,9 @@ from tests.runners.test_search import FRONT, cost, drive, told
 from tests.runners.test_store import EPOCH
 from tests.runners.test_sweep import MINE, finish, mlflow_runs, start, wait_for
 
-moto = pytest.importorskip("moto.server", reason="an S3 server to test against: pip install 'moto[server]'")
+moto = pytest.importorskip(
+    "moto.server", reason="an S3 server to test against: pip install 'moto[server]'"
+)
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +59,19 @@ def bucket(server, monkeypatch, tmp_path):
         monkeypatch.setenv(key, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    fs.S3FileSystem(endpoint_override=server, scheme="http", allow_bucket_creation=True).create_dir("lab")
+    fs.S3FileSystem(endpoint_override=server, scheme="http", allow_bucket_creation=True).create_dir(
+        "lab"
+    )
     return lambda name: f"s3://lab/{tmp_path.name}/{name}?endpoint_override={server}&scheme=http"
 
 
 @pytest.fixture(params=["disk", "bucket"])
 def place(request, tmp_path):
-    return str(tmp_path / "runs") if request.param == "disk" else request.getfixturevalue("bucket")("runs")
+    return (
+        str(tmp_path / "runs")
+        if request.param == "disk"
+        else request.getfixturevalue("bucket")("runs")
+    )
 
 
 def test_a_file_is_replaced_as_a_whole_and_missed_by_its_name(place):
@@ -73,7 +81,10 @@ def test_a_file_is_replaced_as_a_whole_and_missed_by_its_name(place):
     where.write("trials/a/x", b"one", b"two")
     where.keep("trials/a/x", "trials/a/y")
     where.write("trials/a/x", b"three")
-    assert (where.read("trials/a/x"), where.read("trials/a/y")) == (b"three", b"onetwo") and where.bytes_used() == 11
+    assert (where.read("trials/a/x"), where.read("trials/a/y")) == (
+        b"three",
+        b"onetwo",
+    ) and where.bytes_used() == 11
     where.delete("trials/a/x")
     where.delete("trials/a/x")
     assert not where.exists("trials/a/x") and where.exists("trials/a/y")
@@ -81,18 +92,31 @@ def test_a_file_is_replaced_as_a_whole_and_missed_by_its_name(place):
 
 def test_trials_come_back_as_they_went(place):
     store = Store(place)
-    assert store.record("a") is None and store.checkpoint("a") is None and not store.started("a") and not store.ended("a")
+    assert (
+        store.record("a") is None
+        and store.checkpoint("a") is None
+        and not store.started("a")
+        and not store.ended("a")
+    )
     for n in (1, 2):
         store.save("a", {"w": torch.full((3,), float(n))}, [EPOCH] * n)
     assert Store(place).checkpoint("a")[0]["w"].tolist() == [2, 2, 2]
     content = bytearray(store.read("a", "checkpoint.pt"))
     content[len(content) // 2] ^= 1
     store.files.write("trials/a/checkpoint.pt", bytes(content))
-    assert Store(place).checkpoint("a")[0]["w"].tolist() == [1, 1, 1]  # the one before; the damaged one is set aside
-    assert store.files.exists("trials/a/checkpoint.damaged") and not store.files.exists("trials/a/checkpoint.pt")
+    assert Store(place).checkpoint("a")[0]["w"].tolist() == [
+        1,
+        1,
+        1,
+    ]  # the one before; the damaged one is set aside
+    assert store.files.exists("trials/a/checkpoint.damaged") and not store.files.exists(
+        "trials/a/checkpoint.pt"
+    )
     record = Record("a", "s", "v", 0, {"lr": 0.1}, "failed", "because", [EPOCH], None, {})
     store.commit(record, {"w": torch.ones(1)})
-    assert store.record("a") == record and store.ended("a") and Store(place).identity == store.identity
+    assert (
+        store.record("a") == record and store.ended("a") and Store(place).identity == store.identity
+    )
     store.forget_failure("a")
     assert store.record("a") is None and not store.ended("a") and store.started("a")
     assert [store.note_failure("a", "error") for _ in range(2)] == [1, 2]
@@ -116,14 +140,21 @@ def test_a_bucket_that_is_away_is_waited_for_and_the_log_has_it_later(bucket, mo
 
     monkeypatch.setattr(store.files, "_get", get)
     store.files.write("trials/a/x", b"y")
-    with store.log("a") as log, contextlib.redirect_stdout(log):  # what waits says so in the log, which is away as well
+    with (
+        store.log("a") as log,
+        contextlib.redirect_stdout(log),
+    ):  # what waits says so in the log, which is away as well
         assert store.read("a", "x") == b"y"
-    assert b"cannot be read: AWS Error NETWORK_CONNECTION" in store.read("a", "log.txt") and not away
+    assert (
+        b"cannot be read: AWS Error NETWORK_CONNECTION" in store.read("a", "log.txt") and not away
+    )
 
 
 def test_a_users_convolution_reaches_another_machine(place, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("x = 1\n")
-    kept = Store(place).keep_conv(str(tmp_path / "mine.py"), hashlib.sha256(b"x = 1\n").hexdigest()[:16])
+    kept = Store(place).keep_conv(
+        str(tmp_path / "mine.py"), hashlib.sha256(b"x = 1\n").hexdigest()[:16]
+    )
     assert Path(kept).read_text() == "x = 1\n"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
     assert Path(Store(place).conv(kept)).read_text() == "x = 1\n" and Store(place).conv("") == ""
@@ -193,9 +224,17 @@ def test_a_full_disk_is_waited_for(tmp_path, monkeypatch, capsys):
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr("builtins.print", lambda *a, said=print, **k: (said(*a, **k), (_ for _ in ()).throw(OSError(28, "the log is full, too"))))
+    monkeypatch.setattr(
+        "builtins.print",
+        lambda *a, said=print, **k: (
+            said(*a, **k),
+            (_ for _ in ()).throw(OSError(28, "the log is full, too")),
+        ),
+    )
     Disk(tmp_path, 60).write("a/b", b"c")
-    assert (tmp_path / "a/b").read_bytes() == b"c" and "No space left on device; trying again" in capsys.readouterr().out
+    assert (
+        tmp_path / "a/b"
+    ).read_bytes() == b"c" and "No space left on device; trying again" in capsys.readouterr().out
     full[:] = [True]
     with pytest.raises(StoreError, match="a/b cannot be written: No space left on device"):
         Disk(tmp_path).write("a/b", b"d")
@@ -218,15 +257,25 @@ def test_a_signal_in_the_middle_of_a_write_leaves_the_old_or_the_new(bucket):
     assert seen <= {before, after}
 
 
-TUNE = {"mode": "tune", "space": {"lr": {"low": 0.01, "high": 0.2, "log": True}}, "trials": 5, "ahead": 1}
+TUNE = {
+    "mode": "tune",
+    "space": {"lr": {"low": 0.01, "high": 0.2, "log": True}},
+    "trials": 5,
+    "ahead": 1,
+}
 
 
-def test_the_studies_of_several_variants_share_one_journal_in_a_bucket(bucket, write_sweep, tmp_path):
+def test_the_studies_of_several_variants_share_one_journal_in_a_bucket(
+    bucket, write_sweep, tmp_path
+):
     sweep = load(write_sweep(variants={"R20": {}, "S+C": {"conv": "scconv"}}, search=TUNE))
     on_disk = drive(sweep, Store(tmp_path / "disk"), order=0)
     for order, kill in ((1, 3), (2, 10**9)):
         in_bucket = drive(sweep, Store(bucket("tune")), order, kill)
-    assert told(in_bucket) == told(on_disk) == told(Searching(sweep, Store(bucket("tune")), cost)) and in_bucket.over
+    assert (
+        told(in_bucket) == told(on_disk) == told(Searching(sweep, Store(bucket("tune")), cost))
+        and in_bucket.over
+    )
 
 
 def test_a_journal_that_a_full_disk_cut_goes_on(write_sweep, tmp_path, monkeypatch):
@@ -242,22 +291,37 @@ def test_a_journal_that_a_full_disk_cut_goes_on(write_sweep, tmp_path, monkeypat
             work.next()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    assert told(drive(sweep, store, order=0)) == whole and told(drive(sweep, Store(tmp_path / "full"), order=0)) == whole
+    assert (
+        told(drive(sweep, store, order=0)) == whole
+        and told(drive(sweep, Store(tmp_path / "full"), order=0)) == whole
+    )
 
 
 def test_a_search_in_a_bucket_proposes_what_it_proposes_on_disk(bucket, write_sweep, tmp_path):
-    sweep = load(write_sweep(base={"conv": "scconv"}, variants={"R20": {"conv": "standard"}, "alpha=0.5": {}}, search=FRONT))
+    sweep = load(
+        write_sweep(
+            base={"conv": "scconv"},
+            variants={"R20": {"conv": "standard"}, "alpha=0.5": {}},
+            search=FRONT,
+        )
+    )
     on_disk = drive(sweep, Store(tmp_path / "disk"), order=0)
     for order, kill in ((1, 3), (2, 10**9)):  # killed, and gone on
         in_bucket = drive(sweep, Store(bucket("search")), order, kill)
     assert told(in_bucket) == told(on_disk) and in_bucket.over
-    assert [p.status for study in Searching(sweep, Store(bucket("search")), cost).studies for p in study.proposals].count("finished") >= 12
+    assert [
+        p.status
+        for study in Searching(sweep, Store(bucket("search")), cost).studies
+        for p in study.proposals
+    ].count("finished") >= 12
 
 
 def test_a_sweep_in_a_bucket_killed_and_gone_on_ends_as_one_on_disk(bucket, write_sweep, tmp_path):
     (tmp_path / "mine.py").write_text(MINE)
     dies = {"conv": "mine", "options": {"flag": str(tmp_path / "died")}}
-    path = write_sweep(base={"epochs": 4}, variants={"R20": {}, "S+C": {"conv": "scconv"}, "dies": dies}, seeds=1)
+    path = write_sweep(
+        base={"epochs": 4}, variants={"R20": {}, "S+C": {"conv": "scconv"}, "dies": dies}, seeds=1
+    )
     place, trials = bucket("sweep"), load(path).trials
     store = Store(place)
     first = start(path, "--storage", place)
@@ -272,7 +336,10 @@ def test_a_sweep_in_a_bucket_killed_and_gone_on_ends_as_one_on_disk(bucket, writ
     undisturbed = Store(tmp_path / "undisturbed")
     for trial in trials:
         list(run(trial, undisturbed, device="cpu"))
-        got, want = (torch.load(io.BytesIO(s.read(trial.id, "weights.pt")), weights_only=True) for s in (store, undisturbed))
+        got, want = (
+            torch.load(io.BytesIO(s.read(trial.id, "weights.pt")), weights_only=True)
+            for s in (store, undisturbed)
+        )
         assert all(torch.equal(got[k], want[k]) for k in want), trial.name
         assert not store.started(trial.id) and not store.files.exists(f"trials/{trial.id}/lock")
     assert not (tmp_path / "runs").exists()

@@ -37,10 +37,18 @@ def epoch(data, threads, seed=1, augment=True):
 
 def test_batches_do_not_depend_on_the_number_of_workers(tree):
     data = datasets.load("imagenet", tree).hold_out(0.25)
-    assert (len(data.train), len(data.val), len(data.test), data.image, data.classes) == (9, 3, 4, (3, 224, 224), 1000)
+    assert (len(data.train), len(data.val), len(data.test), data.image, data.classes) == (
+        9,
+        3,
+        4,
+        (3, 224, 224),
+        1000,
+    )
     one, two = epoch(data, 1), epoch(data, 2)
     assert [x.shape for x, _ in one] == [(5, 3, 224, 224), (4, 3, 224, 224)]
-    assert all(torch.equal(a, b) for p, q in zip(one, two, strict=True) for a, b in zip(p, q, strict=True))
+    assert all(
+        torch.equal(a, b) for p, q in zip(one, two, strict=True) for a, b in zip(p, q, strict=True)
+    )
     other = epoch(data, 1, seed=2)
     assert not torch.equal(one[0][0], other[0][0])
     # every image once; red is class 0 and blue class 1, whatever the crop
@@ -50,7 +58,10 @@ def test_batches_do_not_depend_on_the_number_of_workers(tree):
 
 def test_centre_crops_are_the_same_each_time_and_in_order(tree):
     data = datasets.load("imagenet", tree)
-    (x, y), (x2, _) = next(datasets.in_order(data, data.test)), next(datasets.in_order(data, data.test))
+    (x, y), (x2, _) = (
+        next(datasets.in_order(data, data.test)),
+        next(datasets.in_order(data, data.test)),
+    )
     assert torch.equal(x, x2) and y.tolist() == [0, 0, 1, 1]
 
 
@@ -60,14 +71,25 @@ def test_a_single_image_is_left_over_but_never_trained_on_alone(tree):
 
 
 def test_a_trial_trains_on_it_and_resumes(tree, tmp_path):
-    trial = Trial("t", "v", Config("resnet18_imagenet", "imagenet", epochs=2, batch_size=6, val_fraction=0.25), 0)
+    trial = Trial(
+        "t",
+        "v",
+        Config("resnet18_imagenet", "imagenet", epochs=2, batch_size=6, val_fraction=0.25),
+        0,
+    )
     stopped = run(trial, Store(tmp_path / "runs"), str(tree), "cpu")
     next(stopped)
     stopped.close()
-    resumed = [e for epochs in run(trial, Store(tmp_path / "runs"), str(tree), "cpu") for e in epochs]
+    resumed = [
+        e for epochs in run(trial, Store(tmp_path / "runs"), str(tree), "cpu") for e in epochs
+    ]
     assert [e.epoch for e in resumed] == [1, 2]
-    whole = [e for epochs in run(trial, Store(tmp_path / "other"), str(tree), "cpu") for e in epochs]
-    assert [(e.train_loss, e.val_loss) for e in resumed] == [(e.train_loss, e.val_loss) for e in whole]
+    whole = [
+        e for epochs in run(trial, Store(tmp_path / "other"), str(tree), "cpu") for e in epochs
+    ]
+    assert [(e.train_loss, e.val_loss) for e in resumed] == [
+        (e.train_loss, e.val_loss) for e in whole
+    ]
 
 
 def test_what_cannot_be_read_says_so(tree, tmp_path, write_sweep, monkeypatch, capsys):
@@ -79,7 +101,9 @@ def test_what_cannot_be_read_says_so(tree, tmp_path, write_sweep, monkeypatch, c
     assert "\n" not in str(caught.value)
     (tree / "imagenet/val/n03").mkdir()
     Image.new("RGB", (9, 9)).save(tree / "imagenet/val/n03/0.png")
-    with pytest.raises(ValueError, match="must have the same classes, at most 1000; they differ in n03"):
+    with pytest.raises(
+        ValueError, match="must have the same classes, at most 1000; they differ in n03"
+    ):
         datasets.load("imagenet", tree)
     monkeypatch.chdir(tmp_path)
     path = write_sweep(base={"dataset": "imagenet", "backbone": "resnet18_imagenet"})

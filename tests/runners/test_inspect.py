@@ -21,7 +21,13 @@ from runners.train import build, run
 SWEEP = {
     "question": "Does it work?",
     "baseline": "R20",
-    "base": {"backbone": "resnet20", "dataset": "synthetic", "recipe": "short", "epochs": 1, "batch_size": 32},
+    "base": {
+        "backbone": "resnet20",
+        "dataset": "synthetic",
+        "recipe": "short",
+        "epochs": 1,
+        "batch_size": 32,
+    },
     "variants": {
         "R20": {},
         "S & : C": {"conv": "scconv", "options": {"order": ["sru"]}},
@@ -51,7 +57,9 @@ def home(tmp_path_factory):
 def inspect(home, tmp_path, monkeypatch):
     """inspect(*options) -> exit status of the command, in an empty working directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("runners.inspect.pick_device", lambda name: "cpu")  # where the trials were trained
+    monkeypatch.setattr(
+        "runners.inspect.pick_device", lambda name: "cpu"
+    )  # where the trials were trained
 
     def command(*options: str, storage=home / "runs") -> int:
         return main([str(home / "tiny.yaml"), "--storage", str(storage), *options])
@@ -67,7 +75,9 @@ def copy(home, tmp_path):
 
 
 def trial(home, variant: str, seed: int = 0):
-    return next(t for t in load(home / "tiny.yaml").trials if (t.variant, t.seed) == (variant, seed))
+    return next(
+        t for t in load(home / "tiny.yaml").trials if (t.variant, t.seed) == (variant, seed)
+    )
 
 
 @pytest.mark.parametrize("variant, seed", TRAINED)
@@ -75,7 +85,10 @@ def test_predictions_are_those_of_the_record(home, variant, seed):
     store, one = Store(home / "runs"), trial(home, variant, seed)
     truth, predicted = predictions(one, store, device="cpu")
     result, right = store.record(one.id).result, truth == predicted
-    assert truth.tolist() == data.load(one.config.dataset).test.labels.tolist() and predicted.shape == truth.shape
+    assert (
+        truth.tolist() == data.load(one.config.dataset).test.labels.tolist()
+        and predicted.shape == truth.shape
+    )
     assert 100 * right.sum() / len(right) == result.test_top1
     assert np.packbits(right).tobytes().hex() == result.correct
 
@@ -110,23 +123,50 @@ def test_octaves_small_maps_are_doubled(home):
 def test_the_precision_is_the_trainings(home):
     """What has passed through bfloat16 has its 8 bits; float32 maps have more."""
     store = Store(home / "runs")
-    half, full = (torch.from_numpy(feature_maps(trial(home, v), store, None, 2, device="cpu")[0]) for v in ("bf16", "R20"))
-    assert torch.equal(half, half.bfloat16().float()) and not torch.equal(full, full.bfloat16().float())
+    half, full = (
+        torch.from_numpy(feature_maps(trial(home, v), store, None, 2, device="cpu")[0])
+        for v in ("bf16", "R20")
+    )
+    assert torch.equal(half, half.bfloat16().float()) and not torch.equal(
+        full, full.bfloat16().float()
+    )
 
 
 def test_the_command(home, inspect, tmp_path, capsys):
     assert inspect("--variant", SRU, "--against", "R20") == 0
     out, folder = capsys.readouterr().out, tmp_path / "results" / "tiny"
-    names = ["classes-S_C.csv", "confusion-S_C.png", "confusion-S_C.svg", "features-R20-S_C.png", "features-R20-S_C.svg"]
-    assert sorted(p.name for p in folder.iterdir()) == names and all(f"results/tiny/{name}" in out for name in names)
+    names = [
+        "classes-S_C.csv",
+        "confusion-S_C.png",
+        "confusion-S_C.svg",
+        "features-R20-S_C.png",
+        "features-R20-S_C.svg",
+    ]
+    assert sorted(p.name for p in folder.iterdir()) == names and all(
+        f"results/tiny/{name}" in out for name in names
+    )
     store = Store(home / "runs")
-    f1 = [100 * f1_score(*predictions(trial(home, SRU, s), store), average="macro", zero_division=0) for s in (0, 1)]
-    assert f"{SRU}: macro F1 {np.mean(f1):.2f} ± {np.std(f1, ddof=1):.2f} % (n=2); 160 test images of synthetic, 2 seeds (0, 1)" in out
-    values = {v: [redundancy(feature_maps(trial(home, v, s), store, None, 100)[0]) for s in (0, 1)] for v in (SRU, "R20")}
+    f1 = [
+        100 * f1_score(*predictions(trial(home, SRU, s), store), average="macro", zero_division=0)
+        for s in (0, 1)
+    ]
+    assert (
+        f"{SRU}: macro F1 {np.mean(f1):.2f} ± {np.std(f1, ddof=1):.2f} % (n=2); 160 test images of synthetic, 2 seeds (0, 1)"
+        in out
+    )
+    values = {
+        v: [redundancy(feature_maps(trial(home, v, s), store, None, 100)[0]) for s in (0, 1)]
+        for v in (SRU, "R20")
+    }
     for variant, pair in values.items():
-        assert f"{variant}: redundancy {np.mean(pair):.3f} ± {np.std(pair, ddof=1):.3f} (n=2)" in out
+        assert (
+            f"{variant}: redundancy {np.mean(pair):.3f} ± {np.std(pair, ddof=1):.3f} (n=2)" in out
+        )
     difference = np.subtract(values[SRU], values["R20"])
-    assert f"{SRU} - R20: redundancy {np.mean(difference):+.3f} ± {np.std(difference, ddof=1):.3f} (n=2), paired by seed" in out
+    assert (
+        f"{SRU} - R20: redundancy {np.mean(difference):+.3f} ± {np.std(difference, ddof=1):.3f} (n=2), paired by seed"
+        in out
+    )
     assert "otherwise" not in out
 
 
@@ -135,7 +175,9 @@ def test_the_picture_is_of_the_first_image_and_the_seed_asked_for(home, inspect,
     assert inspect("--variant", SRU, "--against", "R20", "--seed", str(seed)) == 0
     drawn = (tmp_path / "results/tiny/features-R20-S_C.svg").read_text(encoding="utf-8")
     assert f"seed {seed}." in drawn and "(not picked)" in drawn
-    assert drawn.index("R20 (all 16 channels)") < drawn.index(": C (all 16 channels)")  # the one that it is held against is left
+    assert drawn.index("R20 (all 16 channels)") < drawn.index(
+        ": C (all 16 channels)"
+    )  # the one that it is held against is left
     for variant in ("R20", SRU):
         maps, _ = feature_maps(trial(home, variant, seed), Store(home / "runs"), None, 1)
         assert f"redundancy {redundancy(maps):.3f} in this image" in drawn
@@ -143,7 +185,11 @@ def test_the_picture_is_of_the_first_image_and_the_seed_asked_for(home, inspect,
 
 def test_one_variant_alone_is_not_drawn_beside_anything(inspect, tmp_path, capsys):
     assert inspect("--variant", "R20", "--out", str(tmp_path / "here")) == 0
-    assert {p.name for p in (tmp_path / "here").iterdir()} == {"classes-R20.csv", "confusion-R20.svg", "confusion-R20.png"}
+    assert {p.name for p in (tmp_path / "here").iterdir()} == {
+        "classes-R20.csv",
+        "confusion-R20.svg",
+        "confusion-R20.png",
+    }
     assert "R20: redundancy 0." in capsys.readouterr().out and not (tmp_path / "results").exists()
 
 
@@ -156,28 +202,53 @@ def test_the_seed_drawn_by_default_is_one_that_both_have(home, copy, inspect, tm
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--variant", "R2"], r"tiny\.yaml: --variant: no variant is called 'R2': did you mean 'R20'\?"),
-        (["--variant", "R20", "--against", "S"], r"--against: no variant is called 'S'; there are .*R20"),
-        (["--variant", "new"], r"--variant new: no trial of it has finished in .*runs \(2 not finished\); run the sweep first"),
-        (["--variant", "R20", "--set", "base.lr=0.3"], r"--variant R20: no trial of it has finished in .* give the --set and --storage"),
-        (["--variant", "Octave", "--against", "R20", "--seed", "1"], r"--seed: must be one that Octave and R20 have finished \(0\), got 1"),
-        (["--variant", "digits", "--against", "R20"], r"--against: digits and R20 must have one data set"),
+        (
+            ["--variant", "R2"],
+            r"tiny\.yaml: --variant: no variant is called 'R2': did you mean 'R20'\?",
+        ),
+        (
+            ["--variant", "R20", "--against", "S"],
+            r"--against: no variant is called 'S'; there are .*R20",
+        ),
+        (
+            ["--variant", "new"],
+            r"--variant new: no trial of it has finished in .*runs \(2 not finished\); run the sweep first",
+        ),
+        (
+            ["--variant", "R20", "--set", "base.lr=0.3"],
+            r"--variant R20: no trial of it has finished in .* give the --set and --storage",
+        ),
+        (
+            ["--variant", "Octave", "--against", "R20", "--seed", "1"],
+            r"--seed: must be one that Octave and R20 have finished \(0\), got 1",
+        ),
+        (
+            ["--variant", "digits", "--against", "R20"],
+            r"--against: digits and R20 must have one data set",
+        ),
         (["--variant", "R20", "--set", "base.epoch=1"], r"unknown key 'epoch'"),
     ],
 )
 def test_bad_input_is_one_line(inspect, tmp_path, capsys, options, message):
     assert inspect(*options) == 2
     error = capsys.readouterr().err
-    assert re.search(message, error) and error.count("\n") == 1 and not (tmp_path / "results").exists()
+    assert (
+        re.search(message, error) and error.count("\n") == 1 and not (tmp_path / "results").exists()
+    )
 
 
 def test_no_seed_in_common(home, copy, inspect, capsys):
     (copy.folder(trial(home, "R20", 0).id) / "record.json").unlink()
     assert inspect("--variant", "Octave", "--against", "R20", storage=copy.root) == 2
-    assert "must have finished a seed in common, and have none; run the sweep further" in capsys.readouterr().err
+    assert (
+        "must have finished a seed in common, and have none; run the sweep further"
+        in capsys.readouterr().err
+    )
 
 
-@pytest.mark.parametrize("options", [["--variant", "R20", "--seed", "0"], ["--variant", "R20", "--against", "R20"]])
+@pytest.mark.parametrize(
+    "options", [["--variant", "R20", "--seed", "0"], ["--variant", "R20", "--against", "R20"]]
+)
 def test_options_that_do_not_go_together(inspect, capsys, options):
     with pytest.raises(SystemExit) as stopped:
         inspect(*options)
@@ -187,14 +258,25 @@ def test_options_that_do_not_go_together(inspect, capsys, options):
 def test_weights_that_are_missing_damaged_or_of_another_network(home, copy, inspect, capsys):
     weights = copy.folder(trial(home, "R20", 1).id) / "weights.pt"
     whole = weights.read_bytes()
-    for content in (whole[: len(whole) // 2], b"", b"not weights", (copy.folder(trial(home, SRU).id) / "weights.pt").read_bytes()):
+    for content in (
+        whole[: len(whole) // 2],
+        b"",
+        b"not weights",
+        (copy.folder(trial(home, SRU).id) / "weights.pt").read_bytes(),
+    ):
         weights.write_bytes(content)
         assert inspect("--variant", "R20", storage=copy.root) == 2
         error = capsys.readouterr().err
-        assert "weights.pt: not the weights of R20 seed1 as this code builds it (" in error and error.count("\n") == 1
+        assert (
+            "weights.pt: not the weights of R20 seed1 as this code builds it (" in error
+            and error.count("\n") == 1
+        )
     weights.unlink()
     assert inspect("--variant", "R20", storage=copy.root) == 2
-    assert re.search(r"weights\.pt: the weights of R20 seed1 are missing; remove record\.json beside it", capsys.readouterr().err)
+    assert re.search(
+        r"weights\.pt: the weights of R20 seed1 are missing; remove record\.json beside it",
+        capsys.readouterr().err,
+    )
     assert not (copy.root.parent / "results").exists()
 
 
@@ -208,12 +290,17 @@ def edit(store: Store, trial_id: str, change) -> None:
 def test_other_data_than_it_was_trained_on(home, copy, inspect, capsys):
     edit(copy, trial(home, "R20").id, lambda record: record["provenance"].update(data="0123"))
     assert inspect("--variant", "R20", storage=copy.root) == 2
-    assert re.search(r"R20 seed0 was trained on synthetic with digest 0123, this is \w{16}; .* --data", capsys.readouterr().err)
+    assert re.search(
+        r"R20 seed0 was trained on synthetic with digest 0123, this is \w{16}; .* --data",
+        capsys.readouterr().err,
+    )
 
 
 def test_an_unfinished_trial_is_refused(home, copy):
     edit(copy, trial(home, "R20").id, lambda record: record.update(status="diverged", result=None))
-    with pytest.raises(SweepError, match="R20 seed0 is diverged: only a finished trial can be inspected"):
+    with pytest.raises(
+        SweepError, match="R20 seed0 is diverged: only a finished trial can be inspected"
+    ):
         predictions(trial(home, "R20"), copy)
     with pytest.raises(SweepError, match="new seed0 is not finished: only a finished trial"):
         feature_maps(trial(home, "new"), copy, None, 1)
@@ -221,7 +308,16 @@ def test_an_unfinished_trial_is_refused(home, copy):
 
 def test_predictions_that_are_not_the_records_are_told(home, copy, inspect, capsys):
     one = trial(home, "R20")
-    flip = "0" if copy.record(one.id).result.correct[0] != "0" else "8"  # some of the first four images
-    edit(copy, one.id, lambda record: record["result"].update(correct=flip + record["result"]["correct"][1:]))
+    flip = (
+        "0" if copy.record(one.id).result.correct[0] != "0" else "8"
+    )  # some of the first four images
+    edit(
+        copy,
+        one.id,
+        lambda record: record["result"].update(correct=flip + record["result"]["correct"][1:]),
+    )
     assert inspect("--variant", "R20", storage=copy.root) == 0
-    assert re.search(r"R20 seed0: [1-4] of 160 test images come out otherwise than in its record \(top-1 ", capsys.readouterr().out)
+    assert re.search(
+        r"R20 seed0: [1-4] of 160 test images come out otherwise than in its record \(top-1 ",
+        capsys.readouterr().out,
+    )

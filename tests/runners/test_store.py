@@ -24,10 +24,18 @@ def test_records_and_checkpoints_come_back_as_they_went(tmp_path):
     assert store.record("a") is None and store.checkpoint("a") is None and not store.started("a")
     store.save("a", {"model": {"w": torch.arange(3)}}, [EPOCH])
     state, epochs = store.checkpoint("a")
-    assert torch.equal(state["model"]["w"], torch.arange(3)) and epochs == [EPOCH] and store.started("a")
-    record = Record("a", "s", "v", 0, {"lr": 0.1}, "failed", "because", [EPOCH], None, {"commit": "x"})
+    assert (
+        torch.equal(state["model"]["w"], torch.arange(3))
+        and epochs == [EPOCH]
+        and store.started("a")
+    )
+    record = Record(
+        "a", "s", "v", 0, {"lr": 0.1}, "failed", "because", [EPOCH], None, {"commit": "x"}
+    )
     store.commit(record)
-    assert store.record("a") == record and store.started("a")  # a failed trial may go on from its checkpoint
+    assert store.record("a") == record and store.started(
+        "a"
+    )  # a failed trial may go on from its checkpoint
     store.forget_failure("a")
     assert store.record("a") is None and store.started("a")
     store.commit(replace(record, status="finished"))
@@ -39,7 +47,9 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path):
     store = Store(tmp_path)
     store.folder("a").mkdir(parents=True)
     (store.folder("a") / "record.json").write_text('{"id": ')
-    with pytest.raises(SweepError, match=r"record\.json: not a record of this version .* remove it"):
+    with pytest.raises(
+        SweepError, match=r"record\.json: not a record of this version .* remove it"
+    ):
         store.record("a")
 
 
@@ -57,7 +67,9 @@ def test_a_users_convolution_is_kept_as_it_was_planned(tmp_path):
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
     store = Store(tmp_path)
     store.save("a", {"x": torch.ones(1)}, [EPOCH])
-    monkeypatch.setattr(os, "fsync", lambda fd: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(OSError, match="No space left"):
         store.save("a", {"x": torch.zeros(1)}, [EPOCH, EPOCH])
     monkeypatch.undo()
@@ -73,7 +85,9 @@ def test_a_pickle_in_place_of_a_checkpoint_is_not_run(tmp_path, capsys):
     store.folder("a").mkdir(parents=True)
     content = io.BytesIO()
     torch.save(Evil(), content)
-    forged = hashlib.sha256(content.getvalue()).digest() + content.getvalue()  # a checksum protects from accidents, not from people
+    forged = (
+        hashlib.sha256(content.getvalue()).digest() + content.getvalue()
+    )  # a checksum protects from accidents, not from people
     (store.folder("a") / "checkpoint.pt").write_bytes(forged)
     assert store.checkpoint("a") is None and not (tmp_path / "evil").exists()
 
@@ -91,7 +105,10 @@ def test_a_trial_waits_for_the_process_that_holds_it_until_it_dies(tmp_path):
     other.start()
     assert held.wait(10)
     start = time.monotonic()
-    with pytest.raises(TimeoutError, match="another process has been training trial a"), Store(tmp_path).hold("a", wait_s=0.5):
+    with (
+        pytest.raises(TimeoutError, match="another process has been training trial a"),
+        Store(tmp_path).hold("a", wait_s=0.5),
+    ):
         pass
     other.kill()
     with Store(tmp_path).hold("a", wait_s=30):
@@ -101,9 +118,14 @@ def test_a_trial_waits_for_the_process_that_holds_it_until_it_dies(tmp_path):
 def test_a_second_driver_hears_who_the_first_is(tmp_path):
     with Store(tmp_path).drive():
         code = "import sys; from runners.store import Store\nwith Store(sys.argv[1]).drive(): pass"
-        second = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+        second = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True
+        )
         assert second.returncode != 0 and f"is in use by process {os.getpid()} on" in second.stderr
-        with pytest.raises(SweepError, match=f"is in use by process {os.getpid()}"), Store(tmp_path).drive():
+        with (
+            pytest.raises(SweepError, match=f"is in use by process {os.getpid()}"),
+            Store(tmp_path).drive(),
+        ):
             pass
     with Store(tmp_path).drive():
         pass
@@ -112,7 +134,13 @@ def test_a_second_driver_hears_who_the_first_is(tmp_path):
 def test_a_healthy_checkpoint_stays_when_the_machine_is_short_of_memory(tmp_path, monkeypatch):
     store = Store(tmp_path)
     store.save("a", {"x": torch.zeros(1)}, [EPOCH])
-    monkeypatch.setattr(torch, "load", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("DefaultCPUAllocator: can't allocate memory")))
+    monkeypatch.setattr(
+        torch,
+        "load",
+        lambda *_, **__: (_ for _ in ()).throw(
+            RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        ),
+    )
     with pytest.raises(RuntimeError, match="can't allocate"):
         store.checkpoint("a")
     monkeypatch.undo()
@@ -122,7 +150,9 @@ def test_a_healthy_checkpoint_stays_when_the_machine_is_short_of_memory(tmp_path
 def test_what_a_killed_writer_left_is_swept_by_the_next_one(tmp_path):
     store = Store(tmp_path)
     store.save("a", {"x": torch.zeros(1)}, [EPOCH])
-    os.link(store.folder("a") / "checkpoint.pt", store.folder("a") / "checkpoint.before.pt")  # killed between its two moves
+    os.link(
+        store.folder("a") / "checkpoint.pt", store.folder("a") / "checkpoint.before.pt"
+    )  # killed between its two moves
     store.save("a", {"x": torch.ones(1)}, [EPOCH, EPOCH])
     assert not list(tmp_path.rglob("*.tmp"))
     (store.folder("a") / "checkpoint.pt.123.tmp").write_bytes(b"half")

@@ -47,7 +47,14 @@ def start(path: Path, *arguments: str) -> subprocess.Popen:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     line = [sys.executable, "-m", "runners.sweep", path.name, *arguments]
     out = open(path.parent / "out.txt", "w")  # noqa: SIM115 - the child's
-    return subprocess.Popen(line, cwd=path.parent, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+    return subprocess.Popen(
+        line,
+        cwd=path.parent,
+        env=environment,
+        stdout=out,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 def finish(process: subprocess.Popen, path: Path) -> tuple[int, str]:
@@ -70,7 +77,13 @@ def mlflow_runs(path: Path) -> dict[str, tuple[str, list[int], int]]:
     return {
         r.info.run_name: (
             r.info.status,
-            [m.step for m in sorted(client.get_metric_history(r.info.run_id, "train/loss"), key=lambda m: (m.step, m.timestamp))],
+            [
+                m.step
+                for m in sorted(
+                    client.get_metric_history(r.info.run_id, "train/loss"),
+                    key=lambda m: (m.step, m.timestamp),
+                )
+            ],
             names.count(r.info.run_name),
         )
         for r in runs
@@ -79,7 +92,10 @@ def mlflow_runs(path: Path) -> dict[str, tuple[str, list[int], int]]:
 
 def test_killed_mid_sweep_the_same_command_finishes_as_if_nothing_had_been(write_sweep, tmp_path):
     (tmp_path / "mine.py").write_text(MINE)
-    path = write_sweep(base={"epochs": EPOCHS}, variants={"R20": {}, "S+C": {"conv": "scconv"}, "mine": {"conv": "mine"}})
+    path = write_sweep(
+        base={"epochs": EPOCHS},
+        variants={"R20": {}, "S+C": {"conv": "scconv"}, "mine": {"conv": "mine"}},
+    )
     store, trials = Store(tmp_path / "runs"), load(path).trials
     first = start(path)
     wait_for(lambda: any(store.started(t.id) for t in trials[1:]) or first.poll() is not None)
@@ -92,13 +108,22 @@ def test_killed_mid_sweep_the_same_command_finishes_as_if_nothing_had_been(write
     assert code == 0, out
     assert "6 of 6 trials finished" in out and "| mine" in out and out.count("\n") < 60
     assert mlflow_runs(path) == {t.name: ("FINISHED", [*range(1, EPOCHS + 1)], 1) for t in trials}
-    assert not list(tmp_path.rglob("*.tmp")) and not list(tmp_path.glob(".mlflow.db*")) and not list(tmp_path.rglob("checkpoint.pt"))
+    assert (
+        not list(tmp_path.rglob("*.tmp"))
+        and not list(tmp_path.glob(".mlflow.db*"))
+        and not list(tmp_path.rglob("checkpoint.pt"))
+    )
 
     undisturbed = Store(tmp_path / "undisturbed")
     for trial in trials:
         list(run(trial, undisturbed, device="cpu"))
-        got, want = (torch.load(s.folder(trial.id) / "weights.pt", weights_only=True) for s in (store, undisturbed))
-        assert got.keys() == want.keys() and all(torch.equal(got[k], want[k]) for k in want), trial.name
+        got, want = (
+            torch.load(s.folder(trial.id) / "weights.pt", weights_only=True)
+            for s in (store, undisturbed)
+        )
+        assert got.keys() == want.keys() and all(torch.equal(got[k], want[k]) for k in want), (
+            trial.name
+        )
         assert store.record(trial.id).result.correct == undisturbed.record(trial.id).result.correct
 
     table = [line for line in out.splitlines() if line.startswith("|")]
@@ -108,7 +133,9 @@ def test_killed_mid_sweep_the_same_command_finishes_as_if_nothing_had_been(write
     assert [line for line in again.splitlines() if line.startswith("|")] == table
 
 
-def test_a_worker_that_dies_goes_on_and_one_that_always_fails_does_not_stop_the_others(write_sweep, tmp_path):
+def test_a_worker_that_dies_goes_on_and_one_that_always_fails_does_not_stop_the_others(
+    write_sweep, tmp_path
+):
     (tmp_path / "mine.py").write_text(MINE)
     options = {"flag": str(tmp_path / "died")}
     variants = {
@@ -120,7 +147,11 @@ def test_a_worker_that_dies_goes_on_and_one_that_always_fails_does_not_stop_the_
     code, out = finish(start(path), path)
     assert code == 1, out
     assert "dies seed0: its worker failed; it goes on from its last epoch" in out
-    assert "broken seed0 failed: " in out and "this convolution never works" in out and "Traceback" not in out
+    assert (
+        "broken seed0 failed: " in out
+        and "this convolution never works" in out
+        and "Traceback" not in out
+    )
     assert {n: (s, k) for n, (s, _, k) in mlflow_runs(path).items()} == {
         "R20 seed0": ("FINISHED", 1),
         "dies seed0": ("FINISHED", 1),
@@ -130,10 +161,18 @@ def test_a_worker_that_dies_goes_on_and_one_that_always_fails_does_not_stop_the_
     assert "ArithmeticError" in (Store(tmp_path / "runs").folder(broken.id) / "log.txt").read_text()
     begin = time.monotonic()
     code, again = finish(start(path), path)
-    assert code == 1 and "broken: 1 failed (ArithmeticError: this convolution never works)." in again and time.monotonic() - begin < 20
+    assert (
+        code == 1
+        and "broken: 1 failed (ArithmeticError: this convolution never works)." in again
+        and time.monotonic() - begin < 20
+    )
 
 
-@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM]], ids=["once", "twice", "term"])
+@pytest.mark.parametrize(
+    "signals",
+    [[signal.SIGINT], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM]],
+    ids=["once", "twice", "term"],
+)
 def test_interrupted_nothing_is_lost_but_the_epoch_under_way(signals, write_sweep, tmp_path):
     path = write_sweep(base={"epochs": 30}, seeds=1)
     store, trials = Store(tmp_path / "runs"), load(path).trials
@@ -151,7 +190,9 @@ def test_interrupted_nothing_is_lost_but_the_epoch_under_way(signals, write_swee
     for trial in trials:
         _, epochs = store.checkpoint(trial.id)
         logged = runs[trial.name][1]
-        assert logged == [e.epoch for e in epochs] == [*range(1, len(epochs) + 1)] and len(epochs) < 30
+        assert (
+            logged == [e.epoch for e in epochs] == [*range(1, len(epochs) + 1)] and len(epochs) < 30
+        )
 
 
 def test_an_interruption_waits_for_the_write_under_way():
@@ -166,7 +207,9 @@ def test_an_interruption_waits_for_the_write_under_way():
     with launch._stop_signals(driver), pytest.raises(KeyboardInterrupt):
         with driver.shielded():
             os.kill(os.getpid(), signal.SIGINT)
-            assert driver.stopping and not driver.interrupted  # the first one asks the trials to end
+            assert (
+                driver.stopping and not driver.interrupted
+            )  # the first one asks the trials to end
             with driver.shielded():
                 os.kill(os.getpid(), signal.SIGINT)
                 done.append("inner")
@@ -187,8 +230,15 @@ def test_plan_for_programs_starts_nothing(write_sweep, tmp_path, monkeypatch, ca
     plan = json.loads(capsys.readouterr().out)
     assert (plan["done"], plan["to_run"], len(plan["trials"])) == (0, 4, 4)
     baseline, other = plan["variants"]
-    assert (baseline["name"], baseline["swapped"], baseline["params"], baseline["reference"]["top1"]) == ("R20", 0, 272_474, 78.60)
-    assert (other["name"], other["swapped"]) == ("S+C", 9) and other["macs"] < baseline["macs"] < baseline["paper_flops"]
+    assert (
+        baseline["name"],
+        baseline["swapped"],
+        baseline["params"],
+        baseline["reference"]["top1"],
+    ) == ("R20", 0, 272_474, 78.60)
+    assert (other["name"], other["swapped"]) == ("S+C", 9) and other["macs"] < baseline[
+        "macs"
+    ] < baseline["paper_flops"]
     assert {t["status"] for t in plan["trials"]} == {"new"}
     assert command.main([str(path), "--plan"]) == 0
     assert "4 trials (2 variants x 2 seeds): 4 new" in capsys.readouterr().out
@@ -220,7 +270,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_run_is_one_line_and_nothing_is_written(case, write_sweep, tmp_path, monkeypatch, capsys):
+def test_what_cannot_run_is_one_line_and_nothing_is_written(
+    case, write_sweep, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     changes, message = REFUSED[case]
     path = write_sweep(**changes)
@@ -240,23 +292,39 @@ def test_a_convolution_that_changes_nothing_is_refused(write_sweep, tmp_path, mo
 def test_a_request_no_node_can_meet_is_an_error_at_once(write_sweep, tmp_path):
     path = write_sweep(resources={"gpu": 999})
     code, out = finish(start(path), path)
-    assert code == 2 and "resources.gpu: a trial asks for 999, but no node has more than" in out and "--set resources.gpu=" in out
+    assert (
+        code == 2
+        and "resources.gpu: a trial asks for 999, but no node has more than" in out
+        and "--set resources.gpu=" in out
+    )
 
 
 def test_no_cluster_at_that_address(write_sweep, tmp_path):
     path = write_sweep()
     code, out = finish(start(path, "--address", "127.0.0.1:1"), path)
-    assert code == 2 and "--address 127.0.0.1:1: " in out and "ray start --head" in out and "Traceback" not in out
+    assert (
+        code == 2
+        and "--address 127.0.0.1:1: " in out
+        and "ray start --head" in out
+        and "Traceback" not in out
+    )
 
 
-def test_a_network_is_built_once_however_many_rates_train_it(write_sweep, tmp_path, monkeypatch, capsys):
+def test_a_network_is_built_once_however_many_rates_train_it(
+    write_sweep, tmp_path, monkeypatch, capsys
+):
     from runners import train
 
     built = []
-    monkeypatch.setattr(train, "build", lambda *a, real=train.build, **k: built.append(1) or real(*a, **k))
+    monkeypatch.setattr(
+        train, "build", lambda *a, real=train.build, **k: built.append(1) or real(*a, **k)
+    )
     train._measure.cache_clear()
     grid = {"lr": [round(0.001 * i, 3) for i in range(1, 101)], "conv": ["standard", "depthwise"]}
     path = write_sweep(variants=None, factors=grid, baseline="lr=0.001,conv=standard")
     monkeypatch.chdir(tmp_path)
-    assert command.main([str(path), "--plan"]) == 0 and "400 trials (200 variants x 2 seeds)" in capsys.readouterr().out
+    assert (
+        command.main([str(path), "--plan"]) == 0
+        and "400 trials (200 variants x 2 seeds)" in capsys.readouterr().out
+    )
     assert len(built) == 2

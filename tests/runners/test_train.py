@@ -27,7 +27,10 @@ def same(a: dict, b: dict) -> bool:
 
 
 def test_it_learns_and_ends_with_a_result():
-    *epochs, result = train(Trial("s", "R20", Config("resnet20", "synthetic", epochs=8, batch_size=32), 0), data.load("synthetic"))
+    *epochs, result = train(
+        Trial("s", "R20", Config("resnet20", "synthetic", epochs=8, batch_size=32), 0),
+        data.load("synthetic"),
+    )
     assert [e.epoch for e in epochs] == [*range(1, 9)] and isinstance(result, Result)
     assert epochs[-1].train_loss < epochs[0].train_loss / 2 and result.test_top1 > 50
     assert bin(int(result.correct, 16)).count("1") == round(result.test_top1 * 160 / 100)
@@ -37,11 +40,18 @@ def test_it_learns_and_ends_with_a_result():
 def test_trials_of_a_seed_see_the_same_data_and_start_alike():
     """The block of the analysis: initial weights that both variants have, and batches, are the seed's alone."""
     synthetic = data.load("synthetic")
-    a, b = (Training(replace(TRIAL, config=replace(TRIAL.config, conv=c)), synthetic) for c in ("standard", "scconv"))
+    a, b = (
+        Training(replace(TRIAL, config=replace(TRIAL.config, conv=c)), synthetic)
+        for c in ("standard", "scconv")
+    )
     shared = [k for k in a.model.state_dict() if "conv2" not in k]
-    assert len(shared) > 60 and all(torch.equal(a.model.state_dict()[k], b.model.state_dict()[k]) for k in shared)
+    assert len(shared) > 60 and all(
+        torch.equal(a.model.state_dict()[k], b.model.state_dict()[k]) for k in shared
+    )
     other = Training(replace(TRIAL, seed=1), synthetic)
-    assert not torch.equal(other.model.state_dict()["stem.0.weight"], b.model.state_dict()["stem.0.weight"])
+    assert not torch.equal(
+        other.model.state_dict()["stem.0.weight"], b.model.state_dict()["stem.0.weight"]
+    )
 
 
 @pytest.mark.parametrize("conv", ["standard", "scconv"])
@@ -55,10 +65,15 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_same(conv, tmp_path):
         for _ in range(1 + bool(stop)):
             next(epochs)
         epochs.close()
-    assert [[e.epoch for e in rows] for rows in run(trial, disturbed, device="cpu")] == [[1, 2], [3]]
+    assert [[e.epoch for e in rows] for rows in run(trial, disturbed, device="cpu")] == [
+        [1, 2],
+        [3],
+    ]
     assert same(weights(undisturbed, trial), weights(disturbed, trial))
     a, b = undisturbed.record(trial.id), disturbed.record(trial.id)
-    assert a.result.correct == b.result.correct and [e.val_loss for e in a.epochs] == [e.val_loss for e in b.epochs]
+    assert a.result.correct == b.result.correct and [e.val_loss for e in a.epochs] == [
+        e.val_loss for e in b.epochs
+    ]
     assert not list(tmp_path.rglob("*.tmp")) and not list(tmp_path.rglob("checkpoint.pt"))
 
 
@@ -87,16 +102,23 @@ def test_a_damaged_checkpoint_costs_the_epochs_since_the_one_before(harm, tmp_pa
     epochs = run(TRIAL, store, device="cpu")
     first, _ = next(epochs), next(epochs)
     epochs.close()
-    last, before = store.folder(TRIAL.id) / "checkpoint.pt", store.folder(TRIAL.id) / "checkpoint.before.pt"
+    last, before = (
+        store.folder(TRIAL.id) / "checkpoint.pt",
+        store.folder(TRIAL.id) / "checkpoint.before.pt",
+    )
     for path in (last, before) if harm == "both" else (last,):
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content if harm == "flipped" else content[:-2000])
     seen = list(run(TRIAL, store, device="cpu"))
     assert [[e.epoch for e in rows] for rows in seen] == [[1], [2], [3]]
-    assert (seen[0] == first) == (harm != "both")  # epoch 1 is the one that was trained before, or another
+    assert (seen[0] == first) == (
+        harm != "both"
+    )  # epoch 1 is the one that was trained before, or another
     assert "damaged" in capsys.readouterr().out and last.with_suffix(".damaged").exists()
-    a, b = (torch.load(s.folder(TRIAL.id) / "weights.pt", weights_only=True) for s in (whole, store))
+    a, b = (
+        torch.load(s.folder(TRIAL.id) / "weights.pt", weights_only=True) for s in (whole, store)
+    )
     assert all(torch.equal(a[k], b[k]) for k in a)
     assert not list((tmp_path / "harmed").rglob("checkpoint*.pt"))
 
@@ -112,31 +134,50 @@ def test_a_loss_that_is_not_finite_ends_the_trial_with_its_epoch(tmp_path):
 
 
 def test_without_a_validation_split_nothing_is_held_out():
-    *epochs, _ = train(replace(TRIAL, config=replace(TRIAL.config, val_fraction=0.0, epochs=1)), data.load("synthetic"))
+    *epochs, _ = train(
+        replace(TRIAL, config=replace(TRIAL.config, val_fraction=0.0, epochs=1)),
+        data.load("synthetic"),
+    )
     assert epochs[0].val_top1 is None and epochs[0].val_loss is None
 
 
 def test_the_test_set_is_read_once_after_the_last_epoch(monkeypatch):
     seen = []
     evaluate = Training._evaluate
-    monkeypatch.setattr(Training, "_evaluate", lambda self, split: seen.append(split is self.data.test) or evaluate(self, split))
+    monkeypatch.setattr(
+        Training,
+        "_evaluate",
+        lambda self, split: seen.append(split is self.data.test) or evaluate(self, split),
+    )
     list(train(TRIAL, data.load("synthetic")))
     assert seen == [False, False, False, True]
 
 
 def test_bf16_and_compile_are_not_refused_on_a_cpu():
-    *_, result = train(replace(TRIAL, config=replace(TRIAL.config, precision="bf16", epochs=1)), data.load("synthetic"))
+    *_, result = train(
+        replace(TRIAL, config=replace(TRIAL.config, precision="bf16", epochs=1)),
+        data.load("synthetic"),
+    )
     assert math.isfinite(result.test_top1)
 
 
-@pytest.mark.parametrize("progress, factor", [(0, 1), (0.4999, 1), (0.5, 0.1), (0.7499, 0.1), (0.75, 0.01), (0.999, 0.01)])
+@pytest.mark.parametrize(
+    "progress, factor",
+    [(0, 1), (0.4999, 1), (0.5, 0.1), (0.7499, 0.1), (0.75, 0.01), (0.999, 0.01)],
+)
 def test_the_papers_schedule(progress, factor):
     assert learning_rate(Config("resnet20", "digits"), progress) == pytest.approx(0.05 * factor)
 
 
 def test_cosine_with_warm_up_rises_then_falls_to_zero():
     config = Config("resnet20", "digits", lr=0.1, schedule="cosine", warmup=0.2)
-    assert [round(learning_rate(config, p), 4) for p in (0, 0.1, 0.2, 0.6, 1)] == [0, 0.05, 0.1, 0.05, 0]
+    assert [round(learning_rate(config, p), 4) for p in (0, 0.1, 0.2, 0.6, 1)] == [
+        0,
+        0.05,
+        0.1,
+        0.05,
+        0,
+    ]
 
 
 def test_the_command_needs_neither_ray_nor_mlflow(write_sweep, tmp_path):
@@ -144,25 +185,74 @@ def test_the_command_needs_neither_ray_nor_mlflow(write_sweep, tmp_path):
         "import sys\nfor name in ('ray', 'mlflow', 'rich', 'matplotlib'): sys.modules[name] = None\n"
         "from runners.train import main\nsys.exit(main(sys.argv[1:]))"
     )
-    command = [sys.executable, "-c", code, str(write_sweep()), "--variant", "S+C", "--storage", str(tmp_path / "runs"), "--threads", "1"]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        str(write_sweep()),
+        "--variant",
+        "S+C",
+        "--storage",
+        str(tmp_path / "runs"),
+        "--threads",
+        "1",
+    ]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "epoch 2/2: loss" in done.stdout and "S+C seed0: test top-1" in done.stdout
-    record = Store(tmp_path / "runs").record(next(t.id for t in load(tmp_path / "tiny.yaml").trials if t.variant == "S+C" and t.seed == 0))
-    assert record.status == "finished" and isinstance(record.epochs[0], Epoch) and record.provenance["data"] == data.load("synthetic").digest
+    record = Store(tmp_path / "runs").record(
+        next(
+            t.id for t in load(tmp_path / "tiny.yaml").trials if t.variant == "S+C" and t.seed == 0
+        )
+    )
+    assert (
+        record.status == "finished"
+        and isinstance(record.epochs[0], Epoch)
+        and record.provenance["data"] == data.load("synthetic").digest
+    )
 
 
 def test_the_command_says_what_is_wrong(write_sweep, tmp_path, capsys):
     assert main([str(write_sweep()), "--variant", "S", "--storage", str(tmp_path / "runs")]) == 2
     assert "no variant is called 'S'" in capsys.readouterr().err
-    assert main([str(write_sweep(base={"backbone": "resnet21"})), "--variant", "R20", "--storage", str(tmp_path / "runs")]) == 2
-    assert "unknown backbone 'resnet21'" in capsys.readouterr().err and not (tmp_path / "runs").exists()
-    assert main([str(write_sweep()), "--variant", "R20", "--storage", str(tmp_path / "runs"), "--device", "cuda:77"]) == 2
+    assert (
+        main(
+            [
+                str(write_sweep(base={"backbone": "resnet21"})),
+                "--variant",
+                "R20",
+                "--storage",
+                str(tmp_path / "runs"),
+            ]
+        )
+        == 2
+    )
+    assert (
+        "unknown backbone 'resnet21'" in capsys.readouterr().err
+        and not (tmp_path / "runs").exists()
+    )
+    assert (
+        main(
+            [
+                str(write_sweep()),
+                "--variant",
+                "R20",
+                "--storage",
+                str(tmp_path / "runs"),
+                "--device",
+                "cuda:77",
+            ]
+        )
+        == 2
+    )
     assert "--device cuda:77: " in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("options", [{}, {"precision": "bf16"}, {"precision": "fp16"}, {"precision": "fp32"}, {"compile": True}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"precision": "bf16"}, {"precision": "fp16"}, {"precision": "fp32"}, {"compile": True}],
+)
 def test_on_a_gpu(options, tmp_path):
     trial = replace(TRIAL, config=replace(TRIAL.config, **options))
     store = Store(tmp_path)
@@ -170,4 +260,8 @@ def test_on_a_gpu(options, tmp_path):
     epochs.close()
     assert [[e.epoch for e in rows] for rows in run(trial, store, device="cuda")] == [[1], [2], [3]]
     record = store.record(trial.id)
-    assert record.status == "finished" and record.result.peak_memory_gb > 0 and record.epochs[-1].train_loss < record.epochs[0].train_loss
+    assert (
+        record.status == "finished"
+        and record.result.peak_memory_gb > 0
+        and record.epochs[-1].train_loss < record.epochs[0].train_loss
+    )

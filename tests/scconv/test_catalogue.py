@@ -43,7 +43,11 @@ def findings() -> dict[str, list[dict]]:
     """Of every convolution, from a process whose modules carry no shape checks, which torch.compile could not trace."""
     code = "import json; from dataclasses import asdict; from scconv.check import check\n"
     code += f"print(json.dumps({{k: [asdict(f) for f in check(n, **o)] for k, (n, o) in {CASES}.items()}}))"
-    return json.loads(subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    return json.loads(
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+    )
 
 
 @pytest.mark.parametrize("case", CASES)

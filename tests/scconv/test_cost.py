@@ -6,7 +6,12 @@ from torch import nn
 
 from scconv import backbones, cost, replace_convs
 
-CRU_ROWS = [{"order": ["cru"]}, {"order": "parallel"}, {"order": ["cru", "sru"]}, {"order": ["sru", "cru"]}]
+CRU_ROWS = [
+    {"order": ["cru"]},
+    {"order": "parallel"},
+    {"order": ["cru", "sru"]},
+    {"order": ["sru", "cru"]},
+]
 
 
 def counts(backbone, classes, options=None):
@@ -45,12 +50,18 @@ def test_the_row_plus_s_counts_group_norm_as_the_others_do_not():
 def test_every_alpha_by_the_closed_form(alpha):
     """ResNet-50 with variant `paper`: what each 3x3 loses and each CRU brings, summed over the sixteen blocks."""
     widths = 3 * [64] + 4 * [128] + 6 * [256] + 3 * [512]
-    change = sum(int((alpha**2 / 2 + 9 * alpha / 4 + 3 / 4) * c**2 + (6 + 1.5 * alpha) * c) - 9 * c**2 for c in widths)
+    change = sum(
+        int((alpha**2 / 2 + 9 * alpha / 4 + 3 / 4) * c**2 + (6 + 1.5 * alpha) * c) - 9 * c**2
+        for c in widths
+    )
     assert counts("resnet50", 10, {"alpha": alpha}).paper_params == 23_520_842 + change
 
 
 def test_alpha_orders_the_cost():
-    flops = [counts("resnet50", 10, {"alpha": a}).paper_flops for a in (1 / 8, 1 / 4, 1 / 2, 3 / 4, 7 / 8)]
+    flops = [
+        counts("resnet50", 10, {"alpha": a}).paper_flops
+        for a in (1 / 8, 1 / 4, 1 / 2, 3 / 4, 7 / 8)
+    ]
     assert flops == sorted(flops) and flops[-1] < counts("resnet50", 10).paper_flops
 
 
@@ -83,7 +94,9 @@ def test_unknown_backbone():
         backbones.build("resnet-50", 10)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet20", "resnet50", "resnet56", "resnext29", "densenet121"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "resnet20", "resnet50", "resnet56", "resnext29", "densenet121"]
+)
 def test_backbones_run_and_learn(name):
     model = backbones.build(name, 7)
     out = model(torch.randn(2, 3, 16, 16))

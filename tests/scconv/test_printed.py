@@ -48,7 +48,9 @@ def test_one_row_per_printed_line_in_its_order(found):
     for table, rows in found.items():
         with open(FIGURES / f"{table}.csv", newline="") as file:
             lines = [*csv.DictReader(file)]
-        assert [[r[k] for k in ("backbone", "method", "setting")] for r in rows] == [[x[k] for k in ("backbone", "method", "setting")] for x in lines]
+        assert [[r[k] for k in ("backbone", "method", "setting")] for r in rows] == [
+            [x[k] for k in ("backbone", "method", "setting")] for x in lines
+        ]
         assert [r["printed_params"] / 1e6 for r in rows] == [float(x["params_m"]) for x in lines]
         assert [r["printed_flops"] / 1e6 for r in rows] == [float(x["flops_m"]) for x in lines]
 
@@ -61,8 +63,14 @@ def test_all_but_the_rows_that_nothing_explains_agree_to_the_printed_digits(foun
             columns = "flops" if r["params_match"] else "params" if r["flops_match"] else "both"
             different[r["table"], r["backbone"], r["method"], r["setting"]] = columns
     assert different == DIFFERENT
-    assert (len(rows), sum(r["params_match"] for r in rows), sum(r["flops_match"] for r in rows)) == (53, 42, 37)
-    assert {bool(r["note"]) == (not r["params_match"] or not r["flops_match"]) for r in rows} == {True}
+    assert (
+        len(rows),
+        sum(r["params_match"] for r in rows),
+        sum(r["flops_match"] for r in rows),
+    ) == (53, 42, 37)
+    assert {bool(r["note"]) == (not r["params_match"] or not r["flops_match"]) for r in rows} == {
+        True
+    }
 
 
 def test_agreement_is_what_the_digits_say(found):

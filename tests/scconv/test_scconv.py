@@ -21,7 +21,9 @@ def slow_sru(x, weight, bias, groups, threshold=0.5, eps=1e-5, soft=False):
             mean = block.sum() / block.numel()
             variance = ((block - mean) ** 2).sum() / block.numel()
             for k in range(size):
-                normed[i, g * size + k] = (block[k] - mean) / torch.sqrt(variance + eps) * weight[g * size + k] + bias[g * size + k]
+                normed[i, g * size + k] = (block[k] - mean) / torch.sqrt(variance + eps) * weight[
+                    g * size + k
+                ] + bias[g * size + k]
     out = torch.empty_like(x)
     half = c // 2
     for i in range(n):
@@ -31,7 +33,10 @@ def slow_sru(x, weight, bias, groups, threshold=0.5, eps=1e-5, soft=False):
                 for k in range(c):
                     gate = 1 / (1 + torch.exp(-(weight[k] / weight.sum()) * normed[i, k, a, b]))
                     above = gate.item() > threshold
-                    w1, w2 = (1.0 if above else gate if soft else 0.0), (0.0 if above else gate if soft else 1.0)
+                    w1, w2 = (
+                        (1.0 if above else gate if soft else 0.0),
+                        (0.0 if above else gate if soft else 1.0),
+                    )
                     x1.append(w1 * x[i, k, a, b])
                     x2.append(w2 * x[i, k, a, b])
                 for k in range(half):
@@ -52,7 +57,9 @@ def test_sru_is_equations_1_to_4_in_value_and_gradient(gate, threshold):
     expected = slow_sru(x, sru.norm.weight, sru.norm.bias, 4, threshold, soft=gate == "soft")
     torch.testing.assert_close(sru(x), expected)
     direction = torch.randn_like(expected)
-    inputs = [x, sru.norm.weight] if gate == "soft" else [x]  # a hard mask passes no gradient to the affine weights
+    inputs = (
+        [x, sru.norm.weight] if gate == "soft" else [x]
+    )  # a hard mask passes no gradient to the affine weights
     got = torch.autograd.grad((sru(x) * direction).sum(), inputs)
     want = torch.autograd.grad((expected * direction).sum(), inputs)
     torch.testing.assert_close(got, want)
@@ -71,23 +78,39 @@ def slow_cru(x, m: CRU, stride):
             group = o // (layer.out_channels // g)
             for a in range(h2):
                 for b in range(w2):
-                    patch = padded[:, group * c // g : (group + 1) * c // g, a * stride : a * stride + k, b * stride : b * stride + k]
-                    out[:, o, a, b] = (patch * layer.weight[o]).sum((1, 2, 3)) + (layer.bias[o] if layer.bias is not None else 0)
+                    patch = padded[
+                        :,
+                        group * c // g : (group + 1) * c // g,
+                        a * stride : a * stride + k,
+                        b * stride : b * stride + k,
+                    ]
+                    out[:, o, a, b] = (patch * layer.weight[o]).sum((1, 2, 3)) + (
+                        layer.bias[o] if layer.bias is not None else 0
+                    )
         return out
 
     def norm(x, layer):
         mean = x.mean((0, 2, 3), keepdim=True)
         variance = ((x - mean) ** 2).mean((0, 2, 3), keepdim=True)
-        return (x - mean) / torch.sqrt(variance + layer.eps) * layer.weight.view(1, -1, 1, 1) + layer.bias.view(1, -1, 1, 1)
+        return (x - mean) / torch.sqrt(variance + layer.eps) * layer.weight.view(
+            1, -1, 1, 1
+        ) + layer.bias.view(1, -1, 1, 1)
 
     def pool(x):
-        return (x[..., ::2, ::2] + x[..., 1::2, ::2] + x[..., ::2, 1::2] + x[..., 1::2, 1::2]) / 4 if stride == 2 else x
+        return (
+            (x[..., ::2, ::2] + x[..., 1::2, ::2] + x[..., ::2, 1::2] + x[..., 1::2, 1::2]) / 4
+            if stride == 2
+            else x
+        )
 
     u = m.split[0]
     up = norm(conv(x[:, :u], m.squeeze_up[0]), m.squeeze_up[1])
     low = norm(conv(pool(x[:, u:]), m.squeeze_low[0]), m.squeeze_low[1])
     y1 = norm(conv(up, m.gwc, stride) + conv(pool(up), m.pwc1), m.norm_up)
-    y2 = norm(torch.cat((conv(low, m.pwc2), low), 1) if m.lower != "eq11-full" else conv(low, m.pwc2), m.norm_low)
+    y2 = norm(
+        torch.cat((conv(low, m.pwc2), low), 1) if m.lower != "eq11-full" else conv(low, m.pwc2),
+        m.norm_low,
+    )
     s1, s2 = torch.exp(y1.mean((2, 3), keepdim=True)), torch.exp(y2.mean((2, 3), keepdim=True))
     return s1 / (s1 + s2) * y1 + s2 / (s1 + s2) * y2
 
@@ -111,9 +134,18 @@ def test_parameters_follow_the_closed_forms(alpha):
     c = 64
     paper = sum(p.numel() for p in CRU(c, c, alpha=alpha).parameters())
     assert paper == (alpha**2 / 2 + 9 * alpha / 4 + 3 / 4) * c**2 + (6 + 1.5 * alpha) * c
-    weights = sum(m.weight.numel() for m in CRU(c, c, alpha=alpha, lower="eq11").modules() if isinstance(m, nn.Conv2d))
+    weights = sum(
+        m.weight.numel()
+        for m in CRU(c, c, alpha=alpha, lower="eq11").modules()
+        if isinstance(m, nn.Conv2d)
+    )
     r, k, g = 2, 3, 2
-    eq11 = alpha**2 / r + (1 - alpha) ** 2 / r + alpha / r * (k**2 / g + 1) + (1 - alpha) / r * (1 - (1 - alpha) / r)
+    eq11 = (
+        alpha**2 / r
+        + (1 - alpha) ** 2 / r
+        + alpha / r * (k**2 / g + 1)
+        + (1 - alpha) / r * (1 - (1 - alpha) / r)
+    )
     assert weights == eq11 * c**2
 
 
@@ -123,7 +155,10 @@ def test_parameters_follow_the_closed_forms(alpha):
 @pytest.mark.parametrize("channels, size", [((32, 32), 8), ((32, 64), 8), ((64, 32), 7)])
 def test_shape_is_that_of_the_convolution_it_replaces(order, stride, lower, channels, size):
     if order == "parallel" and channels[0] != channels[1]:
-        with pytest.raises(ValueError, match=r"`in_channels` \(=\d+\) must equal `out_channels`.*use order \[sru, cru\]"):
+        with pytest.raises(
+            ValueError,
+            match=r"`in_channels` \(=\d+\) must equal `out_channels`.*use order \[sru, cru\]",
+        ):
             SCConv(*channels, stride=stride, order=order, lower=lower)
         return
     x = torch.randn(2, channels[0], size, size)
@@ -150,17 +185,32 @@ def test_parallel_is_the_sum_and_the_orders_are_compositions():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"gn_groups": 7}, r"`in_channels` \(=64\) must be divisible by `gn_groups` \(=7\); use gn_groups=1"),
+        (
+            {"gn_groups": 7},
+            r"`in_channels` \(=64\) must be divisible by `gn_groups` \(=7\); use gn_groups=1",
+        ),
         ({"alpha": 1.0}, r"`alpha` \(=1.0\) must be a number between 0 and 1"),
-        ({"alpha": 0.3}, r"`alpha` \* `in_channels` \(=19 of 64\) must be a positive multiple of .*use alpha=0.3125"),
-        ({"groups": 3}, r"`out_channels` \(=64\) must be divisible by `groups` \(=3\); use groups=1"),
+        (
+            {"alpha": 0.3},
+            r"`alpha` \* `in_channels` \(=19 of 64\) must be a positive multiple of .*use alpha=0.3125",
+        ),
+        (
+            {"groups": 3},
+            r"`out_channels` \(=64\) must be divisible by `groups` \(=3\); use groups=1",
+        ),
         ({"groups": 0}, r"`groups` \(=0\) must be a whole number of at least 1"),
-        ({"squeeze": 3, "groups": 1}, r"must be a positive multiple of `squeeze` \* `groups` \(=3 \* 1\); use alpha=0.515625"),
+        (
+            {"squeeze": 3, "groups": 1},
+            r"must be a positive multiple of `squeeze` \* `groups` \(=3 \* 1\); use alpha=0.515625",
+        ),
         ({"squeeze": 1}, r"must be narrower than `out_channels` \(=64\); use a larger squeeze"),
         ({"gate": "warm"}, "`gate` .* must be 'hard' or 'soft'"),
         ({"threshold": 1.0}, r"`threshold` \(=1.0\) must be a number between 0 and 1"),
         ({"lower": "eq12"}, "`lower` .* must be 'paper', 'eq11' or 'eq11-full'"),
-        ({"order": ["sru", "sru"]}, r"`order` .* must be one of \[sru\], \[cru\], \[sru, cru\], \[cru, sru\], parallel"),
+        (
+            {"order": ["sru", "sru"]},
+            r"`order` .* must be one of \[sru\], \[cru\], \[sru, cru\], \[cru, sru\], parallel",
+        ),
         ({"stride": 3}, r"`stride` \(=3\) must be 1 or 2"),
         ({"kernel_size": 2}, r"`kernel_size` \(=2\) must be odd.*use 3"),
     ],

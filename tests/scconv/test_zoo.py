@@ -79,7 +79,11 @@ def swap(model: torch.nn.Module, size: int) -> int | str:
     out = model(torch.randn(2, 3, size, size))
     (out if torch.is_tensor(out) else out[0]).sum().backward()
     # an inception's side heads answer beside, and are not in what was summed
-    assert not [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None and "aux" not in n.lower()]
+    assert not [
+        n
+        for n, p in model.named_parameters()
+        if p.requires_grad and p.grad is None and "aux" not in n.lower()
+    ]
     return len(swaps)
 
 
@@ -87,18 +91,24 @@ def swap(model: torch.nn.Module, size: int) -> int | str:
 def test_every_classification_model_of_torchvision(name, monkeypatch):
     whole = torchvision.models.regnet.BlockParams.from_init_params
 
-    def on_cpu(*args, **kwargs):  # it computes widths with tensors, which have no values on the meta device
+    def on_cpu(
+        *args, **kwargs
+    ):  # it computes widths with tensors, which have no values on the meta device
         with torch.device("cpu"):
             return whole(*args, **kwargs)
 
     monkeypatch.setattr(torchvision.models.regnet.BlockParams, "from_init_params", on_cpu)
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")
-        got = swap(torchvision.models.get_model(name, weights=None), 299 if name == "inception_v3" else 224)
+        got = swap(
+            torchvision.models.get_model(name, weights=None), 299 if name == "inception_v3" else 224
+        )
     known = [key for key in TORCHVISION if name.startswith(key)]
     if known:  # a model newer than this table has at least done one of the two
         want = TORCHVISION[max(known, key=len)]
-        assert re.search(want, got) if isinstance(want, str) and isinstance(got, str) else got == want
+        assert (
+            re.search(want, got) if isinstance(want, str) and isinstance(got, str) else got == want
+        )
 
 
 @pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is not installed")
