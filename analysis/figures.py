@@ -20,8 +20,9 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator
 
 from analysis.tables import Row, Table
-from runners import search, space
-from runners.study import Proposal, Study, importances
+from runners.plan import space
+from runners.search import searching as search
+from runners.search.study import Proposal, Study, importances
 
 STYLE = str(Path(__file__).with_name("style.mplstyle"))
 LONG = 24  # letters of a name that no longer stands at its point

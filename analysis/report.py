@@ -13,9 +13,9 @@ from pathlib import Path
 
 from analysis import conclusion, search, tables
 from analysis.tables import Table
+from runners.errors import SweepError
 from runners.plan import load
 from runners.store import Store
-from runners.strict import SweepError
 
 
 def text(table: Table) -> str:

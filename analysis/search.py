@@ -7,9 +7,9 @@ import io
 from collections.abc import Callable
 
 from analysis.tables import Table
-from runners import space
-from runners.search import front, picks
-from runners.study import Proposal, Study
+from runners.plan import space
+from runners.search.searching import front, picks
+from runners.search.study import Proposal, Study
 
 HEADERS = (
     "proposal",

@@ -13,10 +13,10 @@ import numpy as np
 
 from analysis import reference, stats
 from analysis.stats import Comparison, Difference, Summary
-from runners import search
 from runners.plan import Sweep
+from runners.search import searching as search
+from runners.search.study import Study
 from runners.store import Record, Result, Store
-from runners.study import Study
 
 ENOUGH_PP = 0.5  # an interval wider than ± this cannot confirm a printed figure: the paper's own effects are about one point
 

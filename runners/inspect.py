@@ -24,12 +24,13 @@ from torch.nn import functional as F
 from analysis import classes, features
 from analysis.figures import save
 from analysis.stats import Summary, summarise
-from runners import data as datasets
-from runners.data import Dataset
+from runners.command import settled
+from runners.data import dataset as datasets
+from runners.data.dataset import Dataset
+from runners.errors import SweepError, suggest
 from runners.plan import Sweep, Trial, load
 from runners.store import Record, Store
-from runners.strict import SweepError, suggest
-from runners.train import build, pick_device, settled
+from runners.trial.training import build, pick_device
 from scconv.convs.octave import Octaves
 
 IMAGES = 100  # the first ones of the test set, over which redundancy is averaged

@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import reference, report, tables
-from runners import search
-from runners.files import StoreError
+from runners.errors import StoreError, SweepError
 from runners.plan import Config, Sweep, Trial, load
+from runners.search import searching as search
+from runners.search.queue import Work
 from runners.store import Record, Store
-from runners.strict import SweepError
-from runners.work import Work
 
 if TYPE_CHECKING:
-    from runners.console import Console
-    from runners.tracking import Tracker
+    from runners.launch.console import Console
+    from runners.tracking.tracker import Tracker
     from scconv import Cost
 
 PATIENCE_S = 30  # of the driver, whose workers can wait longer
@@ -143,7 +142,7 @@ def networks(sweep: Sweep) -> dict[str, tuple[Cost, int]]:
     Raises:
         SweepError: a network cannot be built, or two variants build the same one; names variant and layer.
     """
-    from runners.train import measure, outputs
+    from runners.trial.training import measure, outputs
 
     costs: dict[str, tuple[Cost, int]] = {}
     alike: dict[tuple, list[str]] = {}
@@ -304,7 +303,7 @@ def _cost(config: Config, path: str) -> dict[str, float]:
     Raises:
         ValueError: its network cannot be built.
     """
-    from runners.train import measure
+    from runners.trial.training import measure
 
     counted = measure(config, path)[0]
     return {"macs_m": counted.macs / 1e6, "params_m": counted.params / 1e6}
@@ -327,7 +326,7 @@ def _estimate(
     records: dict[str, Record],
 ) -> str:
     """From this sweep's finished trials: minutes per epoch and multiply-add."""
-    from runners.console import duration
+    from runners.launch.console import duration
 
     rates = [
         r.result.minutes * 60 / (len(r.epochs) * r.result.macs)
@@ -349,7 +348,7 @@ def _data_root(args: argparse.Namespace) -> str:
 
 def _check_data(configs: list[Config], store: Store, args: argparse.Namespace) -> None:
     """Load what the trials need: a data set that is missing is found before anything is launched, and decoded pixels are cached."""
-    from runners import data
+    from runners.data import dataset as data
 
     for name in {c.dataset for c in configs}:
         whole = data.load(name, _data_root(args), store.cache)
@@ -371,7 +370,7 @@ def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     tracker.reconcile(sweep.trials, store.record)
     todo = _todo(sweep, store, args)
     if todo and sweep.settled and not stopped:
-        from runners.console import Console
+        from runners.launch.console import Console
 
         for trial in todo:
             store.forget_failure(trial.id)
@@ -396,7 +395,7 @@ def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
 
 def _search(sweep: Sweep, store: Store, args: argparse.Namespace) -> str:
     """Train what the sweep's search proposes, if it has not ended; returns why it was stopped before it had, or nothing."""
-    from runners.console import SearchConsole
+    from runners.launch.console import SearchConsole
 
     sweep = replace(
         sweep,
@@ -436,7 +435,7 @@ def _search(sweep: Sweep, store: Store, args: argparse.Namespace) -> str:
 def _tracker(
     sweep: Sweep, store: Store, args: argparse.Namespace, *, of_search: bool = False
 ) -> Tracker:
-    from runners.tracking import Tracker  # mlflow takes two seconds
+    from runners.tracking.tracker import Tracker  # mlflow takes two seconds
 
     for attempt in range(4):  # each waits 20 s for a lock by itself
         try:
@@ -467,7 +466,8 @@ def _launch(
     args: argparse.Namespace,
 ) -> str:
     """Run the work on Ray; returns why it was stopped before all had ended, or nothing."""
-    from runners import cluster, launch
+    from runners.launch import cluster
+    from runners.launch import rounds as launch
 
     cluster.connect(args.address)
     try:

@@ -34,8 +34,8 @@ seeds: {seeds}
 def _train(trial) -> float:
     import torch
 
-    from runners import data
-    from runners.train import train
+    from runners.data import dataset as data
+    from runners.trial.training import train
 
     torch.set_num_threads(1)
     *_, result = train(trial, data.load(trial.config.dataset))

@@ -359,8 +359,8 @@ def traces(sweep: Round, code: int) -> list[str]:
 
 def trials(sweep: Round) -> list:
     """Every trial that the sweep should have by now: its search's, and its comparison's."""
-    from runners import search
     from runners.plan import load
+    from runners.search import searching as search
     from runners.store import Store
 
     plan, store = load(sweep.folder / "chaos.yaml"), Store(sweep.store)

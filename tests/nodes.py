@@ -6,7 +6,7 @@ import socket
 
 import psutil
 
-import runners.cluster  # noqa: F401 - before Ray is imported
+import runners.launch.cluster  # noqa: F401 - before Ray is imported
 
 
 def free_port() -> int:

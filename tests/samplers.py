@@ -40,7 +40,7 @@ def _key(cell: dict) -> str:
 def shares(found: dict[str, tuple[float, float]], sampler: str, seed: int) -> list[float]:
     """The search's share of the grid's hypervolume after 1, 2, ... trained cells."""
     from runners.plan import load
-    from runners.search import Searching, hypervolume
+    from runners.search.searching import Searching, hypervolume
     from runners.store import Epoch, Record, Store
 
     def cost(config, path: str) -> dict[str, float]:

@@ -37,9 +37,9 @@ def _train(config: dict) -> None:
     """What Tune's workers do without us."""
     import torch
 
-    from runners import data
-    from runners.cluster import tune
-    from runners.train import train
+    from runners.data import dataset as data
+    from runners.launch.cluster import tune
+    from runners.trial.training import train
 
     torch.set_num_threads(1)
     *_, result = train(config["trial"], data.load("synthetic"))
@@ -48,7 +48,7 @@ def _train(config: dict) -> None:
 
 def bare(sweep_file: Path, count: Path) -> None:
     """The sweep's trials by Ray Tune alone; says in a file how many have ended."""
-    from runners.cluster import ray, tune
+    from runners.launch.cluster import ray, tune
     from runners.plan import load
 
     class Count(tune.Callback):

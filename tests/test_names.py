@@ -4,11 +4,11 @@ import mlflow
 import pytest
 
 from analysis import report, tables
+from runners.errors import SweepError
 from runners.plan import load
 from runners.store import Store
-from runners.strict import SweepError
-from runners.tracking import Tracker
-from runners.train import run
+from runners.tracking.tracker import Tracker
+from runners.trial.training import run
 
 ODD = [
     "a b",

@@ -8,9 +8,9 @@ import pytest
 
 from analysis import conclusion, report, search, tables
 from runners.plan import load
-from runners.search import Searching
+from runners.search.searching import Searching
 from runners.store import Store
-from tests.runners.test_search import FRONT, commit, cost, drive
+from tests.runners.search.test_searching import FRONT, commit, cost, drive
 
 
 @pytest.fixture

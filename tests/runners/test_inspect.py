@@ -11,12 +11,12 @@ import yaml
 from sklearn.metrics import f1_score
 
 from analysis.features import redundancy
-from runners import data
+from runners.data import dataset as data
+from runners.errors import SweepError
 from runners.inspect import feature_maps, main, predictions
 from runners.plan import load
 from runners.store import Store
-from runners.strict import SweepError
-from runners.train import build, run
+from runners.trial.training import build, run
 
 SWEEP = {
     "question": "Does it work?",

@@ -15,7 +15,7 @@ import torch
 from runners import sweep as command
 from runners.plan import Limits, load
 from runners.store import Store
-from runners.train import run
+from runners.trial.training import run
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 4
@@ -197,7 +197,7 @@ def test_interrupted_nothing_is_lost_but_the_epoch_under_way(signals, write_swee
 
 def test_an_interruption_waits_for_the_write_under_way():
     """A write to the database that is torn leaves it locked, and what the end of the sweep has to say is lost."""
-    from runners import launch
+    from runners.launch import rounds as launch
 
     class Quiet:
         def say(self, line): ...
@@ -313,7 +313,7 @@ def test_no_cluster_at_that_address(write_sweep, tmp_path):
 def test_a_network_is_built_once_however_many_rates_train_it(
     write_sweep, tmp_path, monkeypatch, capsys
 ):
-    from runners import train
+    from runners.trial import training as train
 
     built = []
     monkeypatch.setattr(

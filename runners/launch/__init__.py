@@ -1,0 +1,1 @@
+"""Many trials at once on Ray: hand out, watch, stop, show."""

@@ -1,0 +1,179 @@
+"""What Ray has to offer: this machine or a cluster, how many trials fit on it, and whether each of its nodes can train them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterable
+from typing import Any
+
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.update(
+    RAY_AIR_NEW_OUTPUT="0",
+    RAY_CHDIR_TO_TRIAL_DIR="0",
+    RAY_USAGE_STATS_ENABLED="0",
+    RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+    TUNE_DISABLE_SIGINT_HANDLER="1",  # ours lets the epochs under way end
+    TUNE_PRINT_ALL_TRIAL_ERRORS="0",
+    TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S="0",
+)
+import ray
+from ray import (
+    tune as tune,
+)  # for all who need it: what is set above has to be set before it is imported
+from ray.exceptions import (
+    GetTimeoutError,
+    NodeDiedError,
+    RayError,
+    TaskUnschedulableError,
+    WorkerCrashedError,
+)
+from ray.tune.search import Searcher as Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from runners.errors import SweepError
+from runners.plan import Resources
+from runners.store import Store
+
+JOIN_S = 60.0  # for the workers of a cluster that is just starting
+READY_S = 180  # for a node to import torch and to look at the data
+
+
+def connect(address: str) -> None:
+    """Start Ray on this machine, or join the cluster at `address`.
+
+    Raises:
+        SweepError: there is no cluster at that address.
+    """
+    quiet: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    ours = signal.getsignal(signal.SIGTERM)
+    try:
+        if re.fullmatch(r"[^/]+:\d+", address):  # Ray itself would try for minutes
+            host, port = address.rsplit(":", 1)
+            socket.create_connection((host, int(port)), timeout=10).close()
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **quiet)
+        deadline = time.monotonic() + JOIN_S
+        while (
+            not any(node["Resources"].get("CPU") for node in _nodes())
+            and time.monotonic() < deadline
+        ):
+            time.sleep(0.5)  # a head that trains nothing, whose workers are still coming up
+    except SystemExit:  # Ray's own answer to SIGTERM
+        raise KeyboardInterrupt from None
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SweepError(
+            f"--address {address}: {' '.join(str(error).split())[:200]}; start one with `ray start --head`, give this process its RAY_AUTH_MODE "
+            "and RAY_AUTH_TOKEN if it has a token, or leave --address out"
+        ) from None
+    finally:
+        signal.signal(signal.SIGTERM, ours)
+
+
+def disconnect() -> None:
+    ray.shutdown()
+
+
+def _nodes() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def fit_resources(resources: Resources) -> Resources:
+    """The request with its defaults filled in.
+
+    Raises:
+        SweepError: no node of the cluster can ever meet it; Tune would wait for ever.
+    """
+    nodes = [node["Resources"] for node in _nodes()]
+    gpu = resources.gpu if resources.gpu is not None else float(any(n.get("GPU") for n in nodes))
+    for name, wanted, key in (("gpu", gpu, "GPU"), ("cpu", resources.cpu, "CPU")):
+        most = max(n.get(key, 0) for n in nodes)
+        if wanted > most:
+            way = (
+                f"use --set resources.{name}={most:g}"
+                if most or key == "GPU"
+                else "start a worker that joins the cluster"
+            )
+            raise SweepError(
+                f"resources.{name}: a trial asks for {wanted:g}, but no node has more than {most:g}; {way}"
+            )
+    if not any(n.get("GPU", 0) >= gpu and n.get("CPU", 0) >= resources.cpu for n in nodes):
+        raise SweepError(
+            f"resources: no single node has {gpu:g} GPU and {resources.cpu:g} CPU together; ask for less of one"
+        )
+    return Resources(gpu, resources.cpu)
+
+
+def slots(resources: Resources) -> int:
+    """How many trials run at a time on the cluster as it is."""
+    nodes = [node["Resources"] for node in _nodes()]
+    by_cpu = (n.get("CPU", 0) // resources.cpu for n in nodes)
+    by_gpu = (n.get("GPU", 0) // resources.gpu if resources.gpu else float("inf") for n in nodes)
+    return int(sum(min(pair) for pair in zip(by_cpu, by_gpu, strict=True)))
+
+
+def check_nodes(store: Store, datasets: Iterable[str], data_root: str) -> None:
+    """Ask every other node whether it reaches the store, has the code, and finds the data.
+
+    Raises:
+        SweepError: one does not; names the node and what it lacks.
+    """
+    here = ray.get_runtime_context().get_node_id()
+    others = [node for node in _nodes() if node["NodeID"] != here and node["Resources"].get("CPU")]
+    if not others:
+        return
+    ask = ray.remote(lacking)
+    arguments = str(store.root), store.identity, sorted(set(datasets)), data_root
+    asked = [
+        ask.options(
+            num_cpus=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+        ).remote(*arguments)
+        for node in others
+    ]
+    for node, answer in zip(others, asked, strict=True):
+        try:
+            lacks = ray.get(answer, timeout=READY_S)
+        except GetTimeoutError:
+            lacks = f"no answer within {READY_S} s"
+        except (TaskUnschedulableError, WorkerCrashedError, NodeDiedError):
+            continue  # it has just been lost; what joins in its place is asked by its first trial
+        except RayError as error:
+            reason = next(
+                (line.strip() for line in reversed(str(error).splitlines()) if line.strip()),
+                type(error).__name__,
+            )
+            lacks = f"{reason[:300]}; every node needs this code and its packages"
+        if lacks:
+            raise SweepError(
+                f"node {node['NodeManagerAddress']} ({node['NodeManagerHostname']}): {lacks}"
+            )
+
+
+def unseen(store: Store, identity: str) -> str:
+    """Why this node cannot be part of the sweep whose store has this identity; empty: it sees that store."""
+    if store.files.exists("identity") and store.files.read("identity").decode() == identity:
+        return ""
+    return f"--storage {store.root}: it does not see it, or has another there; use a folder that all nodes share, or s3://bucket/folder"
+
+
+def lacking(storage: str, identity: str, datasets: list[str], data_root: str) -> str:
+    """What this node lacks for training; empty: nothing."""
+    try:
+        store = Store(storage)
+        if blind := unseen(store, identity):
+            return blind
+        mark = f"nodes/{socket.gethostname()}-{os.getpid()}"
+        store.files.write(mark, b"")
+        store.files.delete(mark)
+        from runners.data import dataset as data
+
+        for name in datasets:
+            data.load(name, data_root, store.cache)
+    except (SweepError, ValueError, OSError) as error:
+        return " ".join(str(error).split())
+    return ""

@@ -1,0 +1,512 @@
+"""From a question in YAML to a list of trials: load, check, plan, identify. Without torch, so planning is instant.
+
+A sweep is a list of trials; a trial is a config and a seed; a trial's id is the hash of everything that can change its numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from runners.errors import SweepError, suggest
+from runners.plan import space
+from runners.plan.catalogue import canonical, catalogue, defaults_of, find_file, plain
+from runners.plan.reading import override, read, validate
+from runners.plan.space import Cell, Search, Whole
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+RECIPES: dict[str, dict] = {
+    # the paper's section 4: SGD 0.05, x0.1 after half and three quarters of 200 epochs. Config's defaults, so it adds nothing
+    "paper": {},
+    # the paper's section 4 for ImageNet: rate 0.1, x0.1 every 30 of 100 epochs; batches of 256 are the custom, the paper gives none
+    "imagenet": {
+        "epochs": 100,
+        "lr": 0.1,
+        "weight_decay": 1e-4,
+        "milestones": (0.3, 0.6, 0.9),
+        "batch_size": 256,
+    },
+    # a few epochs that end annealed: linear warm-up, then cosine to zero
+    "short": {"epochs": 12, "lr": 0.1, "nesterov": True, "schedule": "cosine", "warmup": 0.15},
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that can change a trial's numbers, but for the seed. A field at its default stays out of the trial's id."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    backbone: str
+    dataset: str
+    conv: str = "standard"
+    conv_digest: str = ""  # of the file, for a convolution outside the catalogue
+    options: dict[str, Any] = field(
+        default_factory=dict
+    )  # the convolution's, those at their default left out
+    epochs: Whole = 200
+    batch_size: Annotated[int, Field(strict=True, ge=2)] = 128
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
+    momentum: Fraction = 0.9
+    nesterov: bool = False
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5e-4
+    schedule: Literal["step", "cosine"] = "step"
+    milestones: tuple[Fraction, ...] = (
+        0.5,
+        0.75,
+    )  # of the epochs; "step" multiplies the rate by 0.1 at each
+    warmup: Fraction = 0.0  # of the epochs, linear
+    label_smoothing: Fraction = 0.0
+    augment: bool = True
+    val_fraction: Annotated[float, Field(ge=0, le=0.9)] = (
+        0.1  # of the training set, held out; 0 trains on all of it
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = (
+        "auto"  # auto: fp32 on a CPU, bf16 where the GPU has it, else fp16
+    )
+    compile: bool = False
+    test: bool = True  # read the test set after the last epoch; the trials of a search never do
+
+    @cached_property
+    def canonical(self) -> str:
+        """The same text for the same numbers: what is at its default is left out."""
+        defaults = {f.name: f.default for f in fields(Config)} | {"options": {}}
+        return json.dumps(
+            {k: v for k, v in asdict(self).items() if v != defaults[k]}, sort_keys=True
+        )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One variant with one seed."""
+
+    sweep: str
+    variant: str
+    config: Config
+    seed: int
+    conv_path: str = ""  # where the convolution's file is, outside the catalogue
+
+    @cached_property
+    def id(self) -> str:
+        """The same for the same numbers, whatever the sweep and the variant are called."""
+        return hashlib.sha256(f"{self.config.canonical} seed={self.seed}".encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant} seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one trial occupies. `gpu` 0.25 packs four on one; left out, it is 1 where there is a GPU and 0 elsewhere."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    gpu: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    cpu: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where one start of the command ends: hours, gigabytes of the store, failed trials. The next start goes on."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    disk_gb: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    failures: Whole | None = None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A question, its variants and its seeds."""
+
+    name: str
+    path: str
+    question: str
+    baseline: str
+    variants: dict[str, Config]
+    seeds: tuple[int, ...]
+    resources: Resources = Resources()
+    limits: Limits = Limits()
+    factors: dict[str, list] = field(default_factory=dict)
+    cells: dict[str, tuple] = field(
+        default_factory=dict
+    )  # of the factors' grid: variant -> their values
+    margin_pp: float | None = None  # a difference below this, in percentage points, does not matter
+    reference: str = ""
+    report: tuple[str, ...] = ("comparison", "curves", "cost")
+    conv_paths: dict[str, str] = field(default_factory=dict)
+    conv_digests: dict[str, str] = field(
+        default_factory=dict
+    )  # as the files were when the sweep was read
+    overrides: tuple[str, ...] = ()
+    base: dict[str, Any] = field(default_factory=dict)  # as in the file
+    arms: dict[str, tuple[str, dict]] = field(
+        default_factory=dict
+    )  # variant -> its place in the file, its settings
+    search: Search | None = None
+    settled: bool = True  # False while a search has yet to say what is compared
+    found: tuple[str, ...] = ()  # the variants that it said
+
+    @property
+    def label(self) -> str:
+        """The name of its results: the sweep's own, so long as nothing was overridden."""
+        return self.name + (
+            f"-{hashlib.sha256(repr(self.overrides).encode()).hexdigest()[:6]}"
+            if self.overrides
+            else ""
+        )
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Seeds outermost: whatever is finished when a sweep is cut off is a balanced comparison. None of what is being tuned."""
+        if not self.settled and self.search and self.search.written.mode == "tune":
+            return []
+        return [
+            Trial(self.name, variant, config, seed, self.conv_paths.get(config.conv, ""))
+            for seed in self.seeds
+            for variant, config in self.variants.items()
+        ]
+
+    def candidate(self, cell: Cell, variant: str = "", *, searching: bool = True) -> Config:
+        """The config of a search's cell: on top of a variant where each is tuned, else of `base`.
+
+        Args:
+            searching: as a trial of the search, with its own settings and without the test set; else as one of the comparison.
+
+        Raises:
+            SweepError: the cell's settings cannot go together.
+        """
+        assert self.search
+        arm = dict(self.arms[variant][1]) if variant else {}
+        for layer in (self.search.written.base if searching else {}, space.settings(cell)):
+            options = (
+                layer.get("options", {})
+                if "conv" in layer
+                else (arm.get("options") or {}) | layer.get("options", {})
+            )
+            arm |= layer | ({"options": options} if options else {})
+        config = _config(
+            "search.space",
+            self.base,
+            arm,
+            Path(self.path).parent,
+            self.conv_paths,
+            self.conv_digests,
+        )
+        return replace(config, test=not searching)
+
+    def varying(self) -> dict[str, dict[str, Any]]:
+        """variant -> the settings in which the variants differ (options by their own names)."""
+        flat = {
+            v: {k: x for k, x in asdict(c).items() if k != "options"} | self._all_options(c)
+            for v, c in self.variants.items()
+        }
+        keys = dict.fromkeys(k for row in flat.values() for k in row if k != "conv_digest")
+        named = {k for c in self.variants.values() for k in c.options}
+        differing = [
+            k
+            for k in keys
+            if len({json.dumps(row[k]) for row in flat.values() if k in row}) > 1 or k in named
+        ]
+        return {v: {k: row[k] for k in differing if k in row} for v, row in flat.items()}
+
+    def _all_options(self, config: Config) -> dict[str, Any]:
+        file = Path(self.conv_paths.get(config.conv) or catalogue() / f"{config.conv}.py")
+        return {k: plain(v) for k, v in defaults_of(file).items()} | config.options
+
+
+@dataclass(frozen=True)
+class _File:
+    """The keys of a sweep file."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    question: str
+    baseline: str
+    base: dict[str, Any]
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    factors: dict[str, Annotated[list, Field(min_length=1)]] = field(default_factory=dict)
+    seeds: (
+        Whole | Annotated[list[Annotated[int, Field(strict=True, ge=0)]], Field(min_length=1)]
+    ) = 3
+    resources: Resources = Resources()
+    limits: Limits = Limits()
+    margin_pp: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    search: dict[str, Any] | None = None
+    reference: str = ""
+    report: tuple[Literal["comparison", "curves", "cost", "tradeoff"], ...] = (
+        "comparison",
+        "curves",
+        "cost",
+    )
+
+
+def load(
+    path: str | Path, sets: Iterable[str] = (), seeds: int | None = None, only: Iterable[str] = ()
+) -> Sweep:
+    """Read a sweep file strictly.
+
+    Args:
+        path: the YAML file; its stem is the sweep's name.
+        sets: overrides such as "base.epochs=3", applied before anything is checked.
+        seeds: how many seeds instead of the file's.
+        only: keep these variants alone.
+
+    Raises:
+        SweepError: one line that says file, place, rule, value and way out.
+    """
+    path = Path(path)
+    try:
+        return _load(path, tuple(sets), seeds, tuple(only))
+    except SweepError as error:
+        raise SweepError(f"{path}: {error}") from None
+
+
+def _file(path: Path, sets: tuple[str, ...], seeds: int | None) -> tuple[_File, tuple[int, ...]]:
+    """The file as it stands, overrides applied, and its seeds."""
+    if not re.fullmatch(r"[\w][\w.-]{0,60}", path.stem):
+        raise SweepError(
+            f"a sweep's name is its file's: letters, digits, '_', '-' and '.' only, got {path.stem!r}; rename the file"
+        )
+    raw = read(path)
+    for setting in sets:
+        override(raw, setting)
+    if seeds is not None:
+        raw["seeds"] = seeds
+    file: _File = validate(_File, raw)
+    seed_list = tuple(range(file.seeds)) if isinstance(file.seeds, int) else tuple(file.seeds)
+    if len(set(seed_list)) < len(seed_list):
+        raise SweepError(f"seeds: each must occur once, got {list(seed_list)}")
+    return file, seed_list
+
+
+def _chosen(variants: dict[str, Config], baseline: str, only: tuple[str, ...]) -> dict[str, Config]:
+    """The variants that are asked for, of different configurations, the baseline among those of the file."""
+    _refuse_twins(variants)
+    if baseline not in variants:
+        raise SweepError(
+            f"baseline: no variant is called {baseline!r}{suggest(baseline, variants)}"
+        )
+    for name in only:
+        if name not in variants:
+            raise SweepError(f"--only: no variant is called {name!r}{suggest(name, variants)}")
+    return {v: c for v, c in variants.items() if v in only} if only else variants
+
+
+def _load(path: Path, sets: tuple[str, ...], seeds: int | None, only: tuple[str, ...]) -> Sweep:
+    file, seed_list = _file(path, sets, seeds)
+    conv_paths: dict[str, str] = {}
+    digests: dict[str, str] = {}
+    arms = _arms(file)
+    search = space.parse(file.search, seed_list) if file.search is not None else None
+    if (
+        file.base.get("options")
+        and not (search and search.written.mode != "tune")
+        and not any(_inherits(file.base, arm) for _, arm in arms.values())
+    ):
+        raise SweepError(
+            "base.options: no variant has base's convolution, so they would apply to none; set them in the variants"
+        )
+    every = {
+        name: _config(place, file.base, arm, path.parent, conv_paths, digests)
+        for name, (place, arm) in arms.items()
+    }
+    variants = _chosen(every, file.baseline, only)
+    sweep = Sweep(
+        name=path.stem,
+        path=str(path),
+        question=" ".join(file.question.split()),
+        baseline=file.baseline,
+        variants=variants,
+        seeds=seed_list,
+        resources=file.resources,
+        limits=file.limits,
+        factors=file.factors,
+        cells={
+            name: tuple(_level(v) for v in cell.values())
+            for cell in space.grid(file.factors)
+            if (name := space.name(cell)) in variants
+        },
+        margin_pp=file.margin_pp,
+        reference=file.reference,
+        report=file.report,
+        conv_paths=conv_paths,
+        conv_digests=digests,
+        overrides=(
+            *(s for s in sets if not s.strip().startswith(("resources", "limits"))),
+            *([f"seeds={seeds}"] if seeds is not None else []),
+            *(f"only={name}" for name in only),
+        ),
+        base=file.base,
+        arms={name: arm for name, arm in arms.items() if name in variants},
+        search=search,
+        settled=search is None,
+    )
+    if search:
+        _check_search(sweep, search)
+    return sweep
+
+
+def _check_search(sweep: Sweep, search: Search) -> None:
+    """Every choice, and both ends of every range, makes a config; and there is something to judge it by."""
+    for name in [*search.written.space, *search.written.base]:
+        if name in ("dataset", "val_fraction", "recipe"):
+            raise SweepError(
+                f"search: '{name}' must be the same for the whole search; set it in base"
+            )
+    if twice := next((key for key in search.written.base if key in search.written.space), None):
+        raise SweepError(f"search.base: '{twice}' is in the space as well; remove one")
+    folder, known = Path(sweep.path).parent, (sweep.conv_paths, sweep.conv_digests)
+    _config(
+        "search.base",
+        sweep.base,
+        {k: v for k, v in search.written.base.items() if k != "options"},
+        folder,
+        *known,
+    )
+    probes = list(search.probes)
+    arms = [*sweep.variants] if search.written.mode == "tune" else [""]
+    seen: dict[tuple[bool, str], tuple[str, str]] = {}
+    for variant in arms:
+        for name, cell in probes:
+            try:
+                config, compared = (
+                    sweep.candidate(cell, variant),
+                    sweep.candidate(cell, variant, searching=False),
+                )
+            except SweepError as error:
+                raise SweepError(f"search.space.{name}, for {space.name(cell)}: {error}") from None
+            for found in (config, compared):
+                here = (variant, space.name(cell))
+                other = seen.setdefault((found.test, found.canonical), here)
+                if other[0] != variant:
+                    raise SweepError(
+                        f"search: for {here[1]} the variants '{other[0]}' and '{variant}' are the same configuration; remove one"
+                    )
+                if other != here:
+                    raise SweepError(
+                        f"search.space.{name}: {other[1]} and {here[1]} are the same configuration; remove one"
+                    )
+            if not config.val_fraction:
+                raise SweepError(
+                    "search: trials are judged on a validation split, and val_fraction is 0; set base.val_fraction to 0.1"
+                )
+            if search.written.min_epochs > config.epochs:
+                raise SweepError(
+                    f"search.min_epochs: {search.written.min_epochs} is more than the {config.epochs} epochs of a trial"
+                )
+
+
+def _arms(file: _File) -> dict[str, tuple[str, dict]]:
+    """variant -> (its place in the file, its settings): the variants as they stand, then the full grid of the factors."""
+    arms: dict[str, tuple[str, dict]] = {
+        name: (f"variants.{name}", dict(arm)) for name, arm in file.variants.items()
+    }
+    for cell in space.grid(file.factors):
+        if (name := space.name(cell)) in arms:
+            raise SweepError(
+                f"factors: the cell {name!r} stands twice; remove the repeated value or the variant of that name"
+            )
+        arms[name] = ("factors", space.settings(cell))
+    if not arms:
+        raise SweepError(
+            "variants: at least one is needed (or factors); see sweeps/quickstart.yaml"
+        )
+    for name in arms:
+        if (
+            not name.isprintable()
+            or not name.strip()
+            or len(name) > 60
+            or re.search(r"[/\\]|^\.", name)
+        ):
+            raise SweepError(
+                f"variants: a name is at most 60 printable characters without '/' and '\\' and no dot first, got {name!r}"
+            )
+    return arms
+
+
+def _config(
+    place: str,
+    base: dict,
+    arm: dict,
+    folder: Path,
+    conv_paths: dict[str, str],
+    digests: dict[str, str],
+) -> Config:
+    known = {f.name for f in fields(Config)} - {"conv_digest", "test"} | {"recipe"}
+    for where, settings in (("base", base), (place, arm)):
+        for key in settings:
+            if key not in known:
+                raise SweepError(f"{where}: unknown key '{key}'{suggest(key, known)}")
+    recipe = arm.get("recipe", base.get("recipe", "paper"))
+    if not isinstance(recipe, str) or recipe not in RECIPES:
+        raise SweepError(
+            f"{place if 'recipe' in arm else 'base'}.recipe: unknown recipe {recipe!r}{suggest(str(recipe), RECIPES)}"
+        )
+    merged = {k: v for k, v in (RECIPES[recipe] | base | arm).items() if k != "recipe"}
+    merged["options"] = _merged_options(base, arm, place)
+
+    def at(key: str) -> str:
+        return f"{place if key in arm else 'base'}.{key}"
+
+    config: Config = validate(Config, merged, at)
+    file = (
+        Path(conv_paths[config.conv])
+        if config.conv in conv_paths
+        else find_file(config.conv, folder, at("conv"))
+    )
+    if config.conv in conv_paths or not file.is_relative_to(catalogue()):
+        conv_paths.setdefault(config.conv, str(file.resolve()))
+        merged["conv_digest"] = digests.setdefault(
+            config.conv, hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+        )
+    merged["options"] = canonical(config.conv, config.options, file, at("options"))
+    return validate(Config, merged, at)
+
+
+def _inherits(base: dict, arm: dict) -> bool:
+    """Whether the variant has base's convolution, and so its options: another convolution's would mean nothing to it."""
+    standard = Config.conv
+    return arm.get("conv", base.get("conv", standard)) == base.get("conv", standard)
+
+
+def _merged_options(base: dict, arm: dict, place: str) -> dict:
+    merged: dict = {}
+    for where, settings in (("base", base if _inherits(base, arm) else {}), (place, arm)):
+        options = settings.get("options") or {}
+        if not isinstance(options, dict):
+            raise SweepError(
+                f"{where}.options: must be a mapping of option to value, got {options!r}"
+            )
+        merged |= options
+    return merged
+
+
+def _refuse_twins(variants: Mapping[str, Config]) -> None:
+    seen: dict[str, str] = {}
+    for name, config in variants.items():
+        twin = seen.setdefault(config.canonical, name)
+        if twin != name:
+            raise SweepError(
+                f"variants: '{twin}' and '{name}' are the same configuration; change or remove one"
+            )
+
+
+def _level(value: Any) -> Any:
+    """A factor's value as something that can be compared and ordered; YAML reads 1e-4 as text."""
+    if isinstance(value, int | float):
+        return value
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return space.short(value)

@@ -1,0 +1,1 @@
+"""What to train next: a queue of trials, to which Optuna proposes more."""

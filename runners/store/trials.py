@@ -1,0 +1,396 @@
+"""What a trial leaves behind: a checkpoint after every epoch, then its record. The truth of the project.
+
+One folder per trial id: `checkpoint.pt` (and the one before it) while it trains; `weights.pt` and, last, `record.json` when it has ended; `log.txt`.
+Every file is replaced as a whole (runners/files.py), so a kill at any moment leaves the one before. Importing this needs no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import pickle
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from runners.errors import Held, SweepError
+from runners.store import place as files
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch's figures; top-1 in per cent, `seconds` with validation, `images_per_s` of training alone, `ended` in ms since 1970.
+
+    Without a validation split `val_loss` and `val_top1` are None.
+    """
+
+    epoch: int
+    lr: float
+    train_loss: float
+    train_top1: float
+    val_loss: float | None
+    val_top1: float | None
+    seconds: float
+    images_per_s: float
+    ended: int
+    sys: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished trial's figures; the test set was read once, after the last epoch. `correct` packs one bit per test image, in hex."""
+
+    test_top1: float
+    test_top5: float
+    correct: str
+    params: int
+    paper_params: int
+    macs: int
+    paper_flops: int
+    images_per_s: float
+    peak_memory_gb: float
+    swapped: int
+    minutes: float
+
+
+@dataclass(frozen=True)
+class Record:
+    """How a trial ended. `provenance`: commit, device, versions, data digest, ...
+
+    `result` is what the test set says: None for a trial that was "stopped" by its search, or was not to read the test set at all.
+    """
+
+    id: str
+    sweep: str
+    variant: str
+    seed: int
+    config: dict[str, Any]
+    status: Literal["finished", "diverged", "failed", "stopped"]
+    reason: str
+    epochs: list[Epoch]
+    result: Result | None
+    provenance: dict[str, Any]
+
+    @property
+    def val_top1(self) -> float | None:
+        """Of the last epoch, in per cent."""
+        return self.epochs[-1].val_top1 if self.epochs else None
+
+    @property
+    def minutes(self) -> float:
+        """Of training and validation."""
+        return sum(e.seconds for e in self.epochs) / 60
+
+
+# what a finished trial's provenance says at least: a number needs it beside it
+EVIDENCE = (
+    "commit",
+    "dirty",
+    "device",
+    "precision",
+    "torch",
+    "data",
+    "train_images",
+    "val_images",
+    "test_images",
+)
+
+
+class Store:
+    """The place of all trials, a folder or s3://bucket/folder; many processes may read it and, each its own trial, write it.
+
+    Args:
+        patience_s: how long to try again where the place is full or away.
+
+    Raises:
+        SweepError: there is no such place.
+        StoreError: it cannot be reached.
+    """
+
+    def __init__(self, root: str | Path = "runs", patience_s: float = 0):
+        self.files = files.at(root, patience_s)
+        self.root = self.files.root if isinstance(self.files, files.Disk) else str(root)
+        self.cache = self.files.local / "data"
+        self.known: set[str] = set()  # trials that have ended; one that finished stays so
+        self.books: dict[str, Any] = {}  # what is opened once and used by several
+
+    @property
+    def identity(self) -> str:
+        """A name for this store that stays, whatever path or host it is reached by."""
+        if not self.files.exists("identity"):
+            self.files.write("identity", uuid.uuid4().hex.encode())
+        return self.files.read("identity").decode()
+
+    def folder(self, trial_id: str) -> Path:
+        """Of a store on disk."""
+        return Path(self.root) / "trials" / trial_id
+
+    def address(self, trial_id: str, name: str) -> str:
+        """Where a trial's file is, for people."""
+        return self.files.address(_key(trial_id, name))
+
+    def read(self, trial_id: str, name: str) -> bytes:
+        """A file that the trial left.
+
+        Raises:
+            FileNotFoundError: it left none of that name.
+        """
+        return self.files.read(_key(trial_id, name))
+
+    def record(self, trial_id: str) -> Record | None:
+        """How the trial ended, or None while it has not."""
+        try:
+            raw = json.loads(self.read(trial_id, "record.json"))
+            raw["epochs"] = [Epoch(**row) for row in raw["epochs"]]
+            raw["result"] = Result(**raw["result"]) if raw["result"] else None
+            if raw["result"] and (
+                lacking := [key for key in EVIDENCE if key not in raw["provenance"]]
+            ):
+                raise KeyError(f"its provenance lacks {', '.join(lacking)}")
+            return Record(**raw)
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError) as error:
+            path = self.address(trial_id, "record.json")
+            raise SweepError(
+                f"{path}: not a record of this version ({type(error).__name__}: {error}); remove it to train the trial again"
+            ) from None
+
+    def ended(self, trial_id: str) -> bool:
+        """Whether there is a record; without reading it."""
+        if trial_id not in self.known and self.files.exists(_key(trial_id, "record.json")):
+            self.known.add(trial_id)
+        return trial_id in self.known
+
+    def started(self, trial_id: str) -> bool:
+        return any(self.files.exists(key) for key in _checkpoints(trial_id))
+
+    def save(self, trial_id: str, state: dict[str, Any], epochs: list[Epoch]) -> None:
+        """Replace the checkpoint: weights, optimizer and every epoch so far, behind their SHA-256. The one before it is kept."""
+        last, before = _checkpoints(trial_id)
+        if self.files.exists(last):
+            self.files.keep(last, before)  # so that at every moment there is a last one
+        data = _packed(state | {"epochs": [asdict(e) for e in epochs]})
+        self.files.write(last, hashlib.sha256(data).digest(), data)
+
+    def checkpoint(self, trial_id: str) -> tuple[dict[str, Any], list[Epoch]] | None:
+        """What `save` wrote last; the one before where that is damaged (and then set aside); None where neither can be read."""
+        last, before = _checkpoints(trial_id)
+        for key in (last, before):
+            try:
+                content = self.files.read(key)
+            except FileNotFoundError:
+                continue
+            try:
+                return _unpack(content)
+            except (
+                ValueError,
+                TypeError,
+                KeyError,
+                pickle.UnpicklingError,
+            ) as error:  # anything else is the machine's trouble, not the file's
+                self.files.keep(key, key.replace(".pt", ".damaged"))
+                self.files.delete(key)
+                instead = (
+                    "goes on from the one before"
+                    if key == last and self.files.exists(before)
+                    else "starts over"
+                )
+                where = self.files.address(key)
+                print(
+                    f"{where}: damaged ({type(error).__name__}: {error}), set aside; the trial {instead}",
+                    flush=True,
+                )
+        return None
+
+    def commit(self, record: Record, weights: dict[str, Any] | None = None) -> None:
+        """The trial has ended: keep its weights, then its record (the commit point), and drop the checkpoint of one that will not go on."""
+        if weights is not None:
+            self.files.write(_key(record.id, "weights.pt"), _packed(weights))
+        self.files.write(
+            _key(record.id, "record.json"), json.dumps(asdict(record), indent=1).encode()
+        )
+        if record.status in ("finished", "stopped"):
+            for key in _checkpoints(record.id):
+                self.files.delete(key)
+
+    def forget_failure(self, trial_id: str) -> None:
+        """Let a trial that did not finish run again, from its last checkpoint."""
+        record = self.record(trial_id)
+        if record and record.status != "finished":
+            self.files.delete(_key(trial_id, "failures.json"))
+            self.files.delete(_key(trial_id, "record.json"))
+            self.known.discard(trial_id)
+
+    def note_failure(self, trial_id: str, kind: str) -> int:
+        """Keep in mind that the trial failed; returns how often it has, in this way."""
+        kinds = [*self.failures(trial_id), kind]
+        self.files.write(_key(trial_id, "failures.json"), json.dumps(kinds).encode())
+        return kinds.count(kind)
+
+    def failures(self, trial_id: str) -> list[str]:
+        """In which ways the trial has failed, in their order."""
+        try:
+            return json.loads(self.read(trial_id, "failures.json"))
+        except FileNotFoundError:
+            return []
+
+    @property
+    def gigabytes(self) -> float:
+        """What it takes on disk."""
+        return self.files.bytes_used() / 1e9
+
+    def keep_conv(self, path: str, digest: str) -> str:
+        """A copy of a user's convolution under its digest, so that an edit while the sweep runs does not change its later trials."""
+        source = Path(path).read_bytes()
+        if hashlib.sha256(source).hexdigest()[:16] != digest:
+            raise SweepError(
+                f"{path}: was edited after the sweep was planned; start the sweep again"
+            )
+        name = f"{Path(path).stem}-{digest}.py"
+        if not self.files.exists(f"convs/{name}"):
+            self.files.write(f"convs/{name}", source)
+        return self.conv(name)
+
+    def conv(self, path: str) -> str:
+        """Where on this machine the copy of a user's convolution is that `keep_conv` made, here or on another; '' is ''."""
+        here = self.files.local / "convs" / Path(path).name
+        if path and not here.exists():
+            files.Disk(self.files.local).write(
+                f"convs/{here.name}", self.files.read(f"convs/{here.name}")
+            )
+        return str(here) if path else ""
+
+    @contextlib.contextmanager
+    def log(self, trial_id: str) -> Iterator[io.TextIOBase]:
+        """The trial's log, to append to; what a full disk does not take is dropped."""
+        log = _Log(self, trial_id)
+        try:
+            yield log
+        finally:
+            log.tell_all()
+
+    @contextlib.contextmanager
+    def hold(self, trial_id: str, wait_s: float = 60) -> Iterator[None]:
+        """Keep other processes off this trial. A killed driver's workers train on for seconds: its successor waits for them here.
+
+        Raises:
+            Held: another process still holds it.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self.files.lock(_key(trial_id, "lock"), _me(), wait_s))
+            except Held as other:
+                raise Held(
+                    f"another process has been training trial {trial_id} for more than {wait_s:.0f} s; stop it ({other})"
+                ) from None
+            self.files.tidy(f"trials/{trial_id}")
+            yield
+
+    def left_alone(self, trial_id: str) -> contextlib.AbstractContextManager[None]:
+        """Wait a little for a trial's worker to be gone, so that nothing is written any more; in a bucket a dead one's lock says nothing."""
+        return (
+            self.hold(trial_id, wait_s=10)
+            if isinstance(self.files, files.Disk)
+            else contextlib.nullcontext()
+        )
+
+    @contextlib.contextmanager
+    def drive(self) -> Iterator[None]:
+        """Be the one driver of this store.
+
+        Raises:
+            SweepError: another process is; says which.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self.files.lock("driver.lock", _me(), 0, _lost))
+            except Held as other:
+                text = str(other) or "another sweep"
+                raise SweepError(
+                    f"{self.root} is in use by {text}; wait for it, stop it, or use another --storage"
+                ) from None
+            yield
+
+
+class _Log(io.TextIOBase):
+    """Text that is appended to a trial's log at once; in a bucket every ten seconds, since there it is written as a whole."""
+
+    def __init__(self, store: Store, trial_id: str):
+        self.files, self.key, self.told_at = store.files, _key(trial_id, "log.txt"), 0.0
+        self.before: bytes | None = None
+        self.text = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if isinstance(self.files, files.Disk):
+            with contextlib.suppress(OSError):
+                path = self.files.root / self.key
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with open(path, "a") as file:
+                    file.write(text)
+        else:
+            self.text += text
+            if time.monotonic() - self.told_at > 10:
+                self.tell_all()
+        return len(text)
+
+    def tell_all(self) -> None:
+        if self.text and isinstance(self.files, files.Bucket):
+            self.told_at = time.monotonic()
+            with contextlib.suppress(OSError):
+                self.before = self.files.read_once(self.key) if self.before is None else self.before
+                self.files.write_once(self.key, self.before + self.text.encode())
+
+
+def _lost() -> None:
+    """Another driver has taken this one for dead, as it may after a long break of the network: this one ends, as at SIGTERM."""
+    print(
+        "this store has been taken over by another sweep, because it was not heard of for long; stopping",
+        file=sys.stderr,
+    )
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _me() -> str:
+    return (
+        f"process {os.getpid()} on {os.uname().nodename} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    )
+
+
+def _key(trial_id: str, name: str) -> str:
+    return f"trials/{trial_id}/{name}"
+
+
+def _checkpoints(trial_id: str) -> tuple[str, str]:
+    """The last one, and the one before it."""
+    return _key(trial_id, "checkpoint.pt"), _key(trial_id, "checkpoint.before.pt")
+
+
+def _packed(state: dict[str, Any]) -> memoryview:
+    import torch
+
+    content = io.BytesIO()
+    torch.save(state, content)
+    return content.getbuffer()
+
+
+def _unpack(content: bytes) -> tuple[dict[str, Any], list[Epoch]]:
+    """A checkpoint's state and epochs. Nothing is unpickled but tensors and plain values, and nothing that its checksum does not cover."""
+    import torch
+
+    digest, data = content[:32], content[32:]
+    if hashlib.sha256(data).digest() != digest:
+        raise ValueError("its checksum is wrong")
+    state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    return state, [Epoch(**row) for row in state.pop("epochs")]

@@ -1,0 +1,77 @@
+"""Make a sweep's MLflow runs again from the store.
+
+python -m runners.tracking rebuild sweeps/order.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from runners.errors import SweepError
+from runners.plan import Sweep, load
+from runners.search import searching as search
+from runners.store import Store
+from runners.tracking.tracker import DEFAULT_URI, Tracker
+
+
+def rebuild(sweep: Sweep, store: Store, uri: str) -> tuple[int, str]:
+    """Make MLflow's runs of a sweep again from what the store has; (how many trials have ended, how to look at them)."""
+    sweep = search.conclude(sweep, store)
+    ended, troubled = 0, False
+    if sweep.search:
+        tracker = Tracker.of_search(sweep, uri, store.identity)
+        trained = [
+            p
+            for study in search.open_studies(sweep, store)
+            for p in study.proposals
+            if p.trained and p.trial
+        ]
+        for p in trained:
+            tracker.learn(p)
+        tracker.reconcile([p.trial for p in trained if p.trial], store.record)
+        ended += sum(p.record is not None for p in trained)
+        troubled = tracker.troubled
+    tracker = Tracker(sweep, uri, store.identity)
+    tracker.reconcile(sweep.trials, store.record)
+    if tracker.troubled or troubled:
+        raise SweepError("MLflow could not be written; the same command goes on")
+    return ended + sum(store.record(t.id) is not None for t in sweep.trials), tracker.charts
+
+
+def main(argv: list[str] | None = None) -> int:
+    """0: done; 2: bad input, or MLflow cannot be written."""
+    parser = argparse.ArgumentParser(
+        prog="python -m runners.tracking",
+        description="Make a sweep's MLflow runs again from the store.",
+    )
+    parser.add_argument("action", choices=["rebuild"])
+    parser.add_argument("sweep", help="the sweep file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PLACE=VALUE", help="override, as in the run"
+    )
+    parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds, as in the run")
+    parser.add_argument(
+        "--storage", default="runs", metavar="DIR", help="where the trials are (default: ./runs)"
+    )
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    parser.add_argument(
+        "--tracking-uri",
+        default=uri,
+        metavar="URI",
+        help="MLflow's store (default: $MLFLOW_TRACKING_URI, else ./mlflow.db)",
+    )
+    args = parser.parse_args(argv)
+    try:
+        with (store := Store(args.storage)).drive():
+            ended, where = rebuild(load(args.sweep, args.set, args.seeds), store, args.tracking_uri)
+    except Exception as error:  # MLflow raises many kinds
+        print(" ".join(str(error).split())[:300], file=sys.stderr)
+        return 2
+    print(f"{ended} ended trials are in MLflow; charts: {where}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

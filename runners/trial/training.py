@@ -1,0 +1,352 @@
+"""Train one trial. Knows neither Ray nor MLflow: it runs wherever torch does.
+
+On a CPU a trial is repeatable bit for bit, and one that was interrupted and resumed ends with the weights of one that was not: every
+epoch draws from generators seeded by (seed, epoch), so there is no random state to lose.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+import os
+import platform
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from runners.data import dataset as datasets
+from runners.data.dataset import Dataset, Split
+from runners.data.image_files import Files
+from runners.errors import Diverged
+from runners.plan import Config, Trial
+from runners.store import Epoch, Record, Result, Store
+from runners.trial.provenance import commit, peak_memory, reset_peak_memory
+from scconv import Cost, backbones, cost, replace_convs
+
+
+def build(
+    config: Config, classes: int, conv_path: str = "", *, device: str = "cpu"
+) -> tuple[torch.nn.Module, int]:
+    """The network of a config, and how many of its convolutions were replaced.
+
+    Raises:
+        ValueError: an unknown backbone, or a convolution that refuses a place; names the layer.
+    """
+    with torch.device(device):
+        model = backbones.build(config.backbone, classes)
+        return model, len(
+            replace_convs(model, config.conv, path=conv_path or None, **config.options)
+        )
+
+
+def measure(config: Config, conv_path: str = "") -> tuple[Cost, int, str]:
+    """What a config's network costs for one image of its data set, how many convolutions it replaces, and its printed structure."""
+    if config.dataset not in datasets.SETS:
+        datasets.load(config.dataset)  # for its error
+    network = Config(
+        config.backbone, config.dataset, config.conv, config.conv_digest, config.options
+    )
+    return _measure(network.canonical, conv_path)
+
+
+@functools.cache
+def _measure(canonical: str, conv_path: str) -> tuple[Cost, int, str]:
+    """Built once for all the rates and seeds that train the same network."""
+    config = Config(**json.loads(canonical))
+    classes, image, *_ = datasets.SETS[config.dataset]
+    model, swapped = build(config, classes, conv_path, device="meta")
+    return cost(model, image), swapped, repr(model)
+
+
+def outputs(config: Config, conv_path: str = "") -> list[float]:
+    """What a config's network, with weights drawn in their order, makes of one fixed batch: equal for equal networks."""
+    classes, image, *_ = datasets.SETS[config.dataset]
+    torch.manual_seed(0)
+    model, _ = build(config, classes, conv_path)
+    with torch.no_grad():
+        for parameter in model.parameters():  # none may hide behind a zero it starts from
+            parameter.normal_(std=0.1)
+        x = torch.randn(4, *image)
+        return [
+            *model.train()(x).flatten().tolist(),
+            *model.eval()(x).flatten().tolist(),
+        ]  # dropout shows in training alone
+
+
+class Training:
+    """One trial's model, optimizer and data on a device, advanced by whole epochs."""
+
+    def __init__(self, trial: Trial, data: Dataset, device: torch.device | str = "cpu"):
+        self.config, self.seed, self.device = trial.config, trial.seed, torch.device(device)
+        if not self.config.test:
+            data = replace(
+                data, test=data.test.subset(torch.arange(0))
+            )  # what a search does not have it cannot read
+        self.data = data.hold_out(self.config.val_fraction).to(self.device)
+        self.precision = _precision(self.config.precision, self.device)
+        torch.manual_seed(_seed(trial.seed, "weights"))
+        # built on the CPU, so that a seed's first weights are the same on every device; channels_last is faster on both
+        model, self.swapped = build(self.config, data.classes, trial.conv_path)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.forward = torch.compile(self.model) if self.config.compile else self.model
+        c = self.config
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            c.lr,
+            c.momentum,
+            weight_decay=c.weight_decay,
+            nesterov=c.nesterov and c.momentum > 0,
+        )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True
+            torch.cuda.reset_peak_memory_stats(self.device)
+        else:
+            reset_peak_memory()
+
+    def state(self) -> dict:
+        """Everything the next epoch depends on, but for the config."""
+        parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
+        return {name: part.state_dict() for name, part in parts.items()} | {
+            "data": self.data.digest
+        }
+
+    def load(self, state: dict) -> None:
+        """Go on from what `state` returned.
+
+        Raises:
+            ValueError: it was trained on other data.
+        """
+        if state["data"] != self.data.digest:
+            raise ValueError(
+                f"the checkpoint was trained on data with digest {state['data']}, this is {self.data.digest}; use another --storage"
+            )
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"] and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
+
+    def epoch(self, index: int) -> Epoch:
+        """Train the epoch with this index, counted from 0, and validate.
+
+        Raises:
+            Diverged: the loss is not finite.
+        """
+        start = time.perf_counter()
+        loss, top1 = self._train(index)
+        trained = time.perf_counter() - start
+        if not math.isfinite(loss):
+            raise Diverged(f"the training loss was {loss} in epoch {index + 1}")
+        val_loss, hits = self._evaluate(self.data.val) if len(self.data.val) else (None, None)
+        return Epoch(
+            epoch=index + 1,
+            lr=self.optimizer.param_groups[0]["lr"],
+            train_loss=loss,
+            train_top1=100 * top1,
+            val_loss=val_loss,
+            val_top1=_per_cent(hits[:, 0]) if hits is not None else None,
+            seconds=time.perf_counter() - start,
+            images_per_s=len(self.data.train) / trained,
+            ended=time.time_ns() // 1_000_000,
+            sys={"memory_gb": self._memory_gb(), "load": os.getloadavg()[0]},
+        )
+
+    def result(self, epochs: list[Epoch]) -> Result:
+        """Read the test set, once."""
+        _, hits = self._evaluate(self.data.test)
+        counts = cost(self.model, self.data.image)
+        return Result(
+            test_top1=_per_cent(hits[:, 0]),
+            test_top5=_per_cent(hits.any(1)),
+            correct=np.packbits(hits[:, 0].numpy()).tobytes().hex(),
+            params=counts.params,
+            paper_params=counts.paper_params,
+            macs=counts.macs,
+            paper_flops=counts.paper_flops,
+            images_per_s=statistics.median(e.images_per_s for e in epochs),
+            peak_memory_gb=max(self._memory_gb(), *(e.sys["memory_gb"] for e in epochs)),
+            swapped=self.swapped,
+            minutes=sum(e.seconds for e in epochs) / 60,
+        )
+
+    def _train(self, index: int) -> tuple[float, float]:
+        """Mean loss and accuracy (0..1) over the epoch's batches, as they were trained."""
+        c = self.config
+        torch.manual_seed(
+            _seed(self.seed, f"dropout {index}")
+        )  # for whatever a convolution draws itself
+        generator = torch.Generator().manual_seed(_seed(self.seed, f"batches {index}"))
+        steps = math.ceil(len(self.data.train) / c.batch_size)
+        loss_sum = torch.zeros((), device=self.device)
+        hits = torch.zeros((), device=self.device)
+        seen = 0
+        self.model.train()
+        for i, (x, y) in enumerate(
+            datasets.batches(self.data, c.batch_size, generator, augment=c.augment)
+        ):
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(c, (index * steps + i + 0.5) / (c.epochs * steps))
+            with self._autocast():
+                logits = self.forward(x)
+                loss = F.cross_entropy(logits, y, label_smoothing=c.label_smoothing)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            loss_sum += loss.detach().float() * len(y)  # stays on the device: no waiting per batch
+            hits += (logits.detach().argmax(1) == y).sum()
+            seen += len(y)
+        return loss_sum.item() / seen, hits.item() / seen
+
+    @torch.no_grad()
+    def _evaluate(self, split: Split | Files) -> tuple[float, Tensor]:
+        """Mean loss, and which of the five likeliest classes was right: (n, 5) booleans on the CPU."""
+        self.model.eval()
+        losses, hits = [], []
+        for x, y in datasets.in_order(self.data, split):
+            with self._autocast():
+                logits = self.model(x)
+            losses.append(F.cross_entropy(logits.float(), y, reduction="sum"))
+            hits.append(logits.topk(min(5, self.data.classes), 1).indices == y[:, None])
+        return (torch.stack(losses).sum() / len(split)).item(), torch.cat(hits).cpu()
+
+    def _autocast(self) -> torch.autocast:
+        dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+        return torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+
+    def _memory_gb(self) -> float:
+        """The peak since this trial began here: of the GPU's memory that torch allocated, or of the whole process on a CPU."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 1e9
+        return peak_memory() / 1e9
+
+
+def learning_rate(config: Config, progress: float) -> float:
+    """The rate at `progress` (0..1) through the training."""
+    if progress < config.warmup:
+        return config.lr * progress / config.warmup
+    if config.schedule == "step":
+        return config.lr * 0.1 ** sum(progress >= m for m in config.milestones)
+    return (
+        config.lr * 0.5 * (1 + math.cos(math.pi * (progress - config.warmup) / (1 - config.warmup)))
+    )
+
+
+def train(
+    trial: Trial, data: Dataset, device: torch.device | str = "cpu"
+) -> Iterator[Epoch | Result]:
+    """Yield one Epoch at a time and, last, the Result. Keeps nothing on disk.
+
+    Raises:
+        Diverged: the loss is not finite.
+    """
+    training, epochs = Training(trial, data, device), []
+    for index in range(trial.config.epochs):
+        epochs.append(training.epoch(index))
+        yield epochs[-1]
+    yield training.result(epochs)
+
+
+def run(
+    trial: Trial, store: Store, data_root: str | None = None, device: str = "auto"
+) -> Iterator[list[Epoch]]:
+    """Train a trial from wherever the store has it to its record; yields the epochs not yielded before (at first, all the saved ones).
+
+    When an epoch is yielded it is on disk, and when the generator ends so is the record: finished, or diverged. A search's trial
+    (`config.test` False) is judged by its last epoch's validation: it has no result and keeps no weights.
+    """
+    device = pick_device(device)
+    with store.hold(trial.id):
+        if record := store.record(trial.id):
+            yield record.epochs
+            return
+        data = _data(trial.config.dataset, data_root, str(store.cache))
+        training, epochs = Training(trial, data, device), []
+        if saved := store.checkpoint(trial.id):
+            state, epochs = saved
+            training.load(state)
+            yield list(epochs)
+        status, reason, result, weights = "finished", "", None, None
+        try:
+            for index in range(len(epochs), trial.config.epochs):
+                epochs.append(training.epoch(index))
+                store.save(trial.id, training.state(), epochs)
+                yield epochs[-1:]
+            if trial.config.test:
+                result, weights = training.result(epochs), training.model.state_dict()
+        except Diverged as error:
+            status, reason = "diverged", str(error)
+        evidence = provenance(training)
+        store.commit(
+            Record(
+                trial.id,
+                trial.sweep,
+                trial.variant,
+                trial.seed,
+                asdict(trial.config),
+                status,
+                reason,
+                epochs,
+                result,
+                evidence,
+            ),
+            weights,
+        )
+
+
+def provenance(training: Training) -> dict[str, str | int]:
+    """What a number needs beside it to be believed."""
+    device = (
+        torch.cuda.get_device_name(training.device)
+        if training.device.type == "cuda"
+        else f"CPU ({platform.machine()})"
+    )
+    return {
+        **commit(),
+        "device": device,
+        "precision": training.precision,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "data": training.data.digest,
+        "train_images": len(training.data.train),
+        "val_images": len(training.data.val),
+        "test_images": len(training.data.test),
+    }
+
+
+def pick_device(name: str) -> str:
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def _precision(name: str, device: torch.device) -> str:
+    if name != "auto":
+        return name
+    if device.type != "cuda":
+        return "fp32"
+    return (
+        "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+    )  # a T4 only emulates bf16
+
+
+def _seed(seed: int, stream: str) -> int:
+    """A seed of its own for every stream of random numbers."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {stream}".encode()).digest()[:7])
+
+
+def _per_cent(hits: Tensor) -> float:
+    return 100 * hits.sum().item() / len(hits)
+
+
+@functools.lru_cache(1)
+def _data(name: str, root: str | None, cache: str) -> Dataset:
+    """Kept between the trials of one process."""
+    return datasets.load(name, root, cache)
