@@ -51,9 +51,15 @@ def scores(pairs: Pairs) -> list[Score]:
     truth = _truth(pairs)
     present, support = np.unique(truth, return_counts=True)
     per_seed = [
-        precision_recall_fscore_support(truth, p, labels=present, average=None, zero_division=0)[:3]
+        precision_recall_fscore_support(
+            truth,
+            p,
+            labels=present,
+            average=None,
+            zero_division=0,  # type: ignore[arg-type]
+        )[:3]
         for _, p in pairs
-    ]  # type: ignore[call-overload]
+    ]
     values = 100 * np.array(per_seed)  # (seeds, 3, classes)
     per_class = [
         _score(str(c), n, values[:, :, i])
