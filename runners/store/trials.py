@@ -10,19 +10,16 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import pickle
-import signal
-import sys
-import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from runners.errors import Held, SweepError
+from runners.errors import SweepError
+from runners.store import locks
 from runners.store import place as files
+from runners.store.log import trial_log
 
 
 @dataclass(frozen=True)
@@ -269,103 +266,29 @@ class Store:
             )
         return str(here) if path else ""
 
-    @contextlib.contextmanager
-    def log(self, trial_id: str) -> Iterator[io.TextIOBase]:
-        """The trial's log, to append to; what a full disk does not take is dropped."""
-        log = _Log(self, trial_id)
-        try:
-            yield log
-        finally:
-            log.tell_all()
+    def log(self, trial_id: str) -> contextlib.AbstractContextManager[io.TextIOBase]:
+        """The trial's log, to append to; text that a full disk does not take is dropped."""
+        return trial_log(self.files, _key(trial_id, "log.txt"))
 
-    @contextlib.contextmanager
-    def hold(self, trial_id: str, wait_s: float = 60) -> Iterator[None]:
-        """Keep other processes off this trial. A killed driver's workers train on for seconds: its successor waits for them here.
+    def hold(self, trial_id: str, wait_s: float = 60) -> contextlib.AbstractContextManager[None]:
+        """Lock this trial against other processes, waiting for up to `wait_s` seconds.
 
         Raises:
-            Held: another process still holds it.
+            Held: another process still has the lock.
         """
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(self.files.lock(_key(trial_id, "lock"), _me(), wait_s))
-            except Held as other:
-                raise Held(
-                    f"another process has been training trial {trial_id} for more than {wait_s:.0f} s; stop it ({other})"
-                ) from None
-            self.files.tidy(f"trials/{trial_id}")
-            yield
+        return locks.trial(self.files, trial_id, wait_s)
 
     def left_alone(self, trial_id: str) -> contextlib.AbstractContextManager[None]:
-        """Wait a little for a trial's worker to be gone, so that nothing is written any more; in a bucket a dead one's lock says nothing."""
-        return (
-            self.hold(trial_id, wait_s=10)
-            if isinstance(self.files, files.Disk)
-            else contextlib.nullcontext()
-        )
+        """Wait a little for a trial's worker to be gone, so that nothing is written any more."""
+        return locks.left_alone(self.files, trial_id)
 
-    @contextlib.contextmanager
-    def drive(self) -> Iterator[None]:
+    def drive(self) -> contextlib.AbstractContextManager[None]:
         """Be the one driver of this store.
 
         Raises:
-            SweepError: another process is; says which.
+            SweepError: another process is; names it.
         """
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(self.files.lock("driver.lock", _me(), 0, _lost))
-            except Held as other:
-                text = str(other) or "another sweep"
-                raise SweepError(
-                    f"{self.root} is in use by {text}; wait for it, stop it, or use another --storage"
-                ) from None
-            yield
-
-
-class _Log(io.TextIOBase):
-    """Text that is appended to a trial's log at once; in a bucket every ten seconds, since there it is written as a whole."""
-
-    def __init__(self, store: Store, trial_id: str):
-        self.files, self.key, self.told_at = store.files, _key(trial_id, "log.txt"), 0.0
-        self.before: bytes | None = None
-        self.text = ""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        if isinstance(self.files, files.Disk):
-            with contextlib.suppress(OSError):
-                path = self.files.root / self.key
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with open(path, "a") as file:
-                    file.write(text)
-        else:
-            self.text += text
-            if time.monotonic() - self.told_at > 10:
-                self.tell_all()
-        return len(text)
-
-    def tell_all(self) -> None:
-        if self.text and isinstance(self.files, files.Bucket):
-            self.told_at = time.monotonic()
-            with contextlib.suppress(OSError):
-                self.before = self.files.read_once(self.key) if self.before is None else self.before
-                self.files.write_once(self.key, self.before + self.text.encode())
-
-
-def _lost() -> None:
-    """Another driver has taken this one for dead, as it may after a long break of the network: this one ends, as at SIGTERM."""
-    print(
-        "this store has been taken over by another sweep, because it was not heard of for long; stopping",
-        file=sys.stderr,
-    )
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _me() -> str:
-    return (
-        f"process {os.getpid()} on {os.uname().nodename} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
-    )
+        return locks.driver(self.files, self.root)
 
 
 def _key(trial_id: str, name: str) -> str:

@@ -1,0 +1,55 @@
+"""A trial's log.txt: the output of its worker, kept with the trial."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Iterator
+
+from runners.store.place import Bucket, Disk, Files
+
+WRITE_EVERY_S = 10.0  # in a bucket, where the log is written as a whole
+
+
+@contextlib.contextmanager
+def trial_log(files: Files, key: str) -> Iterator[io.TextIOBase]:
+    """The log, to append to; text that a full disk does not take is dropped."""
+    log = TrialLog(files, key)
+    try:
+        yield log
+    finally:
+        log.publish()
+
+
+class TrialLog(io.TextIOBase):
+    """Text that is appended to a log at once; in a bucket every WRITE_EVERY_S."""
+
+    def __init__(self, files: Files, key: str):
+        self.files, self.key, self.written_at = files, key, 0.0
+        self.before: bytes | None = None  # the text that earlier attempts left in a bucket
+        self.text = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if isinstance(self.files, Disk):
+            with contextlib.suppress(OSError):
+                path = self.files.root / self.key
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with open(path, "a") as file:
+                    file.write(text)
+        else:
+            self.text += text
+            if time.monotonic() - self.written_at > WRITE_EVERY_S:
+                self.publish()
+        return len(text)
+
+    def publish(self) -> None:
+        """Write what a bucket does not have yet."""
+        if self.text and isinstance(self.files, Bucket):
+            self.written_at = time.monotonic()
+            with contextlib.suppress(OSError):
+                self.before = self.files.read_once(self.key) if self.before is None else self.before
+                self.files.write_once(self.key, self.before + self.text.encode())
