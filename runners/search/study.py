@@ -10,13 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import random
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -27,15 +25,13 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.storages import JournalStorage
-from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from runners.errors import StoreError
 from runners.plan import Config, Sweep, Trial, space
 from runners.plan.space import Cell, Search
+from runners.search import journal
 from runners.store import Epoch, Record, Store
-from runners.store.place import Disk, Files
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -92,8 +88,8 @@ class Study:
         self.proposals: list[Proposal] = []
         self._study: optuna.Study | None = None
         if store.files.exists(self.key):
-            if cost and isinstance(store.files, Disk):  # the driver's, alone on this store
-                _mend(store.files.root / self.key)
+            if cost:  # the driver's: it alone writes
+                journal.mend(store, self.key)
             known = {s.study_name for s in optuna.get_all_study_summaries(self._storage)}
             if self.name in known:
                 self._study = optuna.load_study(study_name=self.name, storage=self._storage)
@@ -104,13 +100,7 @@ class Study:
 
     @cached_property
     def _storage(self) -> JournalStorage:
-        if isinstance(self.store.files, Disk):
-            path = self.store.files.root / self.key
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return JournalStorage(_OnDisk(str(path)))
-        if self.key not in self.store.books:  # one for all the studies in it
-            self.store.books[self.key] = _Journal(self.store.files, self.key)
-        return JournalStorage(self.store.books[self.key])
+        return journal.storage(self.store, self.key)
 
     @cached_property
     def name(self) -> str:
@@ -307,36 +297,6 @@ class Study:
         return ""
 
 
-class _OnDisk(JournalFileBackend):
-    """Optuna's journal file; what a full disk has taken of a line is taken back, since a line behind half a one could never be read."""
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        before = os.path.getsize(self._file_path)
-        try:
-            super().append_logs(logs)
-        except OSError as error:
-            os.truncate(self._file_path, before)
-            raise StoreError(
-                f"{self._file_path} cannot be written: {error.strerror or error}"
-            ) from error
-
-
-class _Journal(BaseJournalBackend):
-    """Optuna's journal where nothing can be appended to: in a bucket it is written anew, by the one driver of the store."""
-
-    def __init__(self, files: Files, key: str):
-        self.files, self.key = files, key
-        self.lines = files.read(key).splitlines() if files.exists(key) else []
-
-    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.lines[log_number_from:]]
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        lines = [*self.lines, *(json.dumps(log, separators=(",", ":")).encode() for log in logs)]
-        self.files.write(self.key, b"\n".join(lines) + b"\n")
-        self.lines = lines
-
-
 def propose(
     search: Search, history: Sequence[FrozenTrial], tried: set[str], number: int, idle: int = 0
 ) -> dict[str, Any]:
@@ -474,15 +434,6 @@ def _pruner(search: Search) -> optuna.pruners.BasePruner:
     return optuna.pruners.SuccessiveHalvingPruner(
         min_resource=search.written.min_epochs, reduction_factor=3
     )
-
-
-def _mend(path: Path) -> None:
-    """Cut off a last line that a crash left unfinished: Optuna would append to it, and never read the file again."""
-    with open(path, "rb+") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            file.truncate(whole)
 
 
 def importances(study: Study) -> dict[str, float]:
