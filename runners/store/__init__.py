@@ -1,5 +1,6 @@
 """What trials leave behind, on disk or in a bucket: the only truth."""
 
-from runners.store.trials import EVIDENCE, Epoch, Record, Result, Store
+from runners.store.record import EVIDENCE, Epoch, Record, Result
+from runners.store.trials import Store
 
 __all__ = ["EVIDENCE", "Epoch", "Record", "Result", "Store"]

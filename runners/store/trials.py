@@ -10,95 +10,16 @@ import contextlib
 import hashlib
 import io
 import json
-import pickle
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from runners.errors import SweepError
-from runners.store import locks
+from runners.store import checkpoint, locks
 from runners.store import place as files
 from runners.store.log import trial_log
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One epoch's figures; top-1 in per cent, `seconds` with validation, `images_per_s` of training alone, `ended` in ms since 1970.
-
-    Without a validation split `val_loss` and `val_top1` are None.
-    """
-
-    epoch: int
-    lr: float
-    train_loss: float
-    train_top1: float
-    val_loss: float | None
-    val_top1: float | None
-    seconds: float
-    images_per_s: float
-    ended: int
-    sys: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished trial's figures; the test set was read once, after the last epoch. `correct` packs one bit per test image, in hex."""
-
-    test_top1: float
-    test_top5: float
-    correct: str
-    params: int
-    paper_params: int
-    macs: int
-    paper_flops: int
-    images_per_s: float
-    peak_memory_gb: float
-    swapped: int
-    minutes: float
-
-
-@dataclass(frozen=True)
-class Record:
-    """How a trial ended. `provenance`: commit, device, versions, data digest, ...
-
-    `result` is what the test set says: None for a trial that was "stopped" by its search, or was not to read the test set at all.
-    """
-
-    id: str
-    sweep: str
-    variant: str
-    seed: int
-    config: dict[str, Any]
-    status: Literal["finished", "diverged", "failed", "stopped"]
-    reason: str
-    epochs: list[Epoch]
-    result: Result | None
-    provenance: dict[str, Any]
-
-    @property
-    def val_top1(self) -> float | None:
-        """Of the last epoch, in per cent."""
-        return self.epochs[-1].val_top1 if self.epochs else None
-
-    @property
-    def minutes(self) -> float:
-        """Of training and validation."""
-        return sum(e.seconds for e in self.epochs) / 60
-
-
-# what a finished trial's provenance says at least: a number needs it beside it
-EVIDENCE = (
-    "commit",
-    "dirty",
-    "device",
-    "precision",
-    "torch",
-    "data",
-    "train_images",
-    "val_images",
-    "test_images",
-)
+from runners.store.record import EVIDENCE, Epoch, Record, Result
 
 
 class Store:
@@ -168,56 +89,26 @@ class Store:
         return trial_id in self.known
 
     def started(self, trial_id: str) -> bool:
-        return any(self.files.exists(key) for key in _checkpoints(trial_id))
+        """Whether it has a checkpoint to go on from."""
+        return checkpoint.exists(self.files, trial_id)
 
     def save(self, trial_id: str, state: dict[str, Any], epochs: list[Epoch]) -> None:
-        """Replace the checkpoint: weights, optimizer and every epoch so far, behind their SHA-256. The one before it is kept."""
-        last, before = _checkpoints(trial_id)
-        if self.files.exists(last):
-            self.files.keep(last, before)  # so that at every moment there is a last one
-        data = _packed(state | {"epochs": [asdict(e) for e in epochs]})
-        self.files.write(last, hashlib.sha256(data).digest(), data)
+        """Replace the trial's checkpoint: weights, optimizer and every epoch so far."""
+        checkpoint.save(self.files, trial_id, state, epochs)
 
     def checkpoint(self, trial_id: str) -> tuple[dict[str, Any], list[Epoch]] | None:
-        """What `save` wrote last; the one before where that is damaged (and then set aside); None where neither can be read."""
-        last, before = _checkpoints(trial_id)
-        for key in (last, before):
-            try:
-                content = self.files.read(key)
-            except FileNotFoundError:
-                continue
-            try:
-                return _unpack(content)
-            except (
-                ValueError,
-                TypeError,
-                KeyError,
-                pickle.UnpicklingError,
-            ) as error:  # anything else is the machine's trouble, not the file's
-                self.files.keep(key, key.replace(".pt", ".damaged"))
-                self.files.delete(key)
-                instead = (
-                    "goes on from the one before"
-                    if key == last and self.files.exists(before)
-                    else "starts over"
-                )
-                where = self.files.address(key)
-                print(
-                    f"{where}: damaged ({type(error).__name__}: {error}), set aside; the trial {instead}",
-                    flush=True,
-                )
-        return None
+        """The state and epochs that `save` wrote last, or before; None where neither is usable."""
+        return checkpoint.load(self.files, trial_id)
 
     def commit(self, record: Record, weights: dict[str, Any] | None = None) -> None:
         """The trial has ended: keep its weights, then its record (the commit point), and drop the checkpoint of one that will not go on."""
         if weights is not None:
-            self.files.write(_key(record.id, "weights.pt"), _packed(weights))
+            self.files.write(_key(record.id, "weights.pt"), checkpoint.packed(weights))
         self.files.write(
             _key(record.id, "record.json"), json.dumps(asdict(record), indent=1).encode()
         )
         if record.status in ("finished", "stopped"):
-            for key in _checkpoints(record.id):
-                self.files.delete(key)
+            checkpoint.drop(self.files, record.id)
 
     def forget_failure(self, trial_id: str) -> None:
         """Let a trial that did not finish run again, from its last checkpoint."""
@@ -293,27 +184,3 @@ class Store:
 
 def _key(trial_id: str, name: str) -> str:
     return f"trials/{trial_id}/{name}"
-
-
-def _checkpoints(trial_id: str) -> tuple[str, str]:
-    """The last one, and the one before it."""
-    return _key(trial_id, "checkpoint.pt"), _key(trial_id, "checkpoint.before.pt")
-
-
-def _packed(state: dict[str, Any]) -> memoryview:
-    import torch
-
-    content = io.BytesIO()
-    torch.save(state, content)
-    return content.getbuffer()
-
-
-def _unpack(content: bytes) -> tuple[dict[str, Any], list[Epoch]]:
-    """A checkpoint's state and epochs. Nothing is unpickled but tensors and plain values, and nothing that its checksum does not cover."""
-    import torch
-
-    digest, data = content[:32], content[32:]
-    if hashlib.sha256(data).digest() != digest:
-        raise ValueError("its checksum is wrong")
-    state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    return state, [Epoch(**row) for row in state.pop("epochs")]
