@@ -30,7 +30,8 @@ from runners.data.dataset import Dataset
 from runners.errors import SweepError, suggest
 from runners.plan import Sweep, Trial, load
 from runners.store import Record, Store
-from runners.trial.training import build, pick_device
+from runners.trial.network import build
+from runners.trial.run import pick_device
 from scconv.convs.octave import Octaves
 
 IMAGES = 100  # the first ones of the test set, over which redundancy is averaged

@@ -142,7 +142,7 @@ def networks(sweep: Sweep) -> dict[str, tuple[Cost, int]]:
     Raises:
         SweepError: a network cannot be built, or two variants build the same one; names variant and layer.
     """
-    from runners.trial.training import measure, outputs
+    from runners.trial.network import measure, outputs
 
     costs: dict[str, tuple[Cost, int]] = {}
     alike: dict[tuple, list[str]] = {}
@@ -303,7 +303,7 @@ def _cost(config: Config, path: str) -> dict[str, float]:
     Raises:
         ValueError: its network cannot be built.
     """
-    from runners.trial.training import measure
+    from runners.trial.network import measure
 
     counted = measure(config, path)[0]
     return {"macs_m": counted.macs / 1e6, "params_m": counted.params / 1e6}

@@ -14,7 +14,8 @@ from runners.command import settled
 from runners.errors import SweepError, suggest
 from runners.plan import Trial, load
 from runners.store import Store
-from runners.trial.training import measure, pick_device, run
+from runners.trial.network import measure
+from runners.trial.run import pick_device, run
 
 
 def main(argv: list[str] | None = None) -> int:

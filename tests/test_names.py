@@ -8,7 +8,7 @@ from runners.errors import SweepError
 from runners.plan import load
 from runners.store import Store
 from runners.tracking.tracker import Tracker
-from runners.trial.training import run
+from runners.trial.run import run
 
 ODD = [
     "a b",

@@ -77,7 +77,7 @@ def _work(config: dict[str, Any]) -> None:
         try:
             import torch
 
-            from runners.trial.training import run
+            from runners.trial.run import run
 
             torch.set_num_threads(setting.threads)
             for epochs in run(

@@ -9,8 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,90 +17,11 @@ from pydantic import ConfigDict, Field
 
 from runners.errors import SweepError, suggest
 from runners.plan import space
-from runners.plan.catalogue import canonical, catalogue, defaults_of, find_file, plain
+from runners.plan.catalogue import catalogue, defaults_of, plain
+from runners.plan.config import Config, Trial
 from runners.plan.reading import override, read, validate
+from runners.plan.settings import config_of, inherits
 from runners.plan.space import Cell, Search, Whole
-
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-RECIPES: dict[str, dict] = {
-    # the paper's section 4: SGD 0.05, x0.1 after half and three quarters of 200 epochs. Config's defaults, so it adds nothing
-    "paper": {},
-    # the paper's section 4 for ImageNet: rate 0.1, x0.1 every 30 of 100 epochs; batches of 256 are the custom, the paper gives none
-    "imagenet": {
-        "epochs": 100,
-        "lr": 0.1,
-        "weight_decay": 1e-4,
-        "milestones": (0.3, 0.6, 0.9),
-        "batch_size": 256,
-    },
-    # a few epochs that end annealed: linear warm-up, then cosine to zero
-    "short": {"epochs": 12, "lr": 0.1, "nesterov": True, "schedule": "cosine", "warmup": 0.15},
-}
-
-
-@dataclass(frozen=True)
-class Config:
-    """Everything that can change a trial's numbers, but for the seed. A field at its default stays out of the trial's id."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
-    backbone: str
-    dataset: str
-    conv: str = "standard"
-    conv_digest: str = ""  # of the file, for a convolution outside the catalogue
-    options: dict[str, Any] = field(
-        default_factory=dict
-    )  # the convolution's, those at their default left out
-    epochs: Whole = 200
-    batch_size: Annotated[int, Field(strict=True, ge=2)] = 128
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
-    momentum: Fraction = 0.9
-    nesterov: bool = False
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5e-4
-    schedule: Literal["step", "cosine"] = "step"
-    milestones: tuple[Fraction, ...] = (
-        0.5,
-        0.75,
-    )  # of the epochs; "step" multiplies the rate by 0.1 at each
-    warmup: Fraction = 0.0  # of the epochs, linear
-    label_smoothing: Fraction = 0.0
-    augment: bool = True
-    val_fraction: Annotated[float, Field(ge=0, le=0.9)] = (
-        0.1  # of the training set, held out; 0 trains on all of it
-    )
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = (
-        "auto"  # auto: fp32 on a CPU, bf16 where the GPU has it, else fp16
-    )
-    compile: bool = False
-    test: bool = True  # read the test set after the last epoch; the trials of a search never do
-
-    @cached_property
-    def canonical(self) -> str:
-        """The same text for the same numbers: what is at its default is left out."""
-        defaults = {f.name: f.default for f in fields(Config)} | {"options": {}}
-        return json.dumps(
-            {k: v for k, v in asdict(self).items() if v != defaults[k]}, sort_keys=True
-        )
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One variant with one seed."""
-
-    sweep: str
-    variant: str
-    config: Config
-    seed: int
-    conv_path: str = ""  # where the convolution's file is, outside the catalogue
-
-    @cached_property
-    def id(self) -> str:
-        """The same for the same numbers, whatever the sweep and the variant are called."""
-        return hashlib.sha256(f"{self.config.canonical} seed={self.seed}".encode()).hexdigest()[:16]
-
-    @property
-    def name(self) -> str:
-        return f"{self.variant} seed{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -195,7 +115,7 @@ class Sweep:
                 else (arm.get("options") or {}) | layer.get("options", {})
             )
             arm |= layer | ({"options": options} if options else {})
-        config = _config(
+        config = config_of(
             "search.space",
             self.base,
             arm,
@@ -312,13 +232,13 @@ def _load(path: Path, sets: tuple[str, ...], seeds: int | None, only: tuple[str,
     if (
         file.base.get("options")
         and not (search and search.written.mode != "tune")
-        and not any(_inherits(file.base, arm) for _, arm in arms.values())
+        and not any(inherits(file.base, arm) for _, arm in arms.values())
     ):
         raise SweepError(
             "base.options: no variant has base's convolution, so they would apply to none; set them in the variants"
         )
     every = {
-        name: _config(place, file.base, arm, path.parent, conv_paths, digests)
+        name: config_of(place, file.base, arm, path.parent, conv_paths, digests)
         for name, (place, arm) in arms.items()
     }
     variants = _chosen(every, file.baseline, only)
@@ -367,7 +287,7 @@ def _check_search(sweep: Sweep, search: Search) -> None:
     if twice := next((key for key in search.written.base if key in search.written.space), None):
         raise SweepError(f"search.base: '{twice}' is in the space as well; remove one")
     folder, known = Path(sweep.path).parent, (sweep.conv_paths, sweep.conv_digests)
-    _config(
+    config_of(
         "search.base",
         sweep.base,
         {k: v for k, v in search.written.base.items() if k != "options"},
@@ -433,63 +353,6 @@ def _arms(file: _File) -> dict[str, tuple[str, dict]]:
                 f"variants: a name is at most 60 printable characters without '/' and '\\' and no dot first, got {name!r}"
             )
     return arms
-
-
-def _config(
-    place: str,
-    base: dict,
-    arm: dict,
-    folder: Path,
-    conv_paths: dict[str, str],
-    digests: dict[str, str],
-) -> Config:
-    known = {f.name for f in fields(Config)} - {"conv_digest", "test"} | {"recipe"}
-    for where, settings in (("base", base), (place, arm)):
-        for key in settings:
-            if key not in known:
-                raise SweepError(f"{where}: unknown key '{key}'{suggest(key, known)}")
-    recipe = arm.get("recipe", base.get("recipe", "paper"))
-    if not isinstance(recipe, str) or recipe not in RECIPES:
-        raise SweepError(
-            f"{place if 'recipe' in arm else 'base'}.recipe: unknown recipe {recipe!r}{suggest(str(recipe), RECIPES)}"
-        )
-    merged = {k: v for k, v in (RECIPES[recipe] | base | arm).items() if k != "recipe"}
-    merged["options"] = _merged_options(base, arm, place)
-
-    def at(key: str) -> str:
-        return f"{place if key in arm else 'base'}.{key}"
-
-    config: Config = validate(Config, merged, at)
-    file = (
-        Path(conv_paths[config.conv])
-        if config.conv in conv_paths
-        else find_file(config.conv, folder, at("conv"))
-    )
-    if config.conv in conv_paths or not file.is_relative_to(catalogue()):
-        conv_paths.setdefault(config.conv, str(file.resolve()))
-        merged["conv_digest"] = digests.setdefault(
-            config.conv, hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-        )
-    merged["options"] = canonical(config.conv, config.options, file, at("options"))
-    return validate(Config, merged, at)
-
-
-def _inherits(base: dict, arm: dict) -> bool:
-    """Whether the variant has base's convolution, and so its options: another convolution's would mean nothing to it."""
-    standard = Config.conv
-    return arm.get("conv", base.get("conv", standard)) == base.get("conv", standard)
-
-
-def _merged_options(base: dict, arm: dict, place: str) -> dict:
-    merged: dict = {}
-    for where, settings in (("base", base if _inherits(base, arm) else {}), (place, arm)):
-        options = settings.get("options") or {}
-        if not isinstance(options, dict):
-            raise SweepError(
-                f"{where}.options: must be a mapping of option to value, got {options!r}"
-            )
-        merged |= options
-    return merged
 
 
 def _refuse_twins(variants: Mapping[str, Config]) -> None:

@@ -1,4 +1,4 @@
-"""Train one trial. Knows neither Ray nor MLflow: it runs wherever torch does.
+"""Train a network on a data set, epoch by epoch. Knows neither Ray nor MLflow: it runs wherever torch does.
 
 On a CPU a trial is repeatable bit for bit, and one that was interrupted and resumed ends with the weights of one that was not: every
 epoch draws from generators seeded by (seed, epoch), so there is no random state to lose.
@@ -6,16 +6,13 @@ epoch draws from generators seeded by (seed, epoch), so there is no random state
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import json
 import math
 import os
-import platform
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -27,58 +24,10 @@ from runners.data.dataset import Dataset, Split
 from runners.data.image_files import Files
 from runners.errors import Diverged
 from runners.plan import Config, Trial
-from runners.store import Epoch, Record, Result, Store
-from runners.trial.provenance import commit, peak_memory, reset_peak_memory
-from scconv import Cost, backbones, cost, replace_convs
-
-
-def build(
-    config: Config, classes: int, conv_path: str = "", *, device: str = "cpu"
-) -> tuple[torch.nn.Module, int]:
-    """The network of a config, and how many of its convolutions were replaced.
-
-    Raises:
-        ValueError: an unknown backbone, or a convolution that refuses a place; names the layer.
-    """
-    with torch.device(device):
-        model = backbones.build(config.backbone, classes)
-        return model, len(
-            replace_convs(model, config.conv, path=conv_path or None, **config.options)
-        )
-
-
-def measure(config: Config, conv_path: str = "") -> tuple[Cost, int, str]:
-    """What a config's network costs for one image of its data set, how many convolutions it replaces, and its printed structure."""
-    if config.dataset not in datasets.SETS:
-        datasets.load(config.dataset)  # for its error
-    network = Config(
-        config.backbone, config.dataset, config.conv, config.conv_digest, config.options
-    )
-    return _measure(network.canonical, conv_path)
-
-
-@functools.cache
-def _measure(canonical: str, conv_path: str) -> tuple[Cost, int, str]:
-    """Built once for all the rates and seeds that train the same network."""
-    config = Config(**json.loads(canonical))
-    classes, image, *_ = datasets.SETS[config.dataset]
-    model, swapped = build(config, classes, conv_path, device="meta")
-    return cost(model, image), swapped, repr(model)
-
-
-def outputs(config: Config, conv_path: str = "") -> list[float]:
-    """What a config's network, with weights drawn in their order, makes of one fixed batch: equal for equal networks."""
-    classes, image, *_ = datasets.SETS[config.dataset]
-    torch.manual_seed(0)
-    model, _ = build(config, classes, conv_path)
-    with torch.no_grad():
-        for parameter in model.parameters():  # none may hide behind a zero it starts from
-            parameter.normal_(std=0.1)
-        x = torch.randn(4, *image)
-        return [
-            *model.train()(x).flatten().tolist(),
-            *model.eval()(x).flatten().tolist(),
-        ]  # dropout shows in training alone
+from runners.store import Epoch, Result
+from runners.trial.network import build
+from runners.trial.provenance import peak_memory, reset_peak_memory
+from scconv import cost
 
 
 class Training:
@@ -255,78 +204,6 @@ def train(
     yield training.result(epochs)
 
 
-def run(
-    trial: Trial, store: Store, data_root: str | None = None, device: str = "auto"
-) -> Iterator[list[Epoch]]:
-    """Train a trial from wherever the store has it to its record; yields the epochs not yielded before (at first, all the saved ones).
-
-    When an epoch is yielded it is on disk, and when the generator ends so is the record: finished, or diverged. A search's trial
-    (`config.test` False) is judged by its last epoch's validation: it has no result and keeps no weights.
-    """
-    device = pick_device(device)
-    with store.hold(trial.id):
-        if record := store.record(trial.id):
-            yield record.epochs
-            return
-        data = _data(trial.config.dataset, data_root, str(store.cache))
-        training, epochs = Training(trial, data, device), []
-        if saved := store.checkpoint(trial.id):
-            state, epochs = saved
-            training.load(state)
-            yield list(epochs)
-        status, reason, result, weights = "finished", "", None, None
-        try:
-            for index in range(len(epochs), trial.config.epochs):
-                epochs.append(training.epoch(index))
-                store.save(trial.id, training.state(), epochs)
-                yield epochs[-1:]
-            if trial.config.test:
-                result, weights = training.result(epochs), training.model.state_dict()
-        except Diverged as error:
-            status, reason = "diverged", str(error)
-        evidence = provenance(training)
-        store.commit(
-            Record(
-                trial.id,
-                trial.sweep,
-                trial.variant,
-                trial.seed,
-                asdict(trial.config),
-                status,
-                reason,
-                epochs,
-                result,
-                evidence,
-            ),
-            weights,
-        )
-
-
-def provenance(training: Training) -> dict[str, str | int]:
-    """What a number needs beside it to be believed."""
-    device = (
-        torch.cuda.get_device_name(training.device)
-        if training.device.type == "cuda"
-        else f"CPU ({platform.machine()})"
-    )
-    return {
-        **commit(),
-        "device": device,
-        "precision": training.precision,
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "data": training.data.digest,
-        "train_images": len(training.data.train),
-        "val_images": len(training.data.val),
-        "test_images": len(training.data.test),
-    }
-
-
-def pick_device(name: str) -> str:
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-
-
 def _precision(name: str, device: torch.device) -> str:
     if name != "auto":
         return name
@@ -344,9 +221,3 @@ def _seed(seed: int, stream: str) -> int:
 
 def _per_cent(hits: Tensor) -> float:
     return 100 * hits.sum().item() / len(hits)
-
-
-@functools.lru_cache(1)
-def _data(name: str, root: str | None, cache: str) -> Dataset:
-    """Kept between the trials of one process."""
-    return datasets.load(name, root, cache)

@@ -11,7 +11,7 @@ import yaml
 
 from runners.plan import load
 from runners.store import Store
-from runners.trial.training import run
+from runners.trial.run import run
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "analysis/notebooks").glob("*.ipynb"))

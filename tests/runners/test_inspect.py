@@ -16,7 +16,8 @@ from runners.errors import SweepError
 from runners.inspect import feature_maps, main, predictions
 from runners.plan import load
 from runners.store import Store
-from runners.trial.training import build, run
+from runners.trial.network import build
+from runners.trial.run import run
 
 SWEEP = {
     "question": "Does it work?",

@@ -15,7 +15,7 @@ import torch
 from runners import sweep as command
 from runners.plan import Limits, load
 from runners.store import Store
-from runners.trial.training import run
+from runners.trial.run import run
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 4

@@ -9,7 +9,7 @@ from runners import sweep as command
 from runners.data import dataset as datasets
 from runners.plan import Config, Trial
 from runners.store import Store
-from runners.trial.training import run
+from runners.trial.run import run
 
 
 @pytest.fixture

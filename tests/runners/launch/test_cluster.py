@@ -11,7 +11,7 @@ import torch
 from runners.launch import cluster
 from runners.plan import load
 from runners.store import Store
-from runners.trial.training import run
+from runners.trial.run import run
 from tests.nodes import Nodes
 from tests.runners.test_sweep import finish, mlflow_runs, start, wait_for
 

@@ -19,7 +19,8 @@ from runners.search import searching as search
 from runners.search.searching import Searching
 from runners.search.study import Study, decode, encode
 from runners.store import Epoch, Record, Store
-from runners.trial.training import Training, run
+from runners.trial.run import run
+from runners.trial.training import Training
 from tests.runners.test_sweep import finish, start, wait_for
 
 SPACE = {
@@ -547,7 +548,7 @@ class Forbidden(data.Split):
 def test_a_searchs_trial_never_touches_the_test_set(sweep, tmp_path, monkeypatch):
     whole = data.load("synthetic")
     guarded = replace(whole, test=Forbidden(whole.test.images, whole.test.labels))
-    monkeypatch.setattr("runners.trial.training._data", lambda *_: guarded)
+    monkeypatch.setattr("runners.trial.run._data", lambda *_: guarded)
     cell = {"options.alpha": 0.5, "options.groups": 1}
     trial = Trial("s", "v", replace(sweep.candidate(cell), epochs=1), 1000)
     store = Store(tmp_path)

@@ -22,7 +22,7 @@ from runners.search.searching import Searching
 from runners.store import Record, Store
 from runners.store import place as files
 from runners.store.place import Disk
-from runners.trial.training import run
+from runners.trial.run import run
 from tests.runners.search.test_searching import FRONT, cost, drive, told
 from tests.runners.store.test_trials import EPOCH
 from tests.runners.test_sweep import MINE, finish, mlflow_runs, start, wait_for

@@ -10,7 +10,7 @@ import pytest
 from runners.plan import load
 from runners.store import Store
 from runners.tracking.tracker import Tracker
-from runners.trial.training import run
+from runners.trial.run import run
 from tests.runners.test_sweep import finish, start
 from tests.servers import Postgres, Server
 

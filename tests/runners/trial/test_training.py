@@ -14,7 +14,8 @@ from runners.errors import Diverged
 from runners.plan import Config, Trial, load
 from runners.store import Epoch, Result, Store
 from runners.train import main
-from runners.trial.training import Training, learning_rate, run, train
+from runners.trial.run import run
+from runners.trial.training import Training, learning_rate, train
 
 SHORT = {"epochs": 3, "lr": 0.1, "batch_size": 32, "schedule": "cosine", "warmup": 0.15}
 TRIAL = Trial("s", "S+C", Config("resnet20", "synthetic", "scconv", **SHORT), 0)

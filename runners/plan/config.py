@@ -1,0 +1,94 @@
+"""Everything that can change a trial's numbers: its config and its seed; and the id that follows from both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from runners.plan.space import Whole
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+RECIPES: dict[str, dict] = {
+    # the paper's section 4: SGD 0.05, x0.1 after half and three quarters of 200 epochs. Config's defaults, so it adds nothing
+    "paper": {},
+    # the paper's section 4 for ImageNet: rate 0.1, x0.1 every 30 of 100 epochs; batches of 256 are the custom, the paper gives none
+    "imagenet": {
+        "epochs": 100,
+        "lr": 0.1,
+        "weight_decay": 1e-4,
+        "milestones": (0.3, 0.6, 0.9),
+        "batch_size": 256,
+    },
+    # a few epochs that end annealed: linear warm-up, then cosine to zero
+    "short": {"epochs": 12, "lr": 0.1, "nesterov": True, "schedule": "cosine", "warmup": 0.15},
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that can change a trial's numbers, but for the seed. A field at its default stays out of the trial's id."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    backbone: str
+    dataset: str
+    conv: str = "standard"
+    conv_digest: str = ""  # of the file, for a convolution outside the catalogue
+    options: dict[str, Any] = field(
+        default_factory=dict
+    )  # the convolution's, those at their default left out
+    epochs: Whole = 200
+    batch_size: Annotated[int, Field(strict=True, ge=2)] = 128
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
+    momentum: Fraction = 0.9
+    nesterov: bool = False
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5e-4
+    schedule: Literal["step", "cosine"] = "step"
+    milestones: tuple[Fraction, ...] = (
+        0.5,
+        0.75,
+    )  # of the epochs; "step" multiplies the rate by 0.1 at each
+    warmup: Fraction = 0.0  # of the epochs, linear
+    label_smoothing: Fraction = 0.0
+    augment: bool = True
+    val_fraction: Annotated[float, Field(ge=0, le=0.9)] = (
+        0.1  # of the training set, held out; 0 trains on all of it
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = (
+        "auto"  # auto: fp32 on a CPU, bf16 where the GPU has it, else fp16
+    )
+    compile: bool = False
+    test: bool = True  # read the test set after the last epoch; the trials of a search never do
+
+    @cached_property
+    def canonical(self) -> str:
+        """The same text for the same numbers: what is at its default is left out."""
+        defaults = {f.name: f.default for f in fields(Config)} | {"options": {}}
+        return json.dumps(
+            {k: v for k, v in asdict(self).items() if v != defaults[k]}, sort_keys=True
+        )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One variant with one seed."""
+
+    sweep: str
+    variant: str
+    config: Config
+    seed: int
+    conv_path: str = ""  # where the convolution's file is, outside the catalogue
+
+    @cached_property
+    def id(self) -> str:
+        """The same for the same numbers, whatever the sweep and the variant are called."""
+        return hashlib.sha256(f"{self.config.canonical} seed={self.seed}".encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant} seed{self.seed}"
