@@ -1,52 +1,42 @@
-"""The networks of the paper's tables, one file per family: for 32x32 images, and for 224x224 where the name ends in _imagenet.
+"""The catalogue of backbones: one file each, and the file's name is the backbone's name.
 
-A backbone's name is its function's name. Each network says in `places` which convolutions the paper replaces: the 3x3 of every
-bottleneck and dense layer, the second 3x3 of every basic block; never the stem.
+A file defines `build(classes, *, option=default) -> nn.Module`, (n, 3, h, w) -> (n, classes), freshly
+initialised from torch's global generator. Options are keyword-only with literal defaults, so that a
+sweep can be checked against them without importing torch. The files without `build` are the families
+that the others share. A name that ends in _imagenet has the stem for 224x224 images, else for 32x32.
+
+A network says in `places` which convolutions the paper replaces: the 3x3 of every bottleneck and dense
+layer, the second 3x3 of every basic block; never the stem. Of a network without `places`, every inner
+3x3 convolution is replaced.
 """
 
 import difflib
+from pathlib import Path
+from typing import Any
 
 from torch import nn
 
-from scconv.backbones.densenet import densenet121
-from scconv.backbones.resnet import (
-    resnet18,
-    resnet18_imagenet,
-    resnet20,
-    resnet50,
-    resnet50_imagenet,
-    resnet56,
-    resnet101,
-    resnet101_imagenet,
-)
-from scconv.backbones.resnext import resnext29, resnext29_8x56d
-from scconv.backbones.wideresnet import wideresnet28
+from scconv import loading
 
-SMALL = (
-    densenet121,
-    resnet18,
-    resnet20,
-    resnet50,
-    resnet56,
-    resnet101,
-    resnext29,
-    resnext29_8x56d,
-    wideresnet28,
-)
-LARGE = (resnet18_imagenet, resnet50_imagenet, resnet101_imagenet)
-BACKBONES = {f.__name__: f for f in SMALL + LARGE}
+FUNCTIONS = {"build": "build(classes, *, option=default, ...) -> nn.Module"}
+NAMES = tuple(loading.names(Path(__file__).parent, tuple(FUNCTIONS)))
 
 
-def build(name: str, classes: int) -> nn.Module:
-    """The backbone called `name`, freshly initialised from torch's global generator, on torch's current default device.
+def build(name: str, classes: int, path: str | Path | None = None, **options: Any) -> nn.Module:
+    """The backbone called `name`, on torch's current default device.
+
+    Args:
+        path: the file that defines it, for a backbone outside the catalogue.
 
     Raises:
-        ValueError: no backbone of that name.
+        ValueError: no backbone of that name, or it cannot be built or imported.
     """
-    if name not in BACKBONES:
-        close = difflib.get_close_matches(name, BACKBONES, n=1)
-        raise ValueError(
-            f"unknown backbone '{name}'"
-            + (f": did you mean '{close[0]}'?" if close else f"; use one of {', '.join(BACKBONES)}")
-        )
-    return BACKBONES[name](classes)
+    if not path and name not in NAMES:
+        close = difflib.get_close_matches(name, NAMES, n=1)
+        way = f": did you mean '{close[0]}'?" if close else f"; use one of {', '.join(NAMES)}"
+        raise ValueError(f"unknown backbone '{name}'{way}")
+    module = loading.named("backbone", name, path or None, __name__, FUNCTIONS)
+    model = module.build(classes, **options)
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"backbone '{name}': build must return an nn.Module, got {model!r:.80}")
+    return model

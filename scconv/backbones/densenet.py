@@ -63,7 +63,3 @@ class DenseNet(nn.Module):
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:
         y = F.relu(self.bn(self.stages(self.stem(x))))
         return self.head(self.pool(y).flatten(1))
-
-
-def densenet121(classes: int) -> nn.Module:
-    return DenseNet(classes)

@@ -153,35 +153,3 @@ def projection(c_in: int, c_out: int, stride: int) -> nn.Module:
     if stride == 1 and c_in == c_out:
         return nn.Identity()
     return nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
-
-
-def resnet20(classes: int) -> nn.Module:
-    return ResNet(Basic, (3, 3, 3), 16, classes, functional_pool=True)
-
-
-def resnet56(classes: int) -> nn.Module:
-    return ResNet(Basic, (9, 9, 9), 16, classes, functional_pool=True)
-
-
-def resnet18(classes: int) -> nn.Module:
-    return ResNet(Basic, (2, 2, 2, 2), 64, classes)
-
-
-def resnet50(classes: int) -> nn.Module:
-    return ResNet(Bottleneck, (3, 4, 6, 3), 64, classes)
-
-
-def resnet101(classes: int) -> nn.Module:
-    return ResNet(Bottleneck, (3, 4, 23, 3), 64, classes)
-
-
-def resnet18_imagenet(classes: int) -> nn.Module:
-    return ResNet(Basic, (2, 2, 2, 2), 64, classes, large=True)
-
-
-def resnet50_imagenet(classes: int) -> nn.Module:
-    return ResNet(Bottleneck, (3, 4, 6, 3), 64, classes, large=True)
-
-
-def resnet101_imagenet(classes: int) -> nn.Module:
-    return ResNet(Bottleneck, (3, 4, 23, 3), 64, classes, large=True)

@@ -44,11 +44,3 @@ class ResNeXt(nn.Module):
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:
         return self.head(self.pool(self.stages(self.stem(x))).flatten(1))
-
-
-def resnext29(classes: int) -> nn.Module:
-    return ResNeXt(classes)
-
-
-def resnext29_8x56d(classes: int) -> nn.Module:
-    return ResNeXt(classes, width=448)

@@ -68,7 +68,3 @@ class WideResNet(nn.Module):
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:
         y = F.relu(self.bn(self.stages(self.stem(x))))
         return self.head(self.pool(y).flatten(1))
-
-
-def wideresnet28(classes: int) -> nn.Module:
-    return WideResNet(classes)

@@ -6,20 +6,26 @@ Options are keyword-only with literal defaults, so that a sweep can be checked a
 what a 3x3 convolution 64 -> 64 at 32x32 counts with the default options; `python -m scconv.check` holds the file to it.
 """
 
-import hashlib
-import importlib
-import importlib.util
 import math
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
+from scconv import loading
+
+# a file defines one of them
+FUNCTIONS = {
+    "drop_in": "drop_in(conv, **options) -> nn.Module",
+    "convert": "convert(model, **options) -> {path: nn.Module}",
+}
+
 
 def find(name: str, path: str | Path | None = None, *, fresh: bool = False) -> ModuleType:
-    """The catalogue's file `name`.py, or the file at `path`, as a module that has `drop_in` or `convert`.
+    """The catalogue's file `name`.py, or the file at `path`, as a module.
+
+    The module has `drop_in` or `convert`.
 
     Args:
         fresh: run the file at `path` again, even if one of the same content has been.
@@ -27,38 +33,7 @@ def find(name: str, path: str | Path | None = None, *, fresh: bool = False) -> M
     Raises:
         ValueError: there is no such file, it cannot be imported, or it defines neither.
     """
-    if path:
-        digest = (
-            hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] if Path(path).is_file() else ""
-        )
-        spec = importlib.util.spec_from_file_location(f"scconv_user_conv_{name}_{digest}", path)
-        if spec is None or spec.loader is None or not Path(path).is_file():
-            raise ValueError(
-                f"conv '{name}': {path} is not a Python file; give the path of the file that defines drop_in"
-            )
-        module = sys.modules.get(spec.name)
-        if module is None or fresh:
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module  # so that the file's classes can be pickled
-            try:
-                spec.loader.exec_module(module)
-            except Exception as error:  # whatever the user's file raises
-                del sys.modules[spec.name]
-                raise ValueError(
-                    f"conv '{name}': {path} cannot be imported ({type(error).__name__}: {error})"
-                ) from error
-    else:
-        if not (Path(__file__).parent / f"{name}.py").is_file():
-            known = sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py"))
-            raise ValueError(
-                f"unknown conv '{name}'; use one of {', '.join(known)}, or write {name}.py beside the sweep file"
-            )
-        module = importlib.import_module(f"scconv.convs.{name}")
-    if not hasattr(module, "drop_in") and not hasattr(module, "convert"):
-        raise ValueError(
-            f"conv '{name}' ({module.__file__}) must define drop_in(conv, **options) -> nn.Module"
-        )
-    return module
+    return loading.named("conv", name, path or None, __name__, FUNCTIONS, fresh=fresh)
 
 
 def keeps_size(conv: nn.Conv2d) -> None:

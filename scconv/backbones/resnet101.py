@@ -1,0 +1,10 @@
+"""ResNet-101 (K. He et al., CVPR 2016) for 32x32 images: four stages of bottlenecks."""
+
+from torch import nn
+
+from scconv.backbones.resnet import Bottleneck, ResNet
+
+
+def build(classes: int, *, width: int = 64) -> nn.Module:
+    """(n, 3, h, w) -> (n, classes). `width`: the channels of the first stage."""
+    return ResNet(Bottleneck, (3, 4, 23, 3), width, classes)

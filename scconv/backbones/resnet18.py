@@ -1,0 +1,10 @@
+"""ResNet-18 (K. He et al., CVPR 2016) for 32x32 images: four stages of two basic blocks."""
+
+from torch import nn
+
+from scconv.backbones.resnet import Basic, ResNet
+
+
+def build(classes: int, *, width: int = 64) -> nn.Module:
+    """(n, 3, h, w) -> (n, classes). `width`: the channels of the first stage."""
+    return ResNet(Basic, (2, 2, 2, 2), width, classes)

@@ -1,0 +1,10 @@
+"""ResNet-56 for 32x32 images (K. He et al., CVPR 2016, section 4.2): three stages of nine basic blocks."""
+
+from torch import nn
+
+from scconv.backbones.resnet import Basic, ResNet
+
+
+def build(classes: int, *, width: int = 16) -> nn.Module:
+    """(n, 3, h, w) -> (n, classes). `width`: the channels of the first stage."""
+    return ResNet(Basic, (9, 9, 9), width, classes, functional_pool=True)

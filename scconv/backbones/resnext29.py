@@ -1,0 +1,10 @@
+"""ResNeXt-29 (S. Xie et al., CVPR 2017) for 32x32 images, 320 wide in 8 groups: the paper's replaced rows."""
+
+from torch import nn
+
+from scconv.backbones.resnext import ResNeXt
+
+
+def build(classes: int, *, width: int = 320) -> nn.Module:
+    """(n, 3, h, w) -> (n, classes). `width`: the channels of the first stage's 3x3."""
+    return ResNeXt(classes, width=width)
