@@ -7,9 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 
 from runners.errors import SweepError, suggest
+from runners.plan import foreign
 from runners.plan.catalogue import canonical, catalogue, find_file
+from runners.plan.checking import validate
 from runners.plan.config import RECIPES, Config
-from runners.plan.reading import validate
 
 
 def config_of(
@@ -22,9 +23,8 @@ def config_of(
 ) -> Config:
     known = {f.name for f in fields(Config)} - {"conv_digest", "test"} | {"recipe"}
     for where, settings in (("base", base), (place, arm)):
-        for key in settings:
-            if key not in known:
-                raise SweepError(f"{where}: unknown key '{key}'{suggest(key, known)}")
+        if extra := [key for key in settings if key not in known]:
+            raise SweepError(f"{where}: {foreign.unknown(extra, known, 'config')}")
     recipe = arm.get("recipe", base.get("recipe", "paper"))
     if not isinstance(recipe, str) or recipe not in RECIPES:
         raise SweepError(

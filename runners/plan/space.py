@@ -1,8 +1,11 @@
-"""What a search may choose: parameters as a sweep file writes them, with conditions; without Optuna, so that a file is checked at once.
+"""The space of a search: its parameters as a sweep file writes them, and its cells.
 
-lr: {low: 0.01, high: 0.5, log: true}                    a float; `step` quantises it
-options.groups: [1, 2, 4]                                choices
-options.gn_groups: {choices: [4, 8], when: {options.order: [[sru]]}}     only where an earlier parameter has one of these values
+Needs no Optuna, so that a sweep file is checked at once.
+
+lr: {low: 0.01, high: 0.5, log: true}      a float; `step` quantises it
+options.groups: [1, 2, 4]                  choices
+options.gn_groups: {choices: [4, 8], when: {options.order: [[sru]]}}
+                                           only where an earlier parameter has one of these values
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from runners.errors import SweepError, suggest
-from runners.plan.reading import validate
+from runners.plan import foreign
+from runners.plan.checking import validate
 
 Cell = dict[str, Any]  # parameter -> value, of the parameters that are active
 Whole = Annotated[int, Field(strict=True, ge=1)]
@@ -52,8 +56,9 @@ class Parameter:
         if self.choices:
             return list(self.choices)
         step = self.step if self.step is not None else 1 if self.whole else None
-        if step is None or (count := math.floor((self.high - self.low) / step + 1e-9) + 1) > MOST:
+        if step is None or (self.high - self.low) / step >= MOST:
             return None
+        count = math.floor((self.high - self.low) / step + 1e-9) + 1
         return [self.rounded(self.low + i * step) for i in range(count)]
 
     @property
@@ -86,7 +91,7 @@ class _Written:
 
 @dataclass(frozen=True)
 class Written:
-    """The key `search` of a sweep file. `trials` are trained ones, of each variant where each is tuned."""
+    """The key `search` of a sweep file. `trials` counts trained ones, per variant in mode tune."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -139,7 +144,7 @@ class Search:
 
     @property
     def probes(self) -> Iterator[tuple[str, Cell]]:
-        """(parameter, a cell) such that together the cells have every choice and both ends of every range."""
+        """(parameter, cell) pairs that cover every choice and both ends of every range."""
         for p in self.parameters:
             for value in p.choices or (p.low, p.high):
                 cell = self._first(p.name, value)
@@ -167,17 +172,20 @@ def parse(raw: Any, seeds: tuple[int, ...]) -> Search:
     """
     if not isinstance(raw, dict):
         raise SweepError(
-            f"search: must be a mapping with mode, space and trials, got {raw!r}; see sweeps/pareto.yaml"
+            f"search: must be a mapping with mode, space and trials, got {raw!r}; see "
+            "sweeps/pareto.yaml"
         )
-    written: Written = validate(Written, raw, lambda key: f"search.{key}")
+    written: Written = validate(Written, raw, lambda key: f"search.{key}", table="search")
     if written.seed in seeds:
         raise SweepError(
-            f"search.seed: {written.seed} is a seed of the comparison, which must not know what it was chosen by; use another"
+            f"search.seed: {written.seed} is a seed of the comparison, which must not know what it "
+            "was chosen by; use another"
         )
     for key, (low, high) in written.constraints.items():
         if not low < high:
             raise SweepError(
-                f"search.constraints.{key}: must be [low, high] with low < high, got [{low:g}, {high:g}]"
+                f"search.constraints.{key}: must be [low, high] with low < high, got [{low:g}, "
+                f"{high:g}]"
             )
     parameters: list[Parameter] = []
     for name, content in written.space.items():
@@ -189,7 +197,8 @@ def parse(raw: Any, seeds: tuple[int, ...]) -> Search:
             f"at most {MOST:,} cells",
         )
         raise SweepError(
-            f"search.sampler: a grid needs choices or a step, and {endless}; give it a step, or use tpe"
+            f"search.sampler: a grid needs choices or a step, and {endless}; give it a step, or "
+            "use tpe"
         )
     return search
 
@@ -197,8 +206,10 @@ def parse(raw: Any, seeds: tuple[int, ...]) -> Search:
 def _parameter(name: str, raw: Any, earlier: list[Parameter]) -> Parameter:
     place = f"search.space.{name}"
     if not isinstance(raw, dict):
+        if way := foreign.expression(raw):
+            raise SweepError(f"{place}: must be a list or a mapping, got {raw!r}{way}")
         raw = {"choices": raw}
-    w: _Written = validate(_Written, raw, lambda key: f"{place}.{key}")
+    w: _Written = validate(_Written, raw, lambda key: f"{place}.{key}", table="parameter")
     when = {
         key: _condition(f"{place}.when", key, values, earlier) for key, values in w.when.items()
     }
@@ -215,7 +226,8 @@ def _parameter(name: str, raw: Any, earlier: list[Parameter]) -> Parameter:
         return Parameter(name, tuple(w.choices), when=when)
     if w.low is None or w.high is None:
         raise SweepError(
-            f"{place}: needs choices, or low and high; such as [1, 2, 4] or {{low: 0.01, high: 0.5, log: true}}"
+            f"{place}: needs choices, or low and high; such as [1, 2, 4] or "
+            f"{{low: 0.01, high: 0.5, log: true}}"
         )
     if not (math.isfinite(w.low) and math.isfinite(w.high) and w.low < w.high):
         raise SweepError(f"{place}: low must be below high, got {w.low:g} and {w.high:g}")
@@ -224,11 +236,17 @@ def _parameter(name: str, raw: Any, earlier: list[Parameter]) -> Parameter:
             f"{place}: a log range starts above 0 and has no step, got low {w.low:g}"
             + (f", step {w.step:g}" if w.step else "")
         )
+    if w.step is not None and (w.high - w.low) / w.step > MOST:
+        raise SweepError(
+            f"{place}: {w.low:g} to {w.high:g} in steps of {w.step:g} are more than {MOST:,} "
+            "values; use a larger step, or none"
+        )
     if w.step is not None and not math.isclose(
         (w.high - w.low) / w.step, round((w.high - w.low) / w.step), abs_tol=1e-6
     ):
         raise SweepError(
-            f"{place}: high - low must be a multiple of step, got {w.low:g} to {w.high:g} in steps of {w.step:g}"
+            f"{place}: high - low must be a multiple of step, got {w.low:g} to {w.high:g} in steps "
+            f"of {w.step:g}"
         )
     return Parameter(name, (), w.low, w.high, w.step, w.log, when)
 
@@ -237,7 +255,8 @@ def _condition(place: str, key: str, values: Any, earlier: list[Parameter]) -> t
     known = {p.name: p for p in earlier}
     if key not in known:
         raise SweepError(
-            f"{place}: '{key}' is not a parameter before this one{suggest(key, known) if known else '; move it up'}"
+            f"{place}: '{key}' is not a parameter before this "
+            f"one{suggest(key, known) if known else '; move it up'}"
         )
     allowed = tuple(values) if isinstance(values, list) else (values,)
     possible = known[key].values

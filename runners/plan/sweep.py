@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -18,10 +19,13 @@ from pydantic import ConfigDict, Field
 from runners.errors import SweepError, suggest
 from runners.plan import space
 from runners.plan.catalogue import catalogue, defaults_of, plain
+from runners.plan.checking import validate
 from runners.plan.config import Config, Trial
-from runners.plan.reading import override, read, validate
+from runners.plan.reading import Document, override, read
 from runners.plan.settings import config_of, inherits
 from runners.plan.space import Cell, Search, Whole
+
+MOST_TRIALS = 100_000  # of a sweep
 
 
 @dataclass(frozen=True)
@@ -186,14 +190,16 @@ def load(
         SweepError: one line that says file, place, rule, value and way out.
     """
     path = Path(path)
+    raw = Document()
     try:
-        return _load(path, tuple(sets), seeds, tuple(only))
+        raw = _raw(path, tuple(sets), seeds)
+        return _load(path, raw, tuple(sets), seeds, tuple(only))
     except SweepError as error:
-        raise SweepError(f"{path}: {error}") from None
+        raise SweepError(f"{path}: {raw.locate(str(error))}") from None
 
 
-def _file(path: Path, sets: tuple[str, ...], seeds: int | None) -> tuple[_File, tuple[int, ...]]:
-    """The file as it stands, overrides applied, and its seeds."""
+def _raw(path: Path, sets: tuple[str, ...], seeds: int | None) -> Document:
+    """The file as it stands, overrides applied."""
     if not re.fullmatch(r"[\w][\w.-]{0,60}", path.stem):
         raise SweepError(
             f"a sweep's name is its file's: letters, digits, '_', '-' and '.' only, got {path.stem!r}; rename the file"
@@ -203,7 +209,14 @@ def _file(path: Path, sets: tuple[str, ...], seeds: int | None) -> tuple[_File, 
         override(raw, setting)
     if seeds is not None:
         raw["seeds"] = seeds
-    file: _File = validate(_File, raw)
+        raw.forget("seeds")
+    return raw
+
+
+def _file(raw: Document) -> tuple[_File, tuple[int, ...]]:
+    """What the file says, checked, and its seeds."""
+    file: _File = validate(_File, raw, table="file")
+    _refuse_too_many(file)
     seed_list = tuple(range(file.seeds)) if isinstance(file.seeds, int) else tuple(file.seeds)
     if len(set(seed_list)) < len(seed_list):
         raise SweepError(f"seeds: each must occur once, got {list(seed_list)}")
@@ -223,8 +236,27 @@ def _chosen(variants: dict[str, Config], baseline: str, only: tuple[str, ...]) -
     return {v: c for v, c in variants.items() if v in only} if only else variants
 
 
-def _load(path: Path, sets: tuple[str, ...], seeds: int | None, only: tuple[str, ...]) -> Sweep:
-    file, seed_list = _file(path, sets, seeds)
+def _refuse_too_many(file: _File) -> None:
+    """Count the trials before any of them is made."""
+    seeds = file.seeds if isinstance(file.seeds, int) else len(file.seeds)
+    cells = math.prod(len(values) for values in file.factors.values()) if file.factors else 0
+    trials = (cells + len(file.variants)) * seeds
+    if cells > MOST_TRIALS:
+        raise SweepError(
+            f"factors: the full grid has {cells:,} cells, and a sweep has at most {MOST_TRIALS:,} "
+            "trials; name fewer values, or let a search choose (search.space, search.trials)"
+        )
+    if trials > MOST_TRIALS:
+        raise SweepError(
+            f"seeds: {seeds:,} seeds of {cells + len(file.variants):,} variants make {trials:,} "
+            f"trials, and a sweep has at most {MOST_TRIALS:,}; use fewer seeds or variants"
+        )
+
+
+def _load(
+    path: Path, raw: Document, sets: tuple[str, ...], seeds: int | None, only: tuple[str, ...]
+) -> Sweep:
+    file, seed_list = _file(raw)
     conv_paths: dict[str, str] = {}
     digests: dict[str, str] = {}
     arms = _arms(file)

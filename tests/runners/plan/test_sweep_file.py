@@ -161,12 +161,12 @@ MALFORMED = {
         {"resources": {"gpus": 1}},
         "resources: unknown key 'gpus': did you mean 'gpu'?",
     ),
-    "wrong type": ({"base": {"epochs": "many"}}, "base.epochs: must be a valid integer"),
+    "wrong type": ({"base": {"epochs": "many"}}, "base.epochs: must be a whole number"),
     "fraction of an epoch": (
         {"base": {"epochs": 12.5}},
-        "base.epochs: must be a valid integer, got 12.5",
+        "base.epochs: must be a whole number, got 12.5",
     ),
-    "out of range": ({"base": {"lr": -1}}, "base.lr: must be greater than 0, got -1"),
+    "out of range": ({"base": {"lr": -1}}, "base.lr: must be above 0, got -1"),
     "unknown choice": (
         {"base": {"schedule": "stairs"}},
         "base.schedule: must be 'step' or 'cosine', got 'stairs'",
@@ -183,7 +183,7 @@ MALFORMED = {
     "no variants": ({"variants": {}}, "variants: at least one is needed"),
     "a variant that is no mapping": (
         {"variants": {"R20": 3}},
-        "variants.R20: must be a valid dictionary, got 3",
+        "variants.R20: must be a mapping, got 3",
     ),
     "the same configuration twice": (
         {
@@ -213,9 +213,9 @@ MALFORMED = {
     ),
     "true for a number": (
         {"base": {"epochs": True}},
-        "base.epochs: must be a valid integer, got True",
+        "base.epochs: must be a whole number, got True",
     ),
-    "no seeds": ({"seeds": 0}, "seeds: must be greater than or equal to 1, got 0"),
+    "no seeds": ({"seeds": 0}, "seeds: must be at least 1, got 0"),
     "a seed twice": ({"seeds": [1, 1]}, "seeds: each must occur once, got [1, 1]"),
     "unknown convolution": (
         {"variants": {"R20": {"conv": "standrad"}}},
@@ -243,7 +243,7 @@ MALFORMED = {
     ),
     "a factor without values": (
         {"factors": {"lr": []}},
-        "factors.lr: list should have at least 1 item after validation",
+        "factors.lr: must have at least 1 value, got []",
     ),
     "unknown report": (
         {"report": ["figures"]},
@@ -260,7 +260,7 @@ TEXTS = {
         "line 3: 'A' stands twice in one mapping",
     ),
     "a key that YAML reads as false": (
-        "variants:\n  no: {}\n",
+        "variants:\n  false: {}\n",
         "line 2: a key must be text, got False; put it in quotes",
     ),
     "an unhashable key": ("? [a]\n: 1\n", "line 1: a key must be text"),
@@ -306,7 +306,7 @@ def test_malformed_text(case, tmp_path, capsys):
         ({"sets": ["question.x=1"]}, "--set question.x: 'question' is not a mapping"),
         ({"sets": ["base.lr={"]}, "--set base.lr: not a YAML value"),
         ({"only": ["S"]}, "--only: no variant is called 'S'"),
-        ({"seeds": 0}, "seeds: must be greater than or equal to 1"),
+        ({"seeds": 0}, "seeds: must be at least 1"),
     ],
 )
 def test_malformed_overrides(arguments, message, write_sweep):
