@@ -11,7 +11,8 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
 from runners.errors import StoreError
 from runners.store import Store
-from runners.store.place import Disk, Files
+from runners.store.disk import Disk
+from runners.store.place import Place
 
 
 def storage(store: Store, key: str) -> JournalStorage:
@@ -59,7 +60,7 @@ class _OnDisk(JournalFileBackend):
 class _Journal(BaseJournalBackend):
     """Optuna's journal in a bucket, where nothing can be appended to: it is written anew."""
 
-    def __init__(self, files: Files, key: str):
+    def __init__(self, files: Place, key: str):
         self.files, self.key = files, key
         self.lines = files.read(key).splitlines() if files.exists(key) else []
 

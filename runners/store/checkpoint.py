@@ -12,13 +12,13 @@ import pickle
 from dataclasses import asdict
 from typing import Any
 
-from runners.store.place import Files
+from runners.store.place import Place
 from runners.store.record import Epoch
 
 DIGEST = 32  # bytes of SHA-256 at the start of the file
 
 
-def save(files: Files, trial_id: str, state: dict[str, Any], epochs: list[Epoch]) -> None:
+def save(files: Place, trial_id: str, state: dict[str, Any], epochs: list[Epoch]) -> None:
     """Replace the checkpoint by this state and every epoch so far; the one before it is kept."""
     last, before = _keys(trial_id)
     # at every moment one whole checkpoint is there
@@ -28,7 +28,7 @@ def save(files: Files, trial_id: str, state: dict[str, Any], epochs: list[Epoch]
     files.write(last, hashlib.sha256(data).digest(), data)
 
 
-def load(files: Files, trial_id: str) -> tuple[dict[str, Any], list[Epoch]] | None:
+def load(files: Place, trial_id: str) -> tuple[dict[str, Any], list[Epoch]] | None:
     """The state and the epochs that `save` wrote last; None where there is no usable checkpoint.
 
     A damaged one is set aside, the one before it is taken instead, and the log has a line.
@@ -54,12 +54,12 @@ def load(files: Files, trial_id: str) -> tuple[dict[str, Any], list[Epoch]] | No
     return None
 
 
-def exists(files: Files, trial_id: str) -> bool:
+def exists(files: Place, trial_id: str) -> bool:
     """Whether the trial has a checkpoint."""
     return any(files.exists(key) for key in _keys(trial_id))
 
 
-def drop(files: Files, trial_id: str) -> None:
+def drop(files: Place, trial_id: str) -> None:
     """Remove the checkpoints of a trial that will not go on."""
     for key in _keys(trial_id):
         files.delete(key)
@@ -87,7 +87,7 @@ def _unpacked(content: bytes) -> tuple[dict[str, Any], list[Epoch]]:
     return state, [Epoch(**row) for row in state.pop("epochs")]
 
 
-def _set_aside(files: Files, key: str) -> None:
+def _set_aside(files: Place, key: str) -> None:
     files.keep(key, key.replace(".pt", ".damaged"))
     files.delete(key)
 

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runners.errors import Held, SweepError
-from runners.store.place import Disk, Files
+from runners.store.disk import Disk
+from runners.store.place import Place
 
 
 @contextlib.contextmanager
-def trial(files: Files, trial_id: str, wait_s: float) -> Iterator[None]:
+def trial(files: Place, trial_id: str, wait_s: float) -> Iterator[None]:
     """Lock a trial. A killed driver's workers train on for seconds: its successor waits here.
 
     Raises:
@@ -33,7 +34,7 @@ def trial(files: Files, trial_id: str, wait_s: float) -> Iterator[None]:
         yield
 
 
-def left_alone(files: Files, trial_id: str) -> contextlib.AbstractContextManager[None]:
+def left_alone(files: Place, trial_id: str) -> contextlib.AbstractContextManager[None]:
     """Wait a little for a trial's worker to be gone; in a bucket a dead one's lock means nothing."""
     if isinstance(files, Disk):
         return trial(files, trial_id, wait_s=10)
@@ -41,7 +42,7 @@ def left_alone(files: Files, trial_id: str) -> contextlib.AbstractContextManager
 
 
 @contextlib.contextmanager
-def driver(files: Files, root: str | Path) -> Iterator[None]:
+def driver(files: Place, root: str | Path) -> Iterator[None]:
     """Be the one driver of the store at `root`.
 
     Raises:

@@ -7,13 +7,15 @@ import io
 import time
 from collections.abc import Iterator
 
-from runners.store.place import Bucket, Disk, Files
+from runners.store.bucket import Bucket
+from runners.store.disk import Disk
+from runners.store.place import Place
 
 WRITE_EVERY_S = 10.0  # in a bucket, where the log is written as a whole
 
 
 @contextlib.contextmanager
-def trial_log(files: Files, key: str) -> Iterator[io.TextIOBase]:
+def trial_log(files: Place, key: str) -> Iterator[io.TextIOBase]:
     """The log, to append to; text that a full disk does not take is dropped."""
     log = TrialLog(files, key)
     try:
@@ -25,7 +27,7 @@ def trial_log(files: Files, key: str) -> Iterator[io.TextIOBase]:
 class TrialLog(io.TextIOBase):
     """Text that is appended to a log at once; in a bucket every WRITE_EVERY_S."""
 
-    def __init__(self, files: Files, key: str):
+    def __init__(self, files: Place, key: str):
         self.files, self.key, self.written_at = files, key, 0.0
         self.before: bytes | None = None  # the text that earlier attempts left in a bucket
         self.text = ""

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from runners.errors import SweepError
-from runners.store import checkpoint, locks
-from runners.store import place as files
+from runners.store import checkpoint, locks, place
+from runners.store.disk import Disk
 from runners.store.log import trial_log
 from runners.store.record import EVIDENCE, Epoch, Record, Result
 
@@ -34,8 +34,8 @@ class Store:
     """
 
     def __init__(self, root: str | Path = "runs", patience_s: float = 0):
-        self.files = files.at(root, patience_s)
-        self.root = self.files.root if isinstance(self.files, files.Disk) else str(root)
+        self.files = place.at(root, patience_s)
+        self.root = self.files.root if isinstance(self.files, Disk) else str(root)
         self.cache = self.files.local / "data"
         self.known: set[str] = set()  # trials that have ended; one that finished stays so
         self.books: dict[str, Any] = {}  # what is opened once and used by several
@@ -152,7 +152,7 @@ class Store:
         """Where on this machine the copy of a user's convolution is that `keep_conv` made, here or on another; '' is ''."""
         here = self.files.local / "convs" / Path(path).name
         if path and not here.exists():
-            files.Disk(self.files.local).write(
+            Disk(self.files.local).write(
                 f"convs/{here.name}", self.files.read(f"convs/{here.name}")
             )
         return str(here) if path else ""

@@ -159,7 +159,7 @@ def test_a_full_disk_ends_the_sweep_instead_of_going_round_for_ever(trial, store
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("runners.store.place._replace", full)
+    monkeypatch.setattr("runners.store.disk._replace", full)
     assert (
         launch._fail(trial, store, RuntimeError("odd"), 0) is False
     )  # cannot be counted here: the driver counts

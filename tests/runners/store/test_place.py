@@ -19,9 +19,10 @@ import torch
 from runners.errors import Held, StoreError, SweepError
 from runners.plan import load
 from runners.search.searching import Searching
-from runners.store import Record, Store
+from runners.store import Record, Store, retry
+from runners.store import bucket as buckets
 from runners.store import place as files
-from runners.store.place import Disk
+from runners.store.disk import Disk
 from runners.trial.run import run
 from tests.runners.search.test_searching import FRONT, cost, drive, told
 from tests.runners.store.test_trials import EPOCH
@@ -129,7 +130,7 @@ def test_trials_come_back_as_they_went(place):
 
 
 def test_a_bucket_that_is_away_is_waited_for_and_the_log_has_it_later(bucket, monkeypatch):
-    monkeypatch.setattr(files, "AGAIN_S", 0.2)
+    monkeypatch.setattr(retry, "AGAIN_S", 0.2)
     store, away = Store(bucket("away"), patience_s=60), [True] * 3
     real = store.files._get
 
@@ -161,8 +162,8 @@ def test_a_users_convolution_reaches_another_machine(place, tmp_path, monkeypatc
 
 
 def test_one_lock_at_a_time_and_a_dead_holders_is_taken_over(bucket, monkeypatch):
-    monkeypatch.setattr(files, "LEASE_S", 2.0)
-    monkeypatch.setattr(files, "SETTLE_S", 0.3)
+    monkeypatch.setattr(buckets, "LEASE_S", 2.0)
+    monkeypatch.setattr(buckets, "SETTLE_S", 0.3)
     where, lost = files.at(bucket("locks")), []
     with where.lock("lock", "me", 0, lambda: lost.append("me")):
         time.sleep(3)  # longer than a lease: its holder says that it lives
@@ -216,7 +217,7 @@ def test_what_cannot_be_written_at_all_is_an_error_at_the_start(write_sweep, tmp
 
 
 def test_a_full_disk_is_waited_for(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(files, "AGAIN_S", 0.1)
+    monkeypatch.setattr(retry, "AGAIN_S", 0.1)
     full = [True, True]
 
     def fsync(fd: int) -> None:
