@@ -14,6 +14,7 @@ from pathlib import Path
 from analysis import conclusion, search, tables
 from analysis.tables import Table
 from runners.errors import SweepError
+from runners.masking import mask
 from runners.plan import load
 from runners.store import Store
 
@@ -178,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
         if len(found) > 1:
             paths.insert(0, _together(found, args))
     except (SweepError, ValueError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(mask(error), file=sys.stderr)
         return 2
     for table in found:
         print(text(table))

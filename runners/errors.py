@@ -13,17 +13,22 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from runners.masking import mask
+
 
 class SweepError(ValueError):
     """The user's input cannot be run; one line: the place, the rule, the value, the way out."""
 
     def __init__(self, message: str):
-        # what was written may hold line breaks
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
+        # the value that is repeated may hold line breaks, and a URI in it a password
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in mask(message)))
 
 
 class StoreError(OSError):
     """The store cannot be read or written: a full disk, a network that is down."""
+
+    def __init__(self, message: str):
+        super().__init__(mask(message))
 
 
 class Held(TimeoutError):

@@ -28,6 +28,7 @@ from runners.command import settled
 from runners.data import dataset as datasets
 from runners.data.dataset import Dataset
 from runners.errors import SweepError, suggest
+from runners.masking import mask
 from runners.plan import Sweep, Trial, load
 from runners.store import Record, Store
 from runners.trial.network import build
@@ -160,7 +161,7 @@ def main(argv: list[str] | None = None) -> int:
                 seen[args.variant], seen[args.against], _caption(drawn), folder
             )
     except (SweepError, ValueError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(mask(error), file=sys.stderr)
         return 2
     print("written:", ", ".join(map(str, paths)))
     return 0

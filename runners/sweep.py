@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import reference, report, tables
 from runners.errors import StoreError, SweepError
+from runners.masking import mask
 from runners.plan import Config, Sweep, Trial, load
 from runners.search import searching as search
 from runners.search.queue import Work
@@ -52,10 +53,10 @@ def main(argv: list[str] | None = None) -> int:
             begun = True
             return _run(sweep, store, args)
     except StoreError as error:
-        print(f"{error}; the same command continues" if begun else error, file=sys.stderr)
+        print(mask(f"{error}; the same command continues" if begun else error), file=sys.stderr)
         return 75 if begun else 2
     except (SweepError, ValueError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(mask(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; the same command continues", file=sys.stderr)

@@ -12,6 +12,7 @@ import torch
 
 from runners.command import settled
 from runners.errors import SweepError, suggest
+from runners.masking import mask
 from runners.plan import Trial, load
 from runners.store import Store
 from runners.trial.network import measure
@@ -76,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
                 flush=True,
             )
     except (SweepError, ValueError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(mask(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; the same command continues", file=sys.stderr)

@@ -13,6 +13,7 @@ FILES = [p for folder in ("scconv", "runners", "analysis") for p in (ROOT / fold
 # from the ground up: a floor imports only from floors below it
 FLOORS = (
     ("scconv",),
+    ("runners.masking",),
     ("runners.errors",),
     ("runners.plan",),
     ("runners.data", "runners.store"),

@@ -11,6 +11,7 @@ from rich.console import Console as Terminal
 from rich.live import Live
 from rich.table import Table
 
+from runners.masking import mask
 from runners.plan import Sweep, Trial
 from runners.store import Epoch, Record
 
@@ -55,6 +56,7 @@ class Console:
         return len(self.trials)
 
     def say(self, line: str) -> None:
+        line = mask(line)
         if self.live:
             self.terminal.print(line, highlight=False, markup=False)
         else:

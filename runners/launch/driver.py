@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from runners.errors import StoreError
 from runners.launch.cluster import tune
 from runners.launch.console import Console
+from runners.masking import mask
 from runners.plan import Limits, Trial
 from runners.search.queue import Work
 from runners.store import Epoch, Record, Store
@@ -92,7 +93,7 @@ class Driver(tune.Callback):
         except StoreError as error:
             self._give_up(str(error))
         except Exception:
-            traceback.print_exc(file=sys.stderr)
+            print(mask(traceback.format_exc()), file=sys.stderr)
         finally:
             self.busy = outer
         if self.interrupted and not outer:
@@ -255,4 +256,4 @@ class Stopper(tune.Stopper):
 
 def last_line(text: object) -> str:
     lines = [line.strip() for line in str(text).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "unknown error"
+    return mask(lines[-1])[:300] if lines else "unknown error"

@@ -7,6 +7,7 @@ import io
 import time
 from collections.abc import Iterator
 
+from runners.masking import mask
 from runners.store.bucket import Bucket
 from runners.store.disk import Disk
 from runners.store.place import Place
@@ -36,6 +37,7 @@ class TrialLog(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
+        text, length = mask(text), len(text)
         if isinstance(self.files, Disk):
             with contextlib.suppress(OSError):
                 path = self.files.root / self.key
@@ -46,7 +48,7 @@ class TrialLog(io.TextIOBase):
             self.text += text
             if time.monotonic() - self.written_at > WRITE_EVERY_S:
                 self.publish()
-        return len(text)
+        return length
 
     def publish(self) -> None:
         """Write what a bucket does not have yet."""

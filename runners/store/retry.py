@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from runners.errors import Held, StoreError, SweepError
+from runners.masking import mask
 
 T = TypeVar("T")
 AGAIN_S = 5.0  # between two attempts
@@ -30,5 +31,6 @@ def patiently(task: Callable[[], T], patience_s: float, what: str) -> T:
             if time.monotonic() >= deadline:
                 raise StoreError(reason) from error
             with contextlib.suppress(OSError):  # where this goes may be what is full
-                print(f"{reason}; trying again for {deadline - time.monotonic():.0f} s", flush=True)
+                left_s = deadline - time.monotonic()
+                print(mask(f"{reason}; trying again for {left_s:.0f} s"), flush=True)
         time.sleep(AGAIN_S)
