@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import signal
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +20,14 @@ from runners.errors import StoreError, SweepError
 from runners.masking import mask
 from runners.plan import Config, Sweep, Trial, load
 from runners.search import searching as search
-from runners.search.queue import Work
-from runners.store import Record, Store
+from runners.search.queue import Work, unfinished
+from runners.store import Store
 
 if TYPE_CHECKING:
     from runners.launch.console import Console
     from runners.tracking.tracker import Tracker
-    from scconv import Cost
 
 PATIENCE_S = 30  # of the driver, whose workers can wait longer
-CHECK_S = 30  # seconds that --plan takes for a space at most
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,8 +42,13 @@ def main(argv: list[str] | None = None) -> int:
         reference.load(sweep)
         known = search.conclude(sweep, store)
         if args.plan:
-            return _show_plan(known, store, args)
-        if _todo(known, store, args) or not known.settled:
+            from runners.preview import preview  # torch takes two seconds
+
+            print(preview(known, store, args.retry_failed, args.json))
+            return 0
+        if unfinished(known.trials, store, args.retry_failed) or not known.settled:
+            from runners.trial.networks import networks
+
             networks(known)
             _check_data([*known.variants.values()], store, args)
         with store.drive():
@@ -68,16 +70,6 @@ def main(argv: list[str] | None = None) -> int:
 def _terminated(number: int, frame: object) -> None:
     """What ends a container or a job of a batch system is answered as Ctrl-C is."""
     raise KeyboardInterrupt
-
-
-def _todo(sweep: Sweep, store: Store, args: argparse.Namespace) -> list[Trial]:
-    """The trials that have not ended; with --retry-failed, that have not finished."""
-    records = {t.id: store.record(t.id) for t in sweep.trials}
-    return [
-        t
-        for t in sweep.trials
-        if (r := records[t.id]) is None or (args.retry_failed and r.status != "finished")
-    ]
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -137,211 +129,6 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def networks(sweep: Sweep) -> dict[str, tuple[Cost, int]]:
-    """variant -> its network's cost and how many convolutions it replaces; builds each on the meta device.
-
-    Raises:
-        SweepError: a network cannot be built, or two variants build the same one; names variant and layer.
-    """
-    from runners.trial.network import measure, outputs
-
-    costs: dict[str, tuple[Cost, int]] = {}
-    alike: dict[tuple, list[str]] = {}
-    for variant, config in sweep.variants.items():
-        path = sweep.conv_paths.get(config.conv, "")
-        try:
-            counted, swapped, structure = measure(config, path)
-        except Exception as error:  # a convolution of the user's own may raise anything
-            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-            raise SweepError(
-                f"{sweep.path}: variants.{variant}: {kind}{' '.join(str(error).split())}"
-            ) from None
-        costs[variant] = counted, swapped
-        training = {
-            k: v for k, v in asdict(config).items() if k not in ("conv", "conv_digest", "options")
-        }
-        twins = alike.setdefault((structure, counted, json.dumps(training)), [])
-        for twin in (
-            twins if variant not in sweep.found else ()
-        ):  # structures print alike: let them speak for themselves
-            other = sweep.variants[twin]
-            if outputs(config, path) == outputs(other, sweep.conv_paths.get(other.conv, "")):
-                raise SweepError(
-                    f"{sweep.path}: variants: '{twin}' and '{variant}' build the same network; change or remove one"
-                )
-        twins.append(variant)
-    return costs
-
-
-def _show_plan(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
-    costs = networks(sweep)
-    records = {t.id: r for t in sweep.trials if (r := store.record(t.id))}
-    to_run = _todo(sweep, store, args)
-    printed = reference.load(sweep).rows
-    variants: list[dict[str, Any]] = []
-    for name, (counted, swapped) in costs.items():
-        row = {
-            "name": name,
-            **asdict(counted),
-            "swapped": swapped,
-            "reference": asdict(printed[name]) if name in printed else {},
-        }
-        variants.append(row)
-    trials = [
-        {"id": t.id, "variant": t.variant, "seed": t.seed, "status": _status(t, store, records)}
-        for t in sweep.trials
-    ]
-    if args.json:
-        counts = {"done": len(trials) - len(to_run), "to_run": len(to_run)}
-        searched = _search_plan(sweep, store)[0] if sweep.search else {}
-        print(
-            json.dumps(
-                {
-                    "sweep": sweep.name,
-                    "trials": trials,
-                    "variants": variants,
-                    **counts,
-                    "search": searched,
-                },
-                indent=1,
-            )
-        )
-        return 0
-    headers = [
-        "variant",
-        "replaced",
-        "params M",
-        "MACs M",
-        "paper FLOPs M (ours)",
-        "(printed)",
-        "paper top-1",
-    ]
-    lines = []
-    for v in variants:
-        p = v["reference"]
-        counts = [
-            f"{v['params'] / 1e6:.3f}",
-            f"{v['macs'] / 1e6:.2f}",
-            f"{v['paper_flops'] / 1e6:.2f}",
-        ]
-        lines.append(
-            [
-                v["name"],
-                str(v["swapped"]),
-                *counts,
-                f"{p['flops_m']:g}" if p else "-",
-                f"{p['top1']:.2f}" if p else "-",
-            ]
-        )
-    print(f"{sweep.question}\n\n{tables.markdown(headers, lines)}")
-    if sweep.search:
-        print("\n".join(_search_plan(sweep, store)[1]))
-        if not sweep.settled:
-            return 0
-    by_status = {
-        s: sum(t["status"] == s for t in trials) for s in dict.fromkeys(t["status"] for t in trials)
-    }
-    print(
-        f"{len(trials)} trials ({len(sweep.variants)} variants x {len(sweep.seeds)} seeds): "
-        + ", ".join(f"{n} {s}" for s, n in by_status.items())
-    )
-    weights = sum(costs[t.variant][0].params * 4 for t in to_run)
-    print(
-        f"to run: {len(to_run)}; disk: {weights / 1e9:.2f} GB of weights, and up to six times its own for each running trial's checkpoints"
-    )
-    print(f"time: {_estimate(sweep, costs, to_run, records)}")
-    return 0
-
-
-def _search_plan(sweep: Sweep, store: Store) -> tuple[dict[str, Any], list[str]]:
-    """The search for programs and for readers: what it has done, and which cells of its space can be trained at all."""
-    assert sweep.search
-    w, cells = sweep.search.written, sweep.search.cells
-    studies = search.open_studies(sweep, store)
-    ended = sum(p.trained and p.record is not None for study in studies for p in study.proposals)
-    total = w.trials * len(studies)
-    plan: dict[str, Any] = {
-        "mode": w.mode,
-        "trials": total,
-        "ended": ended,
-        "settled": sweep.settled,
-    }
-    lines = [
-        f"search ({w.mode}, {w.sampler}): {ended} of {total} trials ended"
-        + (f", {w.trials} of each variant" if studies[1:] else "")
-    ]
-    if cells is not None:
-        found = search.survey(studies[0], cells, _cost, CHECK_S)
-        plan |= {
-            "cells": found.cells,
-            "checked": found.checked,
-            "possible": len(found.possible),
-            "refused": dict(found.refused),
-        }
-        span = (
-            f", {min(found.possible):.4g} to {max(found.possible):.4g} M multiply-adds"
-            if found.possible
-            else ""
-        )
-        part = "them" if found.checked == found.cells else f"the first {found.checked}"
-        lines.append(
-            f"space: {found.cells} cells; of {part}, {len(found.possible)} can be trained{span}"
-        )
-        lines += [f"  not trained: {n} {why}" for why, n in found.refused.most_common(3)]
-    if not sweep.settled:
-        what = (
-            "each variant with what was found for it"
-            if w.mode == "tune"
-            else f"the variants above and {w.confirm} finds"
-        )
-        lines.append(f"then the comparison: {what}, {len(sweep.seeds)} seeds each")
-    return plan, lines
-
-
-def _cost(config: Config, path: str) -> dict[str, float]:
-    """What is known of a config before it is trained.
-
-    Raises:
-        ValueError: its network cannot be built.
-    """
-    from runners.trial.network import measure
-
-    counted = measure(config, path)[0]
-    return {"macs_m": counted.macs / 1e6, "params_m": counted.params / 1e6}
-
-
-def _status(trial: Trial, store: Store, records: dict[str, Record]) -> str:
-    return (
-        records[trial.id].status
-        if trial.id in records
-        else "started"
-        if store.started(trial.id)
-        else "new"
-    )
-
-
-def _estimate(
-    sweep: Sweep,
-    costs: dict[str, tuple[Cost, int]],
-    to_run: list[Trial],
-    records: dict[str, Record],
-) -> str:
-    """From this sweep's finished trials: minutes per epoch and multiply-add."""
-    from runners.launch.console import duration
-
-    rates = [
-        r.result.minutes * 60 / (len(r.epochs) * r.result.macs)
-        for r in records.values()
-        if r.result
-    ]
-    if not rates:
-        return "known once a trial of this sweep has finished (try --set base.epochs=1 --seeds 1)"
-    seconds = (
-        sum(costs[t.variant][0].macs * t.config.epochs for t in to_run) * sum(rates) / len(rates)
-    )
-    return f"{duration(seconds)} of one slot, to be divided by the trials that run at a time"
-
-
 def _data_root(args: argparse.Namespace) -> str:
     """Absolute, because a worker has a working directory of its own."""
     return str(Path(args.data or os.environ.get("DATA_ROOT") or "data").resolve())
@@ -369,7 +156,7 @@ def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
         sweep = search.conclude(sweep, store)
         tracker.adopt(sweep)
     tracker.reconcile(sweep.trials, store.record)
-    todo = _todo(sweep, store, args)
+    todo = unfinished(sweep.trials, store, args.retry_failed)
     if todo and sweep.settled and not stopped:
         from runners.launch.console import Console
 
@@ -397,6 +184,7 @@ def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
 def _search(sweep: Sweep, store: Store, args: argparse.Namespace) -> str:
     """Train what the sweep's search proposes, if it has not ended; returns why it was stopped before it had, or nothing."""
     from runners.launch.console import SearchConsole
+    from runners.trial.networks import known_cost
 
     sweep = replace(
         sweep,
@@ -414,7 +202,7 @@ def _search(sweep: Sweep, store: Store, args: argparse.Namespace) -> str:
         ):
             store.forget_failure(p.trial.id if p.trial else "")
     tracker = _tracker(sweep, store, args, of_search=True)
-    work = search.Searching(sweep, store, _cost, tracker.learn)
+    work = search.Searching(sweep, store, known_cost, tracker.learn)
     tracker.reconcile(work.trials, store.record)
     if work.over and not work.left():
         return ""

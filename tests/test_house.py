@@ -21,6 +21,7 @@ FLOORS = (
     ("runners.tracking", "analysis"),
     ("runners.launch",),
     ("runners.command",),
+    ("runners.preview",),
     ("runners.sweep", "runners.train", "runners.inspect"),
 )
 ONLY = {

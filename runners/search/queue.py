@@ -43,3 +43,13 @@ class Work:
     def judge(self, trial: Trial, epochs: list[Epoch]) -> str:
         """Why the trial should be stopped, after these new epochs; empty: it should not."""
         return ""
+
+
+def unfinished(trials: list[Trial], store: Store, retry_failed: bool = False) -> list[Trial]:
+    """The trials that have not ended; with `retry_failed`, that have not finished."""
+    left = []
+    for trial in trials:
+        record = store.record(trial.id)
+        if record is None or (retry_failed and record.status != "finished"):
+            left.append(trial)
+    return left

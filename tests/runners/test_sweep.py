@@ -313,13 +313,13 @@ def test_no_cluster_at_that_address(write_sweep, tmp_path):
 def test_a_network_is_built_once_however_many_rates_train_it(
     write_sweep, tmp_path, monkeypatch, capsys
 ):
-    from runners.trial import training as train
+    from runners.trial import network
 
     built = []
     monkeypatch.setattr(
-        train, "build", lambda *a, real=train.build, **k: built.append(1) or real(*a, **k)
+        network, "build", lambda *a, real=network.build, **k: built.append(1) or real(*a, **k)
     )
-    train._measure.cache_clear()
+    network._measure.cache_clear()
     grid = {"lr": [round(0.001 * i, 3) for i in range(1, 101)], "conv": ["standard", "depthwise"]}
     path = write_sweep(variants=None, factors=grid, baseline="lr=0.001,conv=standard")
     monkeypatch.chdir(tmp_path)

@@ -1,0 +1,177 @@
+"""What a sweep would do: its trials, its networks with their cost, its search; for `--plan`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from analysis import reference, tables
+from runners.plan import Sweep, Trial
+from runners.search import searching as search
+from runners.search.queue import unfinished
+from runners.store import Record, Store
+from runners.trial.networks import known_cost, networks
+from scconv import Cost
+
+CHECK_S = 30  # seconds that the networks of a search space are built for at most
+HEADERS = ["variant", "replaced", "params M", "MACs M", "paper FLOPs M (ours)", "(printed)"]
+
+
+def preview(sweep: Sweep, store: Store, retry_failed: bool, as_json: bool) -> str:
+    """The plan for a reader or, as JSON, for programs.
+
+    Raises:
+        SweepError: a network cannot be built, or two variants are the same one.
+    """
+    costs = networks(sweep)
+    records = {t.id: r for t in sweep.trials if (r := store.record(t.id))}
+    to_run = unfinished(sweep.trials, store, retry_failed)
+    variants = _variants(sweep, costs)
+    if as_json:
+        return json.dumps(_for_programs(sweep, store, records, to_run, variants), indent=1)
+    lines = [sweep.question, "", _table(variants)]
+    if sweep.search:
+        lines += _search_plan(sweep, store)[1]
+        if not sweep.settled:
+            return "\n".join(lines)
+    lines += _counts(sweep, store, records)
+    weights = sum(costs[t.variant][0].params * 4 for t in to_run)
+    lines.append(
+        f"to run: {len(to_run)}; disk: {weights / 1e9:.2f} GB of weights, and up to six times "
+        "its own for each running trial's checkpoints"
+    )
+    lines.append(f"time: {_estimate(sweep, costs, to_run, records)}")
+    return "\n".join(lines)
+
+
+def _variants(sweep: Sweep, costs: dict[str, tuple[Cost, int]]) -> list[dict[str, Any]]:
+    printed = reference.load(sweep).rows
+    return [
+        {
+            "name": name,
+            **asdict(counted),
+            "swapped": swapped,
+            "reference": asdict(printed[name]) if name in printed else {},
+        }
+        for name, (counted, swapped) in costs.items()
+    ]
+
+
+def _for_programs(
+    sweep: Sweep,
+    store: Store,
+    records: dict[str, Record],
+    to_run: list[Trial],
+    variants: list[dict[str, Any]],
+) -> dict[str, Any]:
+    trials = [
+        {"id": t.id, "variant": t.variant, "seed": t.seed, "status": _status(t, store, records)}
+        for t in sweep.trials
+    ]
+    return {
+        "sweep": sweep.name,
+        "trials": trials,
+        "variants": variants,
+        "done": len(trials) - len(to_run),
+        "to_run": len(to_run),
+        "search": _search_plan(sweep, store)[0] if sweep.search else {},
+    }
+
+
+def _table(variants: list[dict[str, Any]]) -> str:
+    lines = []
+    for v in variants:
+        printed = v["reference"]
+        lines.append(
+            [
+                v["name"],
+                str(v["swapped"]),
+                f"{v['params'] / 1e6:.3f}",
+                f"{v['macs'] / 1e6:.2f}",
+                f"{v['paper_flops'] / 1e6:.2f}",
+                f"{printed['flops_m']:g}" if printed else "-",
+                f"{printed['top1']:.2f}" if printed else "-",
+            ]
+        )
+    return tables.markdown([*HEADERS, "paper top-1"], lines)
+
+
+def _counts(sweep: Sweep, store: Store, records: dict[str, Record]) -> list[str]:
+    by_status = Counter(_status(t, store, records) for t in sweep.trials)
+    counts = ", ".join(f"{n} {status}" for status, n in by_status.items())
+    size = f"{len(sweep.variants)} variants x {len(sweep.seeds)} seeds"
+    return [f"{len(sweep.trials)} trials ({size}): {counts}"]
+
+
+def _search_plan(sweep: Sweep, store: Store) -> tuple[dict[str, Any], list[str]]:
+    """What the search has done, and how much of its space can be trained; for programs and readers."""
+    assert sweep.search
+    w, cells = sweep.search.written, sweep.search.cells
+    studies = search.open_studies(sweep, store)
+    ended = sum(p.trained and p.record is not None for study in studies for p in study.proposals)
+    total = w.trials * len(studies)
+    plan: dict[str, Any] = {
+        "mode": w.mode,
+        "trials": total,
+        "ended": ended,
+        "settled": sweep.settled,
+    }
+    each = f", {w.trials} of each variant" if studies[1:] else ""
+    lines = [f"search ({w.mode}, {w.sampler}): {ended} of {total} trials ended{each}"]
+    if cells is not None:
+        found = search.survey(studies[0], cells, known_cost, CHECK_S)
+        plan |= {
+            "cells": found.cells,
+            "checked": found.checked,
+            "possible": len(found.possible),
+            "refused": dict(found.refused),
+        }
+        lines += _space(found)
+    if not sweep.settled:
+        compared = (
+            "each variant with what was found for it"
+            if w.mode == "tune"
+            else f"the variants above and {w.confirm} finds"
+        )
+        lines.append(f"then the comparison: {compared}, {len(sweep.seeds)} seeds each")
+    return plan, lines
+
+
+def _space(found: search.Survey) -> list[str]:
+    span = ""
+    if found.possible:
+        low, high = min(found.possible), max(found.possible)
+        span = f", {low:.4g} to {high:.4g} M multiply-adds"
+    part = "them" if found.checked == found.cells else f"the first {found.checked}"
+    possible = f"{len(found.possible)} can be trained{span}"
+    refused = [f"  not trained: {n} {why}" for why, n in found.refused.most_common(3)]
+    return [f"space: {found.cells} cells; of {part}, {possible}", *refused]
+
+
+def _status(trial: Trial, store: Store, records: dict[str, Record]) -> str:
+    if trial.id in records:
+        return records[trial.id].status
+    return "started" if store.started(trial.id) else "new"
+
+
+def _estimate(
+    sweep: Sweep,
+    costs: dict[str, tuple[Cost, int]],
+    to_run: list[Trial],
+    records: dict[str, Record],
+) -> str:
+    """From this sweep's finished trials: minutes per epoch and multiply-add."""
+    from runners.launch.console import duration
+
+    rates = [
+        r.result.minutes * 60 / (len(r.epochs) * r.result.macs)
+        for r in records.values()
+        if r.result
+    ]
+    if not rates:
+        return "known once a trial of this sweep has finished (try --set base.epochs=1 --seeds 1)"
+    work = sum(costs[t.variant][0].macs * t.config.epochs for t in to_run)
+    seconds = work * sum(rates) / len(rates)
+    return f"{duration(seconds)} of one slot, to be divided by the trials that run at a time"

@@ -1,0 +1,76 @@
+"""Every network of a sweep, built and counted on torch's meta device before anything is launched."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from runners.errors import SweepError
+from runners.plan import Config, Sweep
+from runners.trial.network import measure, outputs
+from scconv import Cost
+
+
+def networks(sweep: Sweep) -> dict[str, tuple[Cost, int]]:
+    """variant -> its network's cost and how many convolutions it replaces.
+
+    Raises:
+        SweepError: a network cannot be built, or two variants build the same one; names variant
+            and layer.
+    """
+    costs: dict[str, tuple[Cost, int]] = {}
+    alike: dict[tuple[str, Cost, str], list[str]] = {}
+    for variant, config in sweep.variants.items():
+        counted, swapped, structure = _measured(sweep, variant)
+        costs[variant] = counted, swapped
+
+        # two variants can only be twins if what is printed, counted and trained is the same
+        twins = alike.setdefault((structure, counted, _training(config)), [])
+        if variant not in sweep.found:
+            _refuse_twin(sweep, variant, twins)
+        twins.append(variant)
+    return costs
+
+
+def known_cost(config: Config, path: str) -> dict[str, float]:
+    """A config's multiply-adds and parameters, both in millions, known before it is trained.
+
+    Raises:
+        ValueError: its network cannot be built.
+    """
+    counted = measure(config, path)[0]
+    return {"macs_m": counted.macs / 1e6, "params_m": counted.params / 1e6}
+
+
+def _measured(sweep: Sweep, variant: str) -> tuple[Cost, int, str]:
+    config = sweep.variants[variant]
+    try:
+        return measure(config, sweep.conv_paths.get(config.conv, ""))
+    except Exception as error:  # a convolution of the user's own may raise anything
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        reason = " ".join(str(error).split())
+        raise SweepError(f"{sweep.path}: variants.{variant}: {kind}{reason}") from None
+
+
+def _training(config: Config) -> str:
+    """All of a config but its convolution."""
+    network = ("conv", "conv_digest", "options")
+    return json.dumps({k: v for k, v in asdict(config).items() if k not in network})
+
+
+def _refuse_twin(sweep: Sweep, variant: str, twins: list[str]) -> None:
+    """Compare outputs: networks that print the same structure may still differ."""
+    if not twins:
+        return
+    here = _outputs(sweep, variant)
+    for twin in twins:
+        if _outputs(sweep, twin) == here:
+            raise SweepError(
+                f"{sweep.path}: variants: '{twin}' and '{variant}' build the same network; "
+                "change or remove one"
+            )
+
+
+def _outputs(sweep: Sweep, variant: str) -> list[float]:
+    config = sweep.variants[variant]
+    return outputs(config, sweep.conv_paths.get(config.conv, ""))
