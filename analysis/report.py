@@ -11,8 +11,9 @@ import io
 import sys
 from pathlib import Path
 
-from analysis import conclusion, search, tables
-from analysis.tables import Table
+from analysis import answer as conclusion
+from analysis import tables
+from analysis.tables import Table, search
 from runners.errors import SweepError
 from runners.masking import mask
 from runners.plan import load

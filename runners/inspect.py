@@ -21,9 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from analysis import classes, features
-from analysis.figures import save
-from analysis.stats import Summary, summarise
+from analysis.figures import features, save
+from analysis.stats import Summary, classes, summarise
 from runners.command import settled
 from runners.data import dataset as datasets
 from runners.data.dataset import Dataset

@@ -15,10 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import reference, report, tables
+from analysis import report, tables
 from runners.errors import StoreError, SweepError
 from runners.masking import mask
-from runners.plan import Config, Sweep, Trial, load
+from runners.plan import Config, Sweep, Trial, load, reference
 from runners.search import searching as search
 from runners.search.queue import Work, unfinished
 from runners.store import Store

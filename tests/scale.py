@@ -140,7 +140,7 @@ def summary(curve: Curve, trials: int) -> dict[str, float]:
 def draw(found: dict[str, Curve], trials: int, path: Path) -> None:
     import matplotlib.pyplot as plt
 
-    plt.style.use(ROOT / "analysis" / "style.mplstyle")
+    plt.style.use(ROOT / "analysis" / "figures" / "style.mplstyle")
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
     step = max(1, trials // 20)
     for name, curve in found.items():

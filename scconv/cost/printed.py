@@ -20,7 +20,7 @@ from scconv import backbones
 from scconv.cost import Cost, cost
 from scconv.surgery import replace_convs
 
-FIGURES = Path(__file__).parents[2] / "analysis" / "reference"
+FIGURES = Path(__file__).parents[1] / "paper"
 TABLES = ("table1", "table2", "table3")
 CLASSES = {"wideresnet28": 100, "densenet121": 100}  # else 10; ImageNet 1000
 CONVS = {

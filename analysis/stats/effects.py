@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from analysis.stats import LEVEL, Additive, Scores, additive
+from analysis.stats.comparison import LEVEL, Additive, Scores, additive
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from analysis import effects, stats
+from analysis import stats
+from analysis.stats import effects
 
 
 def scores(rows, seeds=None):

@@ -11,9 +11,9 @@ from functools import cached_property
 
 import numpy as np
 
-from analysis import reference, stats
+from analysis import stats
 from analysis.stats import Comparison, Difference, Summary
-from runners.plan import Sweep
+from runners.plan import Sweep, reference
 from runners.search import searching as search
 from runners.search.study import Study
 from runners.store import Record, Result, Store

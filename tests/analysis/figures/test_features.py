@@ -6,9 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from analysis import features
-from analysis.features import Side, constant, mosaic, redundancy
-from analysis.figures import save
+from analysis.figures import features, save
+from analysis.figures.features import Side, constant, mosaic, redundancy
 
 RAMP = np.array([[0.0, 1.0], [2.0, 3.0]])
 CROSS = np.array([[1.0, 0.0], [0.0, 1.0]])  # uncorrelated with the ramp

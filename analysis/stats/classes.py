@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from analysis.figures import STYLE, plt
-from analysis.stats import Summary, summarise
+from analysis.stats.comparison import Summary, summarise
 
 Pairs = Sequence[
     tuple[np.ndarray, np.ndarray]

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import conclusion, figures, reference, report, tables
-from runners.plan import load
+from analysis import answer as conclusion
+from analysis import figures, report, tables
+from runners.plan import load, reference
 from runners.store import Epoch, Record, Result, Store
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EVIDENCE = {
     "commit": "c0ffee", "dirty": "no", "device": "CPU (test)", "precision": "fp32", "torch": "2.0", "data": "d1",
     "train_images": 288, "val_images": 32, "test_images": 160,

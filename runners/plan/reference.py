@@ -7,10 +7,11 @@ and counting; see scconv/cost. Where a row prints several accuracies, the sweep'
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from runners.plan import RECIPES, Config, Sweep
+from runners.plan.catalogue import catalogue
+from runners.plan.config import RECIPES, Config
+from runners.plan.sweep import Sweep
 
 TITLES = {
     "table1": "Table 1",
@@ -94,7 +95,7 @@ def load(sweep: Sweep) -> Reference:
         raise ValueError(
             f"reference: unknown table {sweep.reference!r}; there are {', '.join(TITLES)}"
         )
-    with open(Path(__file__).parent / f"{sweep.reference}.csv", newline="") as file:
+    with open(catalogue().parent / "paper" / f"{sweep.reference}.csv", newline="") as file:
         lines = [*csv.DictReader(file)]
     config = sweep.variants.get(sweep.baseline) or next(iter(sweep.variants.values()))
     backbones = [*dict.fromkeys(line["backbone"] for line in lines)]

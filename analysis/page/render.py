@@ -6,8 +6,9 @@ import re
 from html import escape
 from pathlib import Path
 
-from analysis import conclusion, search, tables
-from analysis.tables import Table
+from analysis import answer as conclusion
+from analysis import tables
+from analysis.tables import Table, search
 
 CSS = """
 :root { color-scheme: light dark; }

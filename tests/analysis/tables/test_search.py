@@ -6,7 +6,9 @@ from collections import Counter
 
 import pytest
 
-from analysis import conclusion, report, search, tables
+from analysis import answer as conclusion
+from analysis import report, tables
+from analysis.tables import search
 from runners.plan import load
 from runners.search.searching import Searching
 from runners.store import Store

@@ -8,8 +8,8 @@ import warnings
 import numpy as np
 import pytest
 
-from analysis import classes
 from analysis.figures import save
+from analysis.stats import classes
 
 TRUTH = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
 # class 0 is predicted four times, three of them right; classes 1 and 2 three times, two of them right

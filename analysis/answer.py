@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from analysis import effects, stats
+from analysis import stats
+from analysis.stats import effects
 from analysis.tables import Row, Table, correct
 from runners.store import Record
 
