@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from analysis import reference, tables
-from runners.plan import Sweep, Trial
+from analysis import tables
+from runners.plan import Sweep, Trial, reference
 from runners.search import searching as search
 from runners.search.queue import unfinished
 from runners.store import Record, Store
