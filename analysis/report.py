@@ -10,14 +10,17 @@ import csv
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 from analysis import answer as conclusion
 from analysis import tables
-from analysis.tables import Table, search
+from analysis.tables import Row, Table, markdown, read, search
 from runners.errors import SweepError
 from runners.masking import mask
 from runners.plan import load
 from runners.store import Store
+
+__all__ = ["Table", "aggregates", "main", "markdown", "read", "text", "write"]
 
 
 def text(table: Table) -> str:
@@ -27,16 +30,16 @@ def text(table: Table) -> str:
         for line in conclusion.footer(table) + conclusion.factors(table) + search.lines(table)
     )
     head = f"**{table.sweep.question}**\n\n{conclusion.answer(table)}\n"
-    return f"{head}\n{tables.markdown(*tables.comparison(table), bold=table.best)}\n{notes}\n"
+    return f"{head}\n{markdown(*tables.comparison(table), bold=table.best)}\n{notes}\n"
 
 
 def contents(table: Table) -> dict[str, str]:
     """File name -> text of the tables."""
     headers, lines = tables.comparison(table)
-    found = f"\n{tables.markdown(*search.front_table(table))}" if table.studies else ""
+    found = f"\n{markdown(*search.front_table(table))}" if table.studies else ""
     return {
         **({"search.csv": search.to_csv(table)} if table.studies else {}),
-        "table.md": f"{text(table)}\n{tables.markdown(*tables.cost(table))}{found}",
+        "table.md": f"{text(table)}\n{markdown(*tables.cost(table))}{found}",
         "table.csv": tables.to_csv(table),
         "table.tex": tables.latex(headers, lines, conclusion.footer(table), table.best),
     }
@@ -80,6 +83,32 @@ def _draw(table: Table, folder: Path, x: str) -> tuple[list[Path], dict[str, Pat
         paths += figures.save(figure, folder / stem)
         drawings[title] = folder / f"{stem}.svg"
     return paths, drawings
+
+
+def aggregates(table: Table) -> list[dict[str, Any]]:
+    """Every variant's name and figures over its seeds, for MLflow's summary."""
+    return [_aggregate(row) for row in table.rows]
+
+
+def _aggregate(row: Row) -> dict[str, Any]:
+    metrics: dict[str, float | None] = {"n": len(row.records), "planned": row.planned}
+    if row.top1:
+        t = row.top1
+        metrics |= {
+            "test/top1_mean": t.mean,
+            "test/top1_sd": t.sd,
+            "test/top1_low": t.low,
+            "test/top1_high": t.high,
+        }
+    if row.difference:
+        d = row.difference
+        metrics |= {
+            "test/difference_mean": d.mean,
+            "test/difference_low": d.low,
+            "test/difference_high": d.high,
+            "test/difference_p": d.p,
+        }
+    return {"variant": row.variant, "metrics": metrics}
 
 
 def differences(table: Table, folder: Path) -> list[str]:
@@ -185,7 +214,7 @@ def main(argv: list[str] | None = None) -> int:
     for table in found:
         print(text(table))
         if args.pairs:
-            print(tables.markdown(*conclusion.pairs_table(table)))
+            print(markdown(*conclusion.pairs_table(table)))
     print("written:", ", ".join(map(str, paths)))
     return 0
 
@@ -224,7 +253,7 @@ def _list_trials(found: list[Table], store: Store, variant: str) -> int:
     for table in having:
         headers, lines = conclusion.trials_table(table)
         kept = [[*line[1:], store.address(line[1], "")] for line in lines if line[0] == variant]
-        print(tables.markdown([*headers[1:], "folder"], kept))
+        print(markdown([*headers[1:], "folder"], kept))
     return 0
 
 

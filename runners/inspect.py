@@ -11,7 +11,6 @@ import argparse
 import functools
 import io
 import pickle
-import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -21,8 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from analysis.figures import features, save
-from analysis.stats import Summary, classes, summarise
+from analysis.inspect import Side, constant, redundancy, seen, write_classes, write_features
 from runners.command import settled
 from runners.data import dataset as datasets
 from runners.data.dataset import Dataset
@@ -152,13 +150,14 @@ def main(argv: list[str] | None = None) -> int:
         finished = {name: _finished(sweep, store, option, name) for option, name in names.items()}
         seed = _seed_to_draw(sweep, finished, args.seed)
         folder = Path(args.out or f"results/{sweep.label}")
-        paths = _write_classes(finished[args.variant], store, args.data, folder)
-        seen = {name: _look(trials, seed, store, args.data) for name, trials in finished.items()}
+        paths = _classes(finished[args.variant], store, args.data, folder)
+        looks = {name: _look(trials, seed, store, args.data) for name, trials in finished.items()}
         if args.against:
-            drawn = [trials[seed] for trials in finished.values()]
-            paths += _write_features(
-                seen[args.variant], seen[args.against], _caption(drawn), folder
-            )
+            (side, image), (against, _) = looks[args.variant], looks[args.against]
+            caption = _caption([trials[seed] for trials in finished.values()])
+            line, drawn = write_features(image, against, side, caption, folder)
+            print(line)
+            paths += drawn
     except (SweepError, ValueError, OSError) as error:
         print(mask(error), file=sys.stderr)
         return 2
@@ -252,25 +251,19 @@ def _seed_to_draw(sweep: Sweep, finished: dict[str, dict[int, Trial]], wanted: i
     return common[0] if wanted is None else wanted
 
 
-def _write_classes(
+def _classes(
     trials: dict[int, Trial], store: Store, data_root: str | None, folder: Path
 ) -> list[Path]:
-    """Per-class scores and the confusion matrix of one variant; prints its macro F1."""
-    pairs = []
-    for trial in trials.values():
-        pairs.append(predictions(trial, store, data_root))
-        _compare(trial, store, *pairs[-1])
-    trial, table = next(iter(trials.values())), classes.scores(pairs)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"classes-{_stem(trial.variant)}.csv"
-    path.write_text(classes.to_csv(table), encoding="utf-8")
-    seeds = f"{len(trials)} seed{'s' if len(trials) > 1 else ''} ({', '.join(map(str, trials))})"
-    macro = table[-1]
-    print(
-        f"{trial.variant}: macro F1 {_plus_minus(macro.f1, '.2f', ' %')}; {macro.support} test images of {trial.config.dataset}, {seeds}"
-    )
-    title = f"{trial.variant}: test set of {trial.config.dataset}, {trial.config.epochs} epochs, mean over {seeds}; macro F1 {macro.f1.mean:.1f} %"
-    return [path, *save(classes.figure(pairs, title), folder / f"confusion-{_stem(trial.variant)}")]
+    """Write per-class scores and the confusion matrix of one variant; print its macro F1."""
+    pairs = {}
+    for seed, trial in trials.items():
+        pairs[seed] = predictions(trial, store, data_root)
+        _compare(trial, store, *pairs[seed])
+    trial = next(iter(trials.values()))
+    config = trial.config
+    line, paths = write_classes(trial.variant, pairs, config.dataset, config.epochs, folder)
+    print(line)
+    return paths
 
 
 def _compare(trial: Trial, store: Store, truth: np.ndarray, predicted: np.ndarray) -> None:
@@ -289,44 +282,21 @@ def _compare(trial: Trial, store: Store, truth: np.ndarray, predicted: np.ndarra
 
 def _look(
     trials: dict[int, Trial], seed: int, store: Store, data_root: str | None
-) -> tuple[features.Side, np.ndarray]:
-    """One variant's redundancy, printed, with the maps of `seed` for the first test image; and that image, bytes (h, w, 3)."""
+) -> tuple[Side, np.ndarray]:
+    """One variant's redundancy, printed; its maps of the first test image by `seed`, and the image.
+
+    The image is bytes (h, w, 3).
+    """
     values, flat, drawn, images = {}, [], np.empty(0), np.empty(0)
     for s, trial in trials.items():
         maps, images = feature_maps(trial, store, data_root, IMAGES)
-        values[s] = features.redundancy(maps)
-        flat.append(features.constant(maps))
-        drawn = (
-            maps[0].copy() if s == seed else drawn
-        )  # a copy, so that the other images' maps can go
-    variant = trials[seed].variant
-    shares = f"redundancy {_plus_minus(summarise([*values.values()]), '.3f')}, {100 * sum(flat) / len(flat):.1f} % of the channels constant"
-    print(f"{variant}: {shares}; first stage, {len(images)} test images")
-    return features.Side(variant, drawn, values, len(images)), images[0]
-
-
-def _write_features(
-    seen: tuple[features.Side, np.ndarray],
-    other: tuple[features.Side, np.ndarray],
-    caption: str,
-    folder: Path,
-) -> list[Path]:
-    """Two variants side by side, `other` left; prints their difference in redundancy."""
-    (side, image), (against, _) = seen, other
-    difference = summarise(
-        [
-            value - against.redundancy[s]
-            for s, value in side.redundancy.items()
-            if s in against.redundancy
-        ]
-    )
-    print(
-        f"{side.variant} - {against.variant}: redundancy {_plus_minus(difference, '+.3f')}, paired by seed"
-    )
-    return save(
-        features.figure(image, against, side, caption),
-        folder / f"features-{_stem(against.variant)}-{_stem(side.variant)}",
-    )
+        values[s] = redundancy(maps)
+        flat.append(constant(maps))
+        if s == seed:
+            drawn = maps[0].copy()  # a copy, so that the other images' maps can go
+    side = Side(trials[seed].variant, drawn, values, len(images))
+    print(seen(side, flat))
+    return side, images[0]
 
 
 def _caption(drawn: list[Trial]) -> str:
@@ -334,17 +304,6 @@ def _caption(drawn: list[Trial]) -> str:
     epochs = " / ".join(dict.fromkeys(str(t.config.epochs) for t in drawn))
     where = f"the test set of {drawn[0].config.dataset} (not picked)"
     return f"The first image of {where}, and what each network's first stage makes of it after {epochs} epochs; seed {drawn[0].seed}."
-
-
-def _plus_minus(summary: Summary | None, form: str, unit: str = "") -> str:
-    assert summary  # there is at least one finished trial
-    sd = f" ± {summary.sd:{form.lstrip('+')}}" if summary.sd is not None else ""
-    return f"{summary.mean:{form}}{sd}{unit} (n={summary.n})"
-
-
-def _stem(variant: str) -> str:
-    """A variant's name as a part of a file's: what shells and file systems read otherwise becomes '_'."""
-    return re.sub(r"[^\w.+=,-]+", "_", variant)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from analysis import tables
+from analysis import report
 from runners.plan import Sweep, Trial, reference
 from runners.search import searching as search
 from runners.search.queue import unfinished
@@ -95,7 +95,7 @@ def _table(variants: list[dict[str, Any]]) -> str:
                 f"{printed['top1']:.2f}" if printed else "-",
             ]
         )
-    return tables.markdown([*HEADERS, "paper top-1"], lines)
+    return report.markdown([*HEADERS, "paper top-1"], lines)
 
 
 def _counts(sweep: Sweep, store: Store, records: dict[str, Record]) -> list[str]:

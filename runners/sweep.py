@@ -13,9 +13,9 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from analysis import report, tables
+from analysis import report
 from runners.errors import StoreError, SweepError
 from runners.masking import mask
 from runners.plan import Config, Sweep, Trial, load, reference
@@ -294,7 +294,7 @@ def _catch_up(store: Store, tracker: Tracker, todo: list[Trial]) -> None:
 
 def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: str) -> int:
     """Print the table, write the report, tell MLflow; the exit status."""
-    table = tables.read(sweep, store)
+    table = report.read(sweep, store)
     print(f"\n{report.text(table)}")
     records = [(t, r) for t in sweep.trials if (r := store.record(t.id))]
     files = []
@@ -304,7 +304,7 @@ def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: str) -> int
     except (OSError, ValueError) as error:
         print(f"the report could not be written: {error}", file=sys.stderr)
     ended = max((r.epochs[-1].ended for _, r in records if r.epochs), default=0)
-    tracker.summarise([_aggregates(row) for row in table.rows], ended, [*files, Path(sweep.path)])
+    tracker.summarise(report.aggregates(table), ended, [*files, Path(sweep.path)])
     print(f"charts: {tracker.charts}")
     bad = [(t, r) for t, r in records if r.status != "finished"]
     searched = [p for study in table.studies for p in study.proposals if p.trained]
@@ -332,28 +332,6 @@ def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: str) -> int
     if stopped:
         return 130 if stopped == "interrupted" else 75
     return 1 if bad or not files or not sweep.settled or len(records) < len(sweep.trials) else 0
-
-
-def _aggregates(row: tables.Row) -> dict[str, Any]:
-    """A variant's line for MLflow's summary."""
-    metrics: dict[str, float | None] = {"n": len(row.records), "planned": row.planned}
-    if row.top1:
-        t = row.top1
-        metrics |= {
-            "test/top1_mean": t.mean,
-            "test/top1_sd": t.sd,
-            "test/top1_low": t.low,
-            "test/top1_high": t.high,
-        }
-    if row.difference:
-        d = row.difference
-        metrics |= {
-            "test/difference_mean": d.mean,
-            "test/difference_low": d.low,
-            "test/difference_high": d.high,
-            "test/difference_p": d.p,
-        }
-    return {"variant": row.variant, "metrics": metrics}
 
 
 if __name__ == "__main__":

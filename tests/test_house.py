@@ -32,6 +32,14 @@ ONLY = {
 }
 
 
+# analysis is called by its doors alone, one of each command that needs it
+DOORS = {
+    "runners.sweep": {"analysis.report"},
+    "runners.preview": {"analysis.report"},
+    "runners.inspect": {"analysis.inspect"},
+}
+
+
 def name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
@@ -68,6 +76,14 @@ def test_a_floor_imports_only_from_floors_below(path):
         if room not in allowed:
             found = {m for m in imports(path) if within(m, package)}
             assert not found, f"{package} is imported in {allowed} alone"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if name(p).startswith("runners")], ids=name)
+def test_analysis_is_called_by_its_doors_alone(path):
+    doors = DOORS.get(name(path), set())
+    called = {m for m in imports(path) if within(m, "analysis") and m != "analysis"}
+    inside = {m for m in called if not any(within(m, door) for door in doors)}
+    assert not inside, f"{name(path)} must not import {inside}; its doors: {doors or 'none'}"
 
 
 @pytest.mark.parametrize("module", ["runners.store", "analysis.report", "runners.plan"])
