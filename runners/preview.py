@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from analysis import report
@@ -76,6 +76,7 @@ def _for_programs(
         "variants": variants,
         "done": len(trials) - len(to_run),
         "to_run": len(to_run),
+        "earlier_versions": _earlier(sweep, store),
         "search": _search_plan(sweep, store)[0] if sweep.search else {},
     }
 
@@ -102,7 +103,24 @@ def _counts(sweep: Sweep, store: Store, records: dict[str, Record]) -> list[str]
     by_status = Counter(_status(t, store, records) for t in sweep.trials)
     counts = ", ".join(f"{n} {status}" for status, n in by_status.items())
     size = f"{len(sweep.variants)} variants x {len(sweep.seeds)} seeds"
-    return [f"{len(sweep.trials)} trials ({size}): {counts}"]
+    lines = [f"{len(sweep.trials)} trials ({size}): {counts}"]
+    for conv, n in _earlier(sweep, store).items():
+        noun, verb = ("trial", "is") if n == 1 else ("trials", "are")
+        lines.append(
+            f"{n} finished {noun} of an earlier version of {conv} {verb} in the store; "
+            f"{'it is' if n == 1 else 'they are'} not mixed in"
+        )
+    return lines
+
+
+def _earlier(sweep: Sweep, store: Store) -> Counter[str]:
+    """conv -> how many of the sweep's trials were finished by an earlier version of it."""
+    found: Counter[str] = Counter()
+    for trial in sweep.trials:
+        old = [store.record(replace(trial, config=c).id) for c in trial.config.earlier]
+        if any(record and record.status == "finished" for record in old):
+            found[trial.config.conv] += 1
+    return found
 
 
 def _search_plan(sweep: Sweep, store: Store) -> tuple[dict[str, Any], list[str]]:

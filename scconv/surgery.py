@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from scconv.convs import find
+from scconv.initial import in_place_of
 
 Where = Callable[[str, nn.Conv2d], bool]
 
@@ -49,6 +50,9 @@ def replace_convs(
     `narrow(channels)` called; one that says in `covers` that it stands for the "norm" or the "act" behind it too has the layers that the
     block names in `after` removed. A design that changes the maps between convolutions converts the whole network (`convert`).
 
+    A design's convolutions start as those of the backbone do: one of the replaced one's shape takes over its weights, and every other
+    one is drawn by the backbone's rule, unless the design sets its weights itself (scconv/initial.py).
+
     Args:
         model: any module. A backbone of this package says in `places` which convolutions its paper replaces; of any other model,
             every 3x3 convolution but the stem and the depthwise ones is taken.
@@ -65,8 +69,10 @@ def replace_convs(
         ValueError: nothing to replace; or the convolution refuses a place, which the message then names.
     """
     design = find(conv, path)
+    # drawn for every design alike, so that what is drawn after this does not depend on it
+    seed = int(torch.randint(2**62, (), device="cpu"))
     with torch.device(next((p.device for p in model.parameters()), "cpu")):
-        return _replace(model, conv, design, where, keep_norm, options)
+        return _replace(model, conv, design, where, keep_norm, options, seed)
 
 
 def _replace(
@@ -76,13 +82,16 @@ def _replace(
     where: Where | None,
     keep_norm: bool,
     options: dict[str, Any],
+    seed: int,
 ) -> list[Swap]:
     if hasattr(design, "convert"):
         if where or not keep_norm:
             raise ValueError(
                 f"conv '{conv}' converts a whole network; leave `where` and `keep_norm` out"
             )
-        return _put(model, conv, design.convert(model, **options))
+        with in_place_of(None, seed, "convert"):
+            converted = design.convert(model, **options)
+        return _put(model, conv, converted)
     places = getattr(model, "places", None)
     chosen = where or ((lambda name, _: name in places) if places is not None else inner_3x3)
     replaced: dict[str, nn.Module] = {}
@@ -95,7 +104,8 @@ def _replace(
         if isinstance(m, nn.Conv2d) and n and chosen(n, m)
     ]:
         try:
-            new = made[old] if old in made else design.drop_in(old, **options)
+            with in_place_of(old, seed, name):
+                new = made[old] if old in made else design.drop_in(old, **options)
         except (ValueError, TypeError) as error:
             raise ValueError(f"layer {name}: {error}") from error
         made[old] = new

@@ -75,6 +75,30 @@ def _defaults(file: Path, changed: int, size: int) -> dict[str, Any]:
     raise SweepError(f"{file}: must define drop_in(conv, *, option=default, ...) -> nn.Module")
 
 
+def version_of(file: Path) -> int:
+    """VERSION of a convolution of the catalogue, read from its source without importing it; 1 where it has none.
+
+    Raises:
+        SweepError: it is not a whole number.
+    """
+    stat = file.stat()
+    return _version(file, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.cache
+def _version(file: Path, changed: int, size: int) -> int:
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == ["VERSION"]:
+            value = getattr(node.value, "value", None)
+            if type(value) is not int or value < 1:
+                raise SweepError(
+                    f"{file}: VERSION must be a whole number of at least 1, got "
+                    f"{ast.unparse(node.value)}; raise it by one when the numbers change"
+                )
+            return value
+    return 1
+
+
 def canonical(conv: str, options: dict[str, Any], file: Path, place: str) -> dict[str, Any]:
     """The options in canonical form: each of its default's type, those at their default left out.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -27,6 +27,9 @@ RECIPES: dict[str, dict] = {
     # a few epochs that end annealed: linear warm-up, then cosine to zero
     "short": {"epochs": 12, "lr": 0.1, "nesterov": True, "schedule": "cosine", "warmup": 0.15},
 }
+
+# fields of Config that were added after records and studies had been written
+LATER = ("conv_version",)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Config:
     )
     compile: bool = False
     test: bool = True  # read the test set after the last epoch; the trials of a search never do
+    # of the convolution's numbers, set by the plan: trials of another version are other trials
+    conv_version: int = 1
 
     @cached_property
     def canonical(self) -> str:
@@ -72,6 +77,16 @@ class Config:
         return json.dumps(
             {k: v for k, v in asdict(self).items() if v != defaults[k]}, sort_keys=True
         )
+
+    @property
+    def earlier(self) -> list[Config]:
+        """The same with every earlier version of its convolution."""
+        return [replace(self, conv_version=v) for v in range(1, self.conv_version)]
+
+    def written(self) -> dict[str, Any]:
+        """All fields but those of LATER at their default: the same text for the same numbers as before these existed."""
+        later = {f.name: f.default for f in fields(Config) if f.name in LATER}
+        return {k: v for k, v in asdict(self).items() if k not in later or v != later[k]}
 
 
 @dataclass(frozen=True)

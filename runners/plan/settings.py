@@ -8,9 +8,13 @@ from pathlib import Path
 
 from runners.errors import SweepError, suggest
 from runners.plan import foreign
-from runners.plan.catalogue import canonical, catalogue, find_file
+from runners.plan.catalogue import canonical, catalogue, find_file, version_of
 from runners.plan.checking import validate
 from runners.plan.config import RECIPES, Config
+
+# Of a convolution outside the catalogue, whose file is part of the id: it is raised when the same file comes to other numbers.
+# 1: its convolutions started from torch's default; 2: from the weights of what they replace, or by the backbone's rule
+OWN_VERSION = 2
 
 
 def config_of(
@@ -21,7 +25,7 @@ def config_of(
     conv_paths: dict[str, str],
     digests: dict[str, str],
 ) -> Config:
-    known = {f.name for f in fields(Config)} - {"conv_digest", "test"} | {"recipe"}
+    known = {f.name for f in fields(Config)} - {"conv_digest", "conv_version", "test"} | {"recipe"}
     for where, settings in (("base", base), (place, arm)):
         if extra := [key for key in settings if key not in known]:
             raise SweepError(f"{where}: {foreign.unknown(extra, known, 'config')}")
@@ -42,7 +46,9 @@ def config_of(
         if config.conv in conv_paths
         else find_file(config.conv, folder, at("conv"))
     )
-    if config.conv in conv_paths or not file.is_relative_to(catalogue()):
+    own = config.conv in conv_paths or not file.is_relative_to(catalogue())
+    merged["conv_version"] = OWN_VERSION if own else version_of(file)
+    if own:
         conv_paths.setdefault(config.conv, str(file.resolve()))
         merged["conv_digest"] = digests.setdefault(
             config.conv, hashlib.sha256(file.read_bytes()).hexdigest()[:16]

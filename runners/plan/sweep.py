@@ -135,7 +135,8 @@ class Sweep:
             v: {k: x for k, x in asdict(c).items() if k != "options"} | self._all_options(c)
             for v, c in self.variants.items()
         }
-        keys = dict.fromkeys(k for row in flat.values() for k in row if k != "conv_digest")
+        identity = ("conv_digest", "conv_version")  # not a setting that a file has
+        keys = dict.fromkeys(k for row in flat.values() for k in row if k not in identity)
         named = {k for c in self.variants.values() for k in c.options}
         differing = [
             k

@@ -107,7 +107,7 @@ class Study:
         """Of the study in its file. What changes a proposal changes it; more `trials` go on with the same."""
         written = {k: v for k, v in asdict(self.written).items() if k not in ("trials", "confirm")}
         candidates = [
-            asdict(self.sweep.candidate(cell, self.variant)) for _, cell in self.search.probes
+            self.sweep.candidate(cell, self.variant).written() for _, cell in self.search.probes
         ]
         content = json.dumps([written, candidates], sort_keys=True, default=str)
         digest = hashlib.sha256(content.encode()).hexdigest()[:8]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 
 import torch
@@ -28,13 +29,17 @@ def build(
 
 
 def measure(config: Config, conv_path: str = "") -> tuple[Cost, int, str]:
-    """What a config's network costs for one image of its data set, how many convolutions it replaces, and its printed structure."""
+    """What a config's network costs for one image, how many convolutions it replaces, and its structure as text."""
     if config.dataset not in datasets.SETS:
         datasets.load(config.dataset)  # for its error
-    network = Config(
+    return _measure(_network(config), conv_path)
+
+
+def _network(config: Config) -> str:
+    """The part of a config that says which network it is."""
+    return Config(
         config.backbone, config.dataset, config.conv, config.conv_digest, config.options
-    )
-    return _measure(network.canonical, conv_path)
+    ).canonical
 
 
 @functools.cache
@@ -43,19 +48,43 @@ def _measure(canonical: str, conv_path: str) -> tuple[Cost, int, str]:
     config = Config(**json.loads(canonical))
     classes, image, *_ = datasets.SETS[config.dataset]
     model, swapped = build(config, classes, conv_path, device="meta")
-    return cost(model, image), swapped, repr(model)
+    return cost(model, image), swapped, _structure(model)
 
 
-def outputs(config: Config, conv_path: str = "") -> list[float]:
-    """What a config's network, with weights drawn in their order, makes of one fixed batch: equal for equal networks."""
+def _structure(model: torch.nn.Module) -> str:
+    """Its layers in their order, without what merely wraps them: equal networks have equal ones, but not conversely."""
+    lines = []
+    for module in model.modules():
+        leaf = not next(module.children(), None)
+        lines.append(repr(module) if leaf else module.extra_repr())
+    return "\n".join(filter(None, lines))
+
+
+def fingerprint(config: Config, conv_path: str = "") -> str:
+    """Equal for networks that compute the same and start with the same weights: from one seed both would end alike.
+
+    The weights are drawn again after building, in their order, so that what building draws does not show, and so that nothing hides
+    behind a weight that starts at zero.
+    """
+    return _fingerprint(_network(config), conv_path)
+
+
+@functools.cache
+def _fingerprint(canonical: str, conv_path: str) -> str:
+    config = Config(**json.loads(canonical))
     classes, image, *_ = datasets.SETS[config.dataset]
     torch.manual_seed(0)
     model, _ = build(config, classes, conv_path)
+    digest = hashlib.sha256()
+    for parameter in model.parameters():
+        digest.update(parameter.detach().numpy().tobytes())
+
+    torch.manual_seed(0)
     with torch.no_grad():
-        for parameter in model.parameters():  # none may hide behind a zero it starts from
+        for parameter in model.parameters():
             parameter.normal_(std=0.1)
-        x = torch.randn(4, *image)
-        return [
-            *model.train()(x).flatten().tolist(),
-            *model.eval()(x).flatten().tolist(),
-        ]  # dropout shows in training alone
+        x = torch.randn(4, *image)  # (n, c, h, w)
+        # dropout shows in training alone
+        for y in (model.train()(x), model.eval()(x)):
+            digest.update(y.numpy().tobytes())
+    return digest.hexdigest()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from runners.errors import SweepError
 from runners.plan import Config, Sweep
-from runners.trial.network import measure, outputs
+from runners.trial.network import fingerprint, measure
 from scconv import Cost
 
 
@@ -24,7 +26,7 @@ def networks(sweep: Sweep) -> dict[str, tuple[Cost, int]]:
         counted, swapped, structure = _measured(sweep, variant)
         costs[variant] = counted, swapped
 
-        # two variants can only be twins if what is printed, counted and trained is the same
+        # two variants can only be twins if their layers, costs and training are the same
         twins = alike.setdefault((structure, counted, _training(config)), [])
         if variant not in sweep.found:
             _refuse_twin(sweep, variant, twins)
@@ -44,8 +46,21 @@ def known_cost(config: Config, path: str) -> dict[str, float]:
 
 def _measured(sweep: Sweep, variant: str) -> tuple[Cost, int, str]:
     config = sweep.variants[variant]
-    try:
+    with _named(sweep, variant):
         return measure(config, sweep.conv_paths.get(config.conv, ""))
+
+
+def _fingerprint(sweep: Sweep, variant: str) -> str:
+    config = sweep.variants[variant]
+    with _named(sweep, variant):
+        return fingerprint(config, sweep.conv_paths.get(config.conv, ""))
+
+
+@contextlib.contextmanager
+def _named(sweep: Sweep, variant: str) -> Iterator[None]:
+    """Raise whatever goes wrong as one line that names the variant."""
+    try:
+        yield
     except Exception as error:  # a convolution of the user's own may raise anything
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         reason = " ".join(str(error).split())
@@ -54,23 +69,15 @@ def _measured(sweep: Sweep, variant: str) -> tuple[Cost, int, str]:
 
 def _training(config: Config) -> str:
     """All of a config but its convolution."""
-    network = ("conv", "conv_digest", "options")
+    network = ("conv", "conv_digest", "conv_version", "options")
     return json.dumps({k: v for k, v in asdict(config).items() if k not in network})
 
 
 def _refuse_twin(sweep: Sweep, variant: str, twins: list[str]) -> None:
-    """Compare outputs: networks that print the same structure may still differ."""
-    if not twins:
-        return
-    here = _outputs(sweep, variant)
+    """Compare fingerprints: networks of the same layers may still differ."""
     for twin in twins:
-        if _outputs(sweep, twin) == here:
+        if _fingerprint(sweep, twin) == _fingerprint(sweep, variant):
             raise SweepError(
                 f"{sweep.path}: variants: '{twin}' and '{variant}' build the same network; "
                 "change or remove one"
             )
-
-
-def _outputs(sweep: Sweep, variant: str) -> list[float]:
-    config = sweep.variants[variant]
-    return outputs(config, sweep.conv_paths.get(config.conv, ""))

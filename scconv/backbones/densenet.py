@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scconv.backbones.resnet import initialise
+from scconv.initial import initialise
 
 
 class Dense(nn.Module):

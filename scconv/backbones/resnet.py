@@ -4,7 +4,7 @@ K. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016. For 32x
 the 7x7 at stride 2 and a 3x3 max-pool. Stride in the 3x3 of the bottleneck (torchvision's "v1.5"); projection shortcuts (1x1 convolution
 and BatchNorm) wherever the shape changes; no convolution has a bias.
 
-Its convolutions start from He's normal initialisation; what replaces one starts as its own author wrote it.
+Its convolutions start from He's normal distribution (scconv/initial.py).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from scconv.convs.octave import Octaves
+from scconv.initial import initialise
 
 # layer -> the feature maps it reads and writes: the block's input, those inside, its output. For designs that change the maps themselves
 POST_ACTIVATION = {
@@ -139,13 +140,6 @@ class ResNet(nn.Module):
         y = self.stages(self.stem(x))  # (n, c, h, w)
         y = self.pool(y).flatten(1) if self.pool else y.mean((2, 3))
         return self.head(y)
-
-
-def initialise(model: nn.Module) -> None:
-    """He's normal initialisation of every convolution, as if a ReLU follows it."""
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 def projection(c_in: int, c_out: int, stride: int) -> nn.Module:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from scconv.backbones.resnet import Bottleneck, initialise
+from scconv.backbones.resnet import Bottleneck
+from scconv.initial import initialise
 
 
 class ResNeXt(nn.Module):

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scconv.backbones.resnet import initialise
 from scconv.convs.octave import Octaves
+from scconv.initial import initialise
 
 
 class Wide(nn.Module):

@@ -4,6 +4,9 @@ A file defines `drop_in(conv, **options) -> nn.Module`: what takes the place of 
 convolutions defines `convert(model, **options) -> {path: nn.Module}` instead: everything that takes another module's place in a network.
 Options are keyword-only with literal defaults, so that a sweep can be checked against them without importing torch. COST, if there, declares
 what a 3x3 convolution 64 -> 64 at 32x32 counts with the default options; `python -m scconv.check` holds the file to it.
+
+VERSION, a whole number, is 1 where a file has none. It is raised when the convolution's numbers change: trials of another version are
+other trials. A file outside the catalogue needs none, since its content is part of the trial's identity.
 """
 
 import math

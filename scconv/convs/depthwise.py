@@ -9,6 +9,7 @@ from torch import nn
 from scconv.convs import like
 
 COST = {"params": 4_800, "macs": 4_784_128}
+VERSION = 2  # 1: its convolutions started from torch\'s default
 
 
 def drop_in(conv: nn.Conv2d) -> nn.Module:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from scconv.convs import keeps_size
 
 COST = {"params": 2_464, "macs": 2_392_064}
+VERSION = 2  # 1: its convolutions started from torch\'s default
 
 
 class Ghost(nn.Module):

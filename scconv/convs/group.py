@@ -8,6 +8,7 @@ from torch import nn
 from scconv.convs import divides, like
 
 COST = {"params": 18_432, "macs": 18_874_368}
+VERSION = 2  # 1: its convolutions started from torch\'s default
 
 
 def drop_in(conv: nn.Conv2d, *, groups: int = 2) -> nn.Module:

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from scconv.convs import keeps_size
 
 COST = {"params": 8_752, "macs": 8_388_608}
+VERSION = 2  # 1: its convolutions started from torch\'s default
 ORDERS = (("sru",), ("cru",), ("sru", "cru"), ("cru", "sru"), "parallel")
 
 

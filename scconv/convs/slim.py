@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from scconv.convs import like
 
 COST = {"params": 15_080, "macs": 14_680_576}
+VERSION = 2  # 1: its convolutions started from torch\'s default
 
 
 class Slim(nn.Module):

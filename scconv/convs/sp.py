@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from scconv.convs import keeps_size, like
 
 COST = {"params": 13_632, "macs": 13_631_488}
+VERSION = 2  # 1: its convolutions started from torch\'s default
 
 
 class SP(nn.Module):

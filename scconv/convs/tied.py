@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from scconv.convs import divides, like
 
 COST = {"params": 9_216, "macs": 18_874_368}
+VERSION = 2  # 1: its convolutions started from torch\'s default
 
 
 class Tied(nn.Module):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from scconv.convs import keeps_size, like
 
 COST = {"params": 18_432, "macs": 20_971_520}
+VERSION = 2  # 1: its convolutions started from torch\'s default
 
 
 class Versatile(nn.Module):

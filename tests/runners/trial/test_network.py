@@ -1,0 +1,63 @@
+"""The network of a config: what makes two of them the same."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from runners.data import dataset as data
+from runners.plan import Config, Trial
+from runners.sweep import main
+from runners.trial.network import fingerprint
+from runners.trial.training import Training
+
+BASE = {"backbone": "resnet20", "dataset": "synthetic", "epochs": 1, "batch_size": 32}
+TWINS = {
+    "one group": {"conv": "group", "options": {"groups": 1}},
+    "one block": {"conv": "tied", "options": {"blocks": 1}},
+}
+
+
+def trained(config: Config) -> list[torch.Tensor]:
+    training = Training(Trial("s", "v", config, 0), data.load("synthetic"))
+    training.epoch(0)
+    return [p.detach() for p in training.model.parameters()]
+
+
+def test_one_group_and_the_standard_convolution_end_with_equal_weights():
+    """What an option does not change is the baseline, bit for bit: the designs differ, and nothing else."""
+    plain, *others = (trained(Config(**BASE, **arm)) for arm in ({}, *TWINS.values()))
+    for other in others:
+        assert all(map(torch.equal, plain, other))
+
+
+@pytest.mark.parametrize("case", TWINS)
+def test_twins_are_refused(case, write_sweep, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    path = write_sweep(variants={"R20": {}, "other": TWINS[case]})
+    assert main([str(path), "--plan"]) == 2
+    said = capsys.readouterr().err
+    assert f"{path}: variants: 'R20' and 'other' build the same network" in said
+
+
+def test_a_placebo_is_no_twin(write_sweep, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    path = write_sweep(variants={"R20": {}, "placebo": {"conv": "placebo"}})
+    assert main([str(path), "--plan"]) == 0, capsys.readouterr().err
+    assert fingerprint(Config(**BASE)) != fingerprint(Config(**BASE, conv="placebo"))
+
+
+def own(tmp_path: Path, name: str, text: str) -> tuple[Config, str]:
+    path = tmp_path / f"{name}.py"
+    path.write_text(text)
+    return Config(**BASE, conv=name, conv_digest=name), str(path)
+
+
+def test_what_differs_in_its_function_or_in_its_first_weights_is_no_twin(tmp_path):
+    start = "from torch import nn\nfrom scconv.convs import like\n\n\ndef drop_in(conv):\n"
+    make = "    new = like(conv, conv.in_channels, conv.out_channels)\n"
+    same = own(tmp_path, "same", start + make + "    return new\n")
+    zero = own(tmp_path, "zero", start + make + "    nn.init.zeros_(new.weight)\n    return new\n")
+    drop = own(tmp_path, "drop", start + make + "    return nn.Sequential(new, nn.Dropout(0.1))\n")
+    assert fingerprint(*same) == fingerprint(Config(**BASE))
+    assert len({fingerprint(*case) for case in (same, zero, drop)}) == 3
