@@ -11,9 +11,12 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable
 
 from runners.masking import mask
+
+TRACEBACK = "Traceback (most recent call last):"
 
 
 class SweepError(ValueError):
@@ -37,6 +40,33 @@ class Held(TimeoutError):
 
 class Diverged(Exception):
     """The training loss is no longer finite."""
+
+
+def reason(error: BaseException, longest: int = 300) -> str:
+    """The error's type and message on one line, without the hints that some libraries add."""
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:  # a user's exception may not even have a text
+        text = ""
+    # DataLoader and compile workers put another process's traceback into the message
+    if TRACEBACK in text:
+        inner = text.rsplit(TRACEBACK, 1)[1].splitlines()
+        text = "\n".join(itertools.dropwhile(lambda line: not line or line[0].isspace(), inner))
+        name = name if text and text.split(":")[0].rsplit(".", 1)[-1] != name else ""
+    said = _first_paragraph(text)
+    return mask(": ".join(part for part in (name, said) if part))[:longest]
+
+
+def _first_paragraph(text: str) -> str:
+    """Up to the first empty line or hint; on to the next where only a heading stands there."""
+    words: list[str] = []
+    for line in text.strip().splitlines():
+        heading = bool(words) and words[-1].endswith(":")
+        if (not line.strip() and not heading) or line.strip().lower().startswith("hint:"):
+            break
+        words += line.split()
+    return " ".join(words)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

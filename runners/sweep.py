@@ -25,6 +25,7 @@ from runners.store import Store
 
 if TYPE_CHECKING:
     from runners.launch.console import Console
+    from runners.launch.limits import LimitWatch
     from runners.tracking.tracker import Tracker
 
 PATIENCE_S = 30  # of the driver, whose workers can wait longer
@@ -148,10 +149,13 @@ def _check_data(configs: list[Config], store: Store, args: argparse.Namespace) -
 
 
 def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
+    from runners.launch.limits import LimitWatch
+
+    limits = LimitWatch(sweep.limits, store)
     tracker = _tracker(
         sweep, store, args
     )  # whatever keeps it from opening is found before anything is trained
-    stopped = _search(sweep, store, args) if sweep.search else ""
+    stopped = _search(sweep, store, args, limits) if sweep.search else ""
     if sweep.search:
         sweep = search.conclude(sweep, store)
         tracker.adopt(sweep)
@@ -177,11 +181,12 @@ def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
             tracker,
             console,
             args,
+            limits,
         )
     return _conclude(sweep, store, tracker, stopped)
 
 
-def _search(sweep: Sweep, store: Store, args: argparse.Namespace) -> str:
+def _search(sweep: Sweep, store: Store, args: argparse.Namespace, limits: LimitWatch) -> str:
     """Train what the sweep's search proposes, if it has not ended; returns why it was stopped before it had, or nothing."""
     from runners.launch.console import SearchConsole
     from runners.trial.networks import known_cost
@@ -218,6 +223,7 @@ def _search(sweep: Sweep, store: Store, args: argparse.Namespace) -> str:
         tracker,
         console,
         args,
+        limits,
     )
 
 
@@ -253,6 +259,7 @@ def _launch(
     tracker: Tracker,
     console: Console,
     args: argparse.Namespace,
+    limits: LimitWatch,
 ) -> str:
     """Run the work on Ray; returns why it was stopped before all had ended, or nothing."""
     from runners.launch import cluster
@@ -268,7 +275,9 @@ def _launch(
         console.say(
             f"{sweep.name}: {what}, {at_a_time} at a time; MLflow: {tracker.command or tracker.uri}"
         )
-        return launch.launch(sweep, work, resources, store, tracker, console, _data_root(args))
+        return launch.launch(
+            sweep, work, resources, store, tracker, console, _data_root(args), limits
+        )
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # what follows takes seconds, and should end
             signal.signal(number, signal.SIG_IGN)

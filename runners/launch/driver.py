@@ -1,79 +1,61 @@
-"""What the driver does with what the workers report: it records, shows, judges and, at a limit or a signal, lets the sweep end."""
+"""What the driver does at each event of Ray Tune: record it, show it, judge it, try again, stop."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-import time
 import traceback
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from runners.errors import StoreError
-from runners.launch.cluster import tune
-from runners.launch.console import Console
+from runners.errors import StoreError, reason
+from runners.launch import memory
+from runners.launch.attempts import Attempts
+from runners.launch.cluster import ray, tune
+from runners.launch.console import duration
+from runners.launch.liveness import Clock, Liveness
+from runners.launch.recorder import Recorder
+from runners.launch.signals import Signals
+from runners.launch.stopping import Stop
 from runners.masking import mask
-from runners.plan import Limits, Trial
-from runners.search.queue import Work
-from runners.store import Epoch, Record, Store
-from runners.tracking.tracker import Tracker
-
-LOG_EVERY_S = 2.0
-MEASURE_EVERY_S = 20.0
-DEATHS = 5  # of a trial's workers in a row, without an epoch in between
-STARTED = time.monotonic()
+from runners.plan import Trial
 
 
-def failed(trial: Trial, reason: str, epochs: list[Epoch]) -> Record:
-    """The record of a trial that will not go on."""
-    return Record(
-        trial.id,
-        trial.sweep,
-        trial.variant,
-        trial.seed,
-        asdict(trial.config),
-        "failed",
-        reason,
-        epochs,
-        None,
-        {},
-    )
+@dataclass
+class Round:
+    """What lives for one fit of Ray Tune; a new one for each."""
+
+    # by Tune's ids of the trials
+    handed: set[str] = field(default_factory=set)  # given to Tune, and not yet back
+    running: dict[str, Any] = field(default_factory=dict)  # Tune's own trials, with a worker
+    explained: set[str] = field(default_factory=set)  # whose worker reported why it failed
+    ended: set[str] = field(default_factory=set)  # whose worker was ended for its silence
+    # by ours
+    unended: set[str] = field(default_factory=set)  # that came back without a record
+    tight: set[str] = field(default_factory=set)  # that found the GPU's memory full
+    advanced: set[str] = field(default_factory=set)  # that finished an epoch
+    problem: str = ""  # why Ray gave up as a whole
+    full: memory.Full | None = None  # the memory that made it give up
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Those that a worker trains."""
+        return [trial.config["trial"] for trial in self.running.values()]
 
 
 class Driver(tune.Callback):
-    """What the driver does with what the workers report. No error of its own may end the sweep."""
+    """The driver of a phase, as Tune calls it back. No error of its own may end the sweep."""
 
-    failed = 0  # trials, since the command began: its search and its comparison have a driver each
-
-    def __init__(
-        self, work: Work, store: Store, tracker: Tracker, console: Console, limits: Limits
-    ):
-        self.work, self.store, self.tracker, self.console, self.limits = (
-            work,
-            store,
-            tracker,
-            console,
-            limits,
-        )
-        self.limit = ""  # the one that was reached
-        self.measured_at = time.monotonic()
-        self.unended: set[str] = (
-            set()
-        )  # trials that ran and ended without a record, since launch() cleared it
-        self.tight: set[str] = set()  # those of them that found the GPU's memory full
-        self.advanced: set[str] = set()  # trials that finished an epoch since then
-        self.deaths: Counter[str] = Counter()  # of a trial's workers, since it finished an epoch
-        self.stopping = self.interrupted = self.busy = False
-        self.running: dict[str, Trial] = {}
-        self.awaited: set[str] = set()
-        self.reported: dict[
-            str, dict[int, Epoch]
-        ] = {}  # a resumed trial reports its old epochs again
-        self.errors: dict[str, str] = {}
-        self.stopped: dict[str, str] = {}  # trial -> why its search has stopped it
-        self.unlogged: dict[str, tuple[Trial, list[Epoch]]] = {}
-        self.logged_at = 0.0
+    def __init__(self, recorder: Recorder, signals: Signals):
+        self.recorder, self.signals = recorder, signals
+        self.work, self.console, self.limits = recorder.work, recorder.console, recorder.limits
+        self.round = Round()
+        self.liveness = Liveness(Clock())
+        self.stop = Stop(self.console, self.liveness)
+        self.attempts = Attempts(recorder, self.liveness.clock)
+        self.said: set[str] = set()
 
     def __reduce__(self):  # Tune pickles its callbacks for a restore that we never make
         return object, ()
@@ -83,177 +65,162 @@ class Driver(tune.Callback):
 
     @contextlib.contextmanager
     def shielded(self) -> Iterator[None]:
-        """Let what is under way end before an interruption, which in the middle of a write would leave the database locked; and no error out.
+        """Let no error out, which would end the whole sweep, and no interruption in."""
+        with self.signals.deferred():
+            try:
+                yield
+            except StoreError as error:
+                self.give_up(str(error))
+            except Exception as error:
+                # one traceback of a kind: this may come back ten times a second
+                if (what := reason(error)) not in self.said:
+                    self.said.add(what)
+                    print(mask(traceback.format_exc()), file=sys.stderr)
 
-        An exception in a callback would end the whole sweep: it is said, and the sweep goes on.
-        """
-        outer, self.busy = self.busy, True
-        try:
-            yield
-        except StoreError as error:
-            self._give_up(str(error))
-        except Exception:
-            print(mask(traceback.format_exc()), file=sys.stderr)
-        finally:
-            self.busy = outer
-        if self.interrupted and not outer:
-            raise KeyboardInterrupt
+    def give_up(self, trouble: str) -> None:
+        """Stop for a trouble that is no trial's fault, and that another trial would have too."""
+        if not self.stop.why:
+            self.stop.ask(self.round.running, trouble)
 
-    def stop(self) -> None:
-        self.stopping, self.awaited = True, set(self.running)
+    def has_room(self) -> bool:
+        """Whether memory suffices for one more trial."""
+        return self.attempts.pressure.room(len(self.round.handed), self.liveness.clock.now)
 
-    def judge(self, trial_id: str, result: dict) -> bool:
-        """Whether the trial's search stops it, now that this is known."""
+    def judge(self, key: str, result: dict) -> bool:
+        """Whether the trial's search prunes it, now that this is known."""
         with self.shielded():
-            trial, rows = self.running.get(trial_id), result.get("epochs")
-            if trial and rows and (why := self.work.judge(trial, [Epoch(**row) for row in rows])):
-                self.stopped[trial.id] = why
-                return True
+            if key in self.round.running and (rows := result.get("epochs")):
+                trial = self.round.running[key].config["trial"]
+                if why := self.work.judge(trial, self.recorder.read(rows)):
+                    self.recorder.verdicts[trial.id] = ("stopped", why)
+                    return True
         return False
 
     def on_trial_start(self, iteration, trials, trial, **info) -> None:
         with self.shielded():
-            self.running[trial.trial_id] = trial.config["trial"]
-            self.tracker.start(trial.config["trial"])
-            self.console.started(trial.config["trial"])
+            self.round.running[trial.trial_id] = trial
+            self.liveness.began(trial.trial_id, trial.config["trial"])
+            self.recorder.start(trial.config["trial"])
 
     def on_trial_result(self, iteration, trials, trial, result, **info) -> None:
         with self.shielded():
-            if result.get("trouble"):
-                self._give_up(result["trouble"])
-            if result.get("held"):
-                self.console.say(f"{trial.config['trial'].name}: {result['held']}")
+            ours, key = trial.config["trial"], trial.trial_id
+            if "trouble" in result:
+                self.give_up(result["trouble"])
+            if "held" in result:
+                self.console.say(f"{ours.name}: {result['held']}")
+            if "failed" in result:
+                self.round.explained.add(key)
+                self.round.tight |= {ours.id} if result["tight"] else set()
+                self.attempts.erred(ours, result["failed"], result["attempt"])
             if rows := result.get("epochs"):
-                epochs = [Epoch(**row) for row in rows]
-                known = self.reported.setdefault(trial.config["trial"].id, {})
-                if any(e.epoch not in known for e in epochs):
-                    del self.deaths[trial.config["trial"].id]
-                    self.advanced.add(trial.config["trial"].id)
-                known.update((e.epoch, e) for e in epochs)
-                self.unlogged.setdefault(trial.config["trial"].id, (trial.config["trial"], []))[
-                    1
-                ].extend(epochs)
-                self.console.epochs(trial.config["trial"], epochs)
-                if self.stopping:
-                    self.awaited.discard(trial.trial_id)
+                epochs, new = self.recorder.epochs(ours, rows)
+                self.liveness.epochs(key, ours, epochs)
+                if new:
+                    self.attempts.advanced(ours)
+                    self.round.advanced.add(ours.id)
+                # once the sweep is being stopped, this was the epoch under way
+                self.stop.awaited.discard(key)
 
     def on_trial_complete(self, iteration, trials, trial, **info) -> None:
-        self._gone(trial)
+        with self.shielded():
+            ours = self._back(trial)
+            if self.recorder.settle(ours):
+                self.attempts.pressure.ended()
+            else:
+                self.round.unended.add(ours.id)
 
     def on_trial_error(self, iteration, trials, trial, **info) -> None:
         with self.shielded():
-            error = getattr(trial, "get_pickled_error", lambda: None)() or "the worker died"
-            self.errors[trial.config["trial"].id] = last_line(error)
-        self._gone(trial)
-
-    def on_trial_recover(self, iteration, trials, trial, **info) -> None:
-        with self.shielded():
-            self.running.pop(trial.trial_id, None)
-            self.awaited.discard(trial.trial_id)
-            self.console.stopped(trial.config["trial"])
-            if self.store.record(trial.config["trial"].id) is None:
-                self.console.say(
-                    f"{trial.config['trial'].name}: its worker failed; it goes on from its last epoch"
-                )
-                self._died(trial.config["trial"])
-
-    def _died(self, trial: Trial) -> None:
-        """A worker that is killed costs its trial nothing but the epoch under way; one whose trial kills it every time has to end."""
-        self.deaths[trial.id] += 1
-        if self.deaths[trial.id] > DEATHS:
-            reason = f"its worker died {self.deaths[trial.id]} times without finishing an epoch; its last words are in log.txt"
-            epochs = [*self.reported.get(trial.id, {}).values()]
-            try:
-                self.store.commit(
-                    failed(trial, reason, epochs)
-                )  # the next worker finds it, and lets the trial be
-            except OSError as error:
-                self._give_up(str(error))
-
-    def _give_up(self, trouble: str) -> None:
-        """The place of all records is full or away: no trial's fault, and nothing that another trial would change."""
-        if not self.limit:
-            self.limit = trouble
-            self.stop()
-            self.console.say(f"{trouble}; stopping")
-
-    def _check_limits(self) -> None:
-        """Stop as after one Ctrl-C where a limit is reached."""
-        limits, reached = self.limits, ""
-        if limits.hours is not None and time.monotonic() - STARTED > 3600 * limits.hours:
-            reached = f"limits.hours: {limits.hours:g} have passed"
-        if limits.failures is not None and self.failed >= limits.failures:
-            reached = f"limits.failures: {self.failed} trials have failed"
-        if limits.disk_gb is not None and time.monotonic() - self.measured_at > MEASURE_EVERY_S:
-            self.measured_at = time.monotonic()
-            if (size := self.store.gigabytes) > limits.disk_gb:
-                reached = f"limits.disk_gb: the store has {size:.3g} GB of {limits.disk_gb:g}"
-        if reached:
-            self.limit = reached
-            self.stop()
-            self.console.say(f"{reached}; stopping after the epochs under way")
+            others = len(self.round.handed - {trial.trial_id})
+            ours = self._back(trial)
+            if not self.stop.asked:
+                self._worker_ended(trial, ours, others)
+            if not self.recorder.settle(ours) and not self.stop.asked:
+                self.work.again(ours)
 
     def on_step_end(self, iteration, trials, **info) -> None:
         with self.shielded():
-            self.console.tick()
-            if not self.stopping:
-                self._check_limits()
-            if time.monotonic() - self.logged_at > LOG_EVERY_S:
-                self.flush()
+            self.watch()
+            self.recorder.flush(now=False)
 
-    def flush(self) -> None:
-        """Tell MLflow what it has not heard: epochs by the batch, since short ones would cost more to log than to train."""
-        waiting, self.unlogged, self.logged_at = self.unlogged, {}, time.monotonic()
-        for trial, epochs in waiting.values():
-            self.tracker.log(trial, epochs)
+    def _back(self, trial: Any) -> Trial:
+        """Tune gives a trial back; returns it as ours."""
+        self.round.handed.discard(trial.trial_id)
+        self.round.running.pop(trial.trial_id, None)
+        self.stop.awaited.discard(trial.trial_id)
+        self.liveness.gone(trial.trial_id)
+        return trial.config["trial"]
 
-    def _gone(self, trial) -> None:
-        with self.shielded():
-            ours = trial.config["trial"]
-            self.running.pop(trial.trial_id, None)
-            self.awaited.discard(trial.trial_id)
-            self.settle(ours)
-            if self.store.record(ours.id) is None:
-                self.unended.add(ours.id)
-                if self.store.failures(ours.id)[-1:] == ["out of memory"]:
-                    self.tight.add(ours.id)
+    def _worker_ended(self, trial: Any, ours: Trial, others: int) -> None:
+        """A worker ended without its trial, while so many others ran."""
+        if trial.trial_id in self.round.explained:
+            self.round.explained.discard(trial.trial_id)
+        elif trial.trial_id in self.round.ended:
+            self.round.ended.discard(trial.trial_id)
+            self.attempts.stalled(ours, self.limits.limits.stall_minutes or 0)
+        elif full := memory.read(_error(trial)):
+            self._out_of_memory(full, [ours], others + 1)
+        else:
+            self.attempts.died(ours)
 
-    def settle(self, trial: Trial) -> None:
-        """A trial runs no longer: record how it ended, if it did."""
-        record = self.store.record(trial.id)
-        if record is None and (trial.id in self.errors or trial.id in self.stopped):
-            epochs = [*self.reported.get(trial.id, {}).values()]
-            record = failed(trial, self.errors.get(trial.id, ""), epochs)
-            if trial.id in self.stopped:
-                record = replace(
-                    record,
-                    status="stopped",
-                    reason=self.stopped[trial.id],
-                    provenance=self.work.mark(trial),
-                )
-            self.store.commit(record)
-        if record is None:
-            self.console.stopped(trial)
-        elif trial.id not in self.console.records:
-            self.unlogged.pop(trial.id, None)  # the record has them all
-            self.tracker.end(trial, record)
-            self.console.ended(trial, record)
-            Driver.failed += record.status == "failed"
+    def _out_of_memory(self, full: memory.Full, lost: list[Trial], at_a_time: int) -> None:
+        if trouble := self.attempts.out_of_memory(full, lost, at_a_time):
+            self.give_up(trouble)
+
+    def interrupt(self) -> None:
+        """Answer the first Ctrl-C."""
+        self.stop.ask(self.round.running)
+
+    def gave_up(self, error: Exception) -> None:
+        """Ray gave up as a whole, and all that ran has lost its worker."""
+        self.round.problem, self.round.full = reason(error), memory.read(str(error))
+        if self.round.full and (lost := self.round.trials) and not self.stop.asked:
+            with self.shielded():
+                self._out_of_memory(self.round.full, lost, len(lost))
+
+    def watch(self) -> None:
+        """Look at the clock: limits, long silences, epochs that do not end."""
+        self.liveness.clock.tick()
+        self.console.tick()
+        stall = self.limits.limits.stall_minutes
+        way = "" if stall else "; limits.stall_minutes ends such a worker and tries again"
+        for trial, seconds in self.liveness.silences():
+            self.console.say(f"{trial.name}: no epoch for {duration(seconds)}{way}")
+        if self.stop.asked:
+            late = f"its epoch did not end within {duration(self.stop.grace)}"
+            for key in [*self.stop.overdue]:
+                self.stop.awaited.discard(key)
+                self._end_worker(key, late)
+        elif reached := self.limits.reached():
+            self.stop.ask(self.round.running, reached)
+        elif stall:
+            for key in set(self.liveness.stalled(60 * stall)) - self.round.ended:
+                self.round.ended.add(key)
+                self._end_worker(key, f"no epoch within {stall:g} min (limits.stall_minutes)")
+
+    def _end_worker(self, key: str, why: str) -> None:
+        """End a worker that may not even answer: Ray kills it by SIGKILL, on whatever node."""
+        if trial := self.round.running.get(key):
+            self.console.say(f"{trial.config['trial'].name}: {why}; its worker is ended")
+            with contextlib.suppress(Exception):  # it may just have ended by itself
+                ray.kill(trial.temporary_state.ray_actor)
 
 
 class Stopper(tune.Stopper):
-    """Once the sweep is being stopped: each trial after the epoch under way, then everything."""
+    """Ends a trial that its search prunes; at a stop each after its epoch, then everything."""
 
     def __init__(self, driver: Driver):
         self.driver = driver
 
     def __call__(self, trial_id: str, result: dict) -> bool:
-        return self.driver.judge(trial_id, result) or self.driver.stopping
+        return self.driver.judge(trial_id, result) or self.driver.stop.asked
 
     def stop_all(self) -> bool:
-        return self.driver.stopping and not self.driver.awaited
+        return self.driver.stop.asked and not self.driver.stop.awaited
 
 
-def last_line(text: object) -> str:
-    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
-    return mask(lines[-1])[:300] if lines else "unknown error"
+def _error(trial: Any) -> str:
+    """The text of the error for which Tune gave a trial up; Tune keeps it in a file of its own."""
+    file = trial.error_file
+    return Path(file).read_text(errors="replace") if file and Path(file).exists() else ""

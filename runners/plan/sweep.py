@@ -47,6 +47,8 @@ class Limits:
     hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     disk_gb: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     failures: Whole | None = None
+    # without an epoch, and a trial's worker is ended and started again
+    stall_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 @dataclass(frozen=True)

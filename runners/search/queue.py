@@ -12,7 +12,8 @@ class Work:
     """Trials to run. Whether one is done is read from the store."""
 
     def __init__(self, trials: list[Trial], store: Store):
-        self.trials, self.store, self.waiting = list(trials), store, []
+        self.trials, self.store = list(trials), store
+        self.waiting: list[Trial] = []
 
     def left(self) -> list[Trial]:
         """The trials known so far that have not ended."""
@@ -35,6 +36,10 @@ class Work:
     def next(self) -> Trial | None:
         """The next trial; None: not now."""
         return self.waiting.pop(0) if self.waiting else None
+
+    def again(self, trial: Trial) -> None:
+        """Hand out a trial once more whose worker ended before it."""
+        self.waiting.insert(0, trial)
 
     def mark(self, trial: Trial) -> dict[str, str]:
         """What the record of a trial that was stopped says besides."""

@@ -47,7 +47,8 @@ def run(
                 result, weights = training.result(epochs), training.model.state_dict()
         except Diverged as error:
             status, reason = "diverged", str(error)
-        evidence = provenance(training)
+        # workers that failed or died before this one
+        evidence = provenance(training) | {"attempts": 1 + len(store.failures(trial.id))}
         store.commit(
             Record(
                 trial.id,

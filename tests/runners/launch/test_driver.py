@@ -1,34 +1,19 @@
-"""Which failure costs a trial what; and where a limit ends the sweep."""
+"""What the driver does at each event of Ray: which end of a worker costs a trial what; who stops."""
 
 import time
-from collections import Counter
 
 import pytest
-import torch
 
-from runners.errors import Held, SweepError
-from runners.launch import cluster
+from runners.errors import StoreError
+from runners.launch import attempts, cluster, limits
 from runners.launch import driver as module
-from runners.launch import rounds as launch
-from runners.launch.driver import Driver
-from runners.plan import Limits, Resources, Trial, load
+from runners.launch.driver import Stopper
+from runners.launch.worker import RETRIES, failed
+from runners.plan import Limits, Resources, load
 from runners.search.queue import Work
-from runners.search.searching import Searching
-from runners.store import Epoch, Store
-from tests.runners.test_sweep import MINE, finish, start
-
-
-class Quiet:
-    """A console, or a tracker, that says nothing and remembers."""
-
-    def __init__(self):
-        self.lines, self.records = [], {}
-
-    def say(self, line):
-        self.lines.append(line)
-
-    def __getattr__(self, name):
-        return lambda *arguments: None
+from runners.store import Store
+from tests.runners.launch.fakes import Tuned, driver_of, rows
+from tests.runners.launch.test_memory import KILLED
 
 
 @pytest.fixture
@@ -37,254 +22,258 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def trial(write_sweep):
-    return load(write_sweep()).trials[0]
+def trials(write_sweep):
+    return load(write_sweep()).trials
 
 
-def test_any_error_is_tried_again_twice_and_then_is_the_trials_end(trial, store):
-    assert [launch._fail(trial, store, RuntimeError("odd"), 0) for _ in range(2)] == [False, False]
-    assert store.record(trial.id) is None
-    assert launch._fail(trial, store, RuntimeError("odd"), 0) is True
-    record = store.record(trial.id)
-    assert (record.status, record.reason, record.result) == ("failed", "RuntimeError: odd", None)
-    store.forget_failure(trial.id)  # --retry-failed
-    assert (
-        store.failures(trial.id) == []
-        and launch._fail(trial, store, RuntimeError("odd"), 0) is False
-    )
+@pytest.fixture
+def trial(trials):
+    return trials[0]
 
 
-def test_what_the_config_makes_impossible_is_never_tried_again(trial, store):
-    assert launch._fail(trial, store, ValueError("7 is not divisible by 2"), 0) is True
-    assert store.record(
-        trial.id
-    ).reason == "ValueError: 7 is not divisible by 2" and store.failures(trial.id) == ["invalid"]
+@pytest.fixture
+def killed(monkeypatch):
+    """The workers that the driver had Ray kill."""
+    killed = []
+    monkeypatch.setattr(module.ray, "kill", killed.append)
+    return killed
 
 
-def test_out_of_memory_is_for_fewer_on_a_gpu_and_alone_it_is_the_end(trial, store):
-    full = torch.OutOfMemoryError("tried to allocate 9 GiB")
-    for gpu in (0.25, 0.5):
-        assert (
-            launch._fail(trial, store, full, gpu) is True and store.record(trial.id) is None
-        )  # not at once: when fewer share it
-    assert (
-        launch.fewer(Resources(0.25, 2)) == Resources(0.5, 2)
-        and launch.fewer(Resources(0.6)).gpu == 1
-    )
-    assert (
-        launch._fail(trial, store, full, 1.0) is False
-    )  # a process whose GPU is full is not used again
-    assert (
-        store.record(trial.id).reason
-        == "out of the GPU's memory, even alone on it: tried to allocate 9 GiB"
-    )
+def start(driver, *trials):
+    """Hand these trials out, and let their workers start."""
+    for t in trials:
+        driver.round.handed.add(t.id)
+        driver.on_trial_start(0, [], Tuned(t))
+
+
+def die(driver, trial, error_file=""):
+    """Its worker ends, as Tune reports it; then the trial starts again."""
+    driver.on_trial_error(0, [], Tuned(trial, error_file=error_file))
+    if driver.work.waiting[:1] == [trial]:
+        start(driver, driver.work.waiting.pop(0))
 
 
 def test_a_killed_worker_is_not_its_trials_fault_unless_it_never_gets_anywhere(trial, store):
-    driver = Driver(Work([trial], store), store, Quiet(), Quiet(), Limits())
-    tune_trial = type("T", (), {"trial_id": "x", "config": {"trial": trial}})()
-    row = Epoch(1, 0.1, 1.0, 50.0, 1.0, 50.0, 1.0, 1.0, 1)
-    for n in range(1, 4):  # killed many times, but every second time it had finished one more epoch
-        for _ in range(module.DEATHS):
-            driver.on_trial_recover(0, [], tune_trial)
-        driver.on_trial_result(
-            0, [], tune_trial, {"epochs": [vars(row) | {"epoch": e} for e in range(1, n + 1)]}
-        )
+    driver = driver_of(Work([trial], store), store)
+    start(driver, trial)
+    for n in (1, 2, 3):  # killed many times, but now and then it had finished one more epoch
+        for _ in range(attempts.DEATHS):
+            die(driver, trial)
+        driver.on_trial_result(0, [], Tuned(trial), rows(*range(1, n + 1)))
     assert store.record(trial.id) is None
-    for _ in range(module.DEATHS + 1):
-        driver.on_trial_result(
-            0, [], tune_trial, {"epochs": [vars(row)]}
-        )  # what a resumed trial says first is nothing new
-        driver.on_trial_recover(0, [], tune_trial)
+    assert driver.console.lines == [
+        "R20 seed0: its worker died; it goes on from its last epoch"
+    ] * (3 * attempts.DEATHS)
+    for _ in range(attempts.DEATHS + 1):
+        # a resumed trial reports its old epochs first: that is no progress
+        driver.on_trial_result(0, [], Tuned(trial), rows(1))
+        die(driver, trial)
     record = store.record(trial.id)
-    assert (
-        record.status == "failed"
-        and "its worker died 6 times without finishing an epoch" in record.reason
-        and len(record.epochs) == 3
-    )
+    assert (record.status, len(record.epochs)) == ("failed", 3)
+    assert record.reason == "its worker died 6 times without finishing an epoch"
+    assert record.provenance == {"attempts": 21} and driver.work.waiting == []
+
+
+def test_the_log_is_named_only_where_there_is_one(trial, store):
+    driver = driver_of(Work([trial], store), store)
+    report = {"failed": "ArithmeticError: odd", "attempt": 1, "tight": False}
+    driver.on_trial_result(0, [], Tuned(trial), report)
+    with store.log(trial.id) as log:
+        log.write("words")
+    driver.on_trial_result(0, [], Tuned(trial), report | {"attempt": 2})
+    assert driver.console.lines == [
+        "R20 seed0: attempt 1: ArithmeticError: odd",
+        f"R20 seed0: attempt 2: ArithmeticError: odd ({store.address(trial.id, 'log.txt')})",
+    ]
+
+
+def test_a_failed_trial_is_handed_out_again_at_once_and_its_death_is_not_counted(trial, store):
+    driver = driver_of(Work([trial], store), store)
+    start(driver, trial)
+    driver.on_trial_result(0, [], Tuned(trial), {"failed": "odd", "attempt": 1, "tight": False})
+    driver.on_trial_error(0, [], Tuned(trial))
+    assert driver.work.waiting == [trial] and store.failures(trial.id) == []
+    assert not driver.round.unended and not driver.round.handed
+
+
+def test_a_failed_trial_with_a_record_is_not_handed_out_again(trial, store):
+    driver = driver_of(Work([trial], store), store)
+    start(driver, trial)
+    store.commit(failed(trial, "ArithmeticError: odd", [], 3))
+    driver.on_trial_error(0, [], Tuned(trial))
+    assert driver.work.waiting == [] and driver.limits.failed == 1
+    assert driver.console.records[trial.id].reason == "ArithmeticError: odd"
 
 
 def test_limits_stop_as_ctrl_c_does(trial, store, monkeypatch):
-    for limits, said in (
+    for limit, said in (
         (Limits(hours=1), "limits.hours: 1 have passed"),
         (Limits(failures=2), "limits.failures: 2 trials have failed"),
         (Limits(disk_gb=0.001), "limits.disk_gb: the store has 0.002 GB of 0.001"),
     ):
-        driver = Driver(Work([trial], store), store, Quiet(), Quiet(), limits)
+        driver = driver_of(Work([trial], store), store, limit)
         driver.on_step_end(0, [])
-        assert not driver.stopping
-        monkeypatch.setattr(module, "STARTED", time.monotonic() - 3700)
-        monkeypatch.setattr(module, "MEASURE_EVERY_S", -1)
+        assert not driver.stop.asked
+        monkeypatch.setattr(limits, "MEASURE_EVERY_S", -1)
         store.folder("big").mkdir(parents=True, exist_ok=True)
         (store.folder("big") / "weights.pt").write_bytes(bytes(2_000_000))
-        monkeypatch.setattr(Driver, "failed", 2)
+        driver.limits.started -= 3700
+        driver.limits.failed = 2
         driver.on_step_end(0, [])
-        assert (
-            driver.stopping
-            and driver.limit == said
-            and "stopping after the epochs under way" in driver.console.lines[-1]
-        )
+        assert driver.stop.why == said
+        assert driver.console.lines == [f"{said}; stopping after the epochs under way, within 60 s"]
         monkeypatch.undo()
 
 
-def test_a_limit_ends_the_command_and_the_same_command_goes_on(write_sweep, tmp_path):
-    (tmp_path / "mine.py").write_text(MINE)
-    broken = {"conv": "mine", "options": {"flag": str(tmp_path / "flag"), "forever": True}}
-    path = write_sweep(
-        variants={"broken": broken, "R20": {}, "S+C": {"conv": "scconv"}},
-        baseline="R20",
-        seeds=2,
-        limits={"failures": 1},
-    )
-    code, out = finish(start(path), path)
-    assert (
-        code == 75
-        and "limits.failures: 1 trials have failed" in out
-        and "the same command continues" in out
-    ), out
-    assert "broken: 1 failed (ArithmeticError: this convolution never works)." in out
-    ended = Counter(
-        r.status for t in load(path).trials if (r := Store(tmp_path / "runs").record(t.id))
-    )
-    assert ended["failed"] == 1 and ended["finished"] < 4
-    code, out = finish(start(path, "--set", "limits={}"), path)
-    assert code == 1 and "trials to go" not in out and "R20" in out, out
-    ended = Counter(
-        r.status for t in load(path).trials if (r := Store(tmp_path / "runs").record(t.id))
-    )
-    assert ended == {"failed": 2, "finished": 4}
-
-
-def test_a_full_disk_ends_the_sweep_instead_of_going_round_for_ever(trial, store, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("runners.store.disk._replace", full)
-    assert (
-        launch._fail(trial, store, RuntimeError("odd"), 0) is False
-    )  # cannot be counted here: the driver counts
-    driver = Driver(Work([trial], store), store, Quiet(), Quiet(), Limits())
-    tune_trial = type("T", (), {"trial_id": "x", "config": {"trial": trial}})()
-    for _ in range(module.DEATHS + 1):
-        driver.on_trial_recover(0, [], tune_trial)
-    assert driver.stopping and driver.limit.endswith(
-        "record.json cannot be written: No space left on device"
-    )
-
-
-def test_another_process_on_the_trial_and_a_full_gpu_are_told_from_errors(
-    trial, store, monkeypatch
+@pytest.mark.parametrize("why", ["ctrl-c", "hours"])
+def test_a_stop_waits_for_the_epochs_under_way_and_then_ends_their_workers(
+    why, trials, store, killed
 ):
-    told = []
-    monkeypatch.setattr(launch, "tune", type("Tune", (), {"report": told.append}))
-    monkeypatch.setattr(
-        "runners.store.trials.Store.hold",
-        lambda *_: (_ for _ in ()).throw(Held("another process has it")),
+    first, second, third, *_ = trials
+    driver = driver_of(Work(trials, store), store, Limits(hours=1))
+    stopper = Stopper(driver)
+    start(driver, first, second, third)
+    driver.on_trial_result(0, [], Tuned(first), rows(1, seconds=100))
+    if why == "hours":
+        driver.limits.started -= 3700
+        driver.on_step_end(0, [])
+    else:
+        driver.interrupt()
+    assert "stopping after the epochs under way, within 2 min" in driver.console.lines[-1]
+    assert not stopper.stop_all() and stopper(first.id, {})
+    driver.on_trial_result(0, [], Tuned(first), rows(2))
+    driver.on_trial_complete(0, [], Tuned(second))
+    driver.on_step_end(0, [])
+    assert not stopper.stop_all() and killed == []
+    driver.liveness.clock.now += 150
+    driver.on_step_end(0, [])
+    assert killed == [f"the worker of {third.name}"] and stopper.stop_all()
+    assert driver.console.lines[-1] == (
+        f"{third.name}: its epoch did not end within 2 min; its worker is ended"
     )
-    launch._work(
-        {"trial": trial, "setting": launch.Setting(str(store.root), store.identity, "", 1, 0)}
+    driver.on_trial_error(0, [], Tuned(third))  # so Tune learns of it
+    assert store.failures(third.id) == [] and driver.work.waiting == []
+
+
+def test_a_stalled_trial_is_ended_and_tried_again_and_at_last_fails(trials, store, killed):
+    stuck, well, *_ = trials
+    driver = driver_of(Work(trials, store), store, Limits(stall_minutes=2))
+    start(driver, stuck, well)
+    for attempt in range(1, RETRIES + 2):
+        for _ in range(3):
+            driver.liveness.clock.now += 50
+            driver.on_trial_result(0, [], Tuned(well), rows(1))
+            driver.on_step_end(0, [])
+        driver.on_step_end(0, [])
+        assert killed == [f"the worker of {stuck.name}"] * attempt
+        die(driver, stuck)
+    assert driver.console.lines[:2] == [
+        "R20 seed0: no epoch within 2 min (limits.stall_minutes); its worker is ended",
+        "R20 seed0: it goes on from its last epoch",
+    ]
+    assert store.record(stuck.id).reason == (
+        "no epoch within 2 min, 3 times (limits.stall_minutes; "
+        "set it higher if an epoch takes longer)"
     )
-    assert (
-        told == [{"held": "another process has it"}]
-        and store.failures(trial.id) == []
-        and not store.ended(trial.id)
-    )
-    monkeypatch.undo()
-    assert launch._fail(trial, store, RuntimeError("CUDA error: out of memory"), 0.5) is True
-    assert store.failures(trial.id) == ["out of memory"] and launch.fewer(Resources(2)).gpu == 2
+    assert store.record(stuck.id).provenance == {"attempts": 3}
+    assert store.failures(well.id) == [] and not driver.stop.asked
 
 
-class Rounds:
-    """Stands in for Ray: what each round of launch() came to."""
-
-    def __init__(self, *rounds):
-        self.rounds, self.seen = list(rounds), []
-
-    def __call__(self, sweep, resources, setting, driver):
-        self.seen.append(resources.gpu)
-        if not self.rounds:
-            for t in driver.work.left():
-                driver.store.commit(module.failed(t, "the end of the test", []))
-            return ""
-        return self.rounds.pop(0)(driver) or ""
+def test_a_long_silence_is_printed_and_ends_nothing_without_a_limit(trial, store, killed):
+    driver = driver_of(Work([trial], store), store)
+    start(driver, trial)
+    driver.liveness.clock.now += 660
+    driver.on_step_end(0, [])
+    driver.on_step_end(0, [])
+    assert driver.console.lines == [
+        "R20 seed0: no epoch for 11 min; limits.stall_minutes ends such a worker and tries again"
+    ]
+    assert killed == [] and not driver.stop.asked
 
 
-def rounds_of(write_sweep, store, monkeypatch, *rounds, gpu: float = 0.25):
-    """What `launch` makes of these rounds: (shares of the GPU asked for, reasons of the records)."""
-    sweep = load(write_sweep(seeds=1))
-    work, fake = Work(sweep.trials, store), Rounds(*rounds)
-    monkeypatch.setattr(launch, "_fit", fake)
-    launch.launch(sweep, work, Resources(gpu, 1), store, Quiet(), Quiet(), "")
-    return fake.seen, [r.reason for t in sweep.trials if (r := store.record(t.id))]
+def test_a_full_memory_is_not_the_trials_fault_and_fewer_run(trials, store, tmp_path):
+    (tmp_path / "error.txt").write_text(KILLED)
+    driver = driver_of(Work(trials, store), store)
+    start(driver, *trials[:3])
+    driver.on_trial_error(0, [], Tuned(trials[2], error_file=str(tmp_path / "error.txt")))
+    assert driver.console.lines == [
+        "the machine's memory is full (node 192.0.2.2): 23.1 of 24.0 GB; others hold 20.1; "
+        f"Ray killed the worker of {trials[2].name}: 2 at a time from now"
+    ]
+    assert driver.work.waiting == [trials[2]] and not driver.has_room()
+    driver.on_trial_complete(0, [], Tuned(trials[1]))
+    assert driver.has_room() and store.record(trials[2].id) is None
 
 
-def ends(driver: Driver, trial: Trial) -> None:
-    """The trial's run is over, as Tune tells it."""
-    driver.on_trial_complete(
-        0, [], type("T", (), {"trial_id": trial.id, "config": {"trial": trial}})()
-    )
-
-
-def test_only_this_rounds_full_gpus_make_fewer_share_it(write_sweep, store, monkeypatch):
-    def full(driver):
-        for t in driver.work.left():
-            store.note_failure(t.id, "out of memory")
-            ends(driver, t)
-
-    assert rounds_of(write_sweep, store, monkeypatch, full, full)[0] == [0.25, 0.5, 1.0]
-
-
-def test_a_stale_note_does_not_keep_a_broken_ray_going(write_sweep, store, monkeypatch):
-    for t in load(write_sweep(seeds=1)).trials:
-        store.note_failure(t.id, "out of memory")
-    seen, reasons = rounds_of(
-        write_sweep, store, monkeypatch, *[lambda driver: "Could not connect to the GCS"] * 50
-    )
-    assert len(seen) == launch.RETRIES + 1 and reasons == [] and set(seen) == {0.25}
-
-
-@pytest.mark.parametrize("moving", [False, True])
-def test_ray_ending_as_a_whole_is_blamed_only_on_who_gets_nowhere(
-    moving, write_sweep, store, monkeypatch
+def test_a_full_memory_in_which_nothing_can_run_stops_the_sweep_with_its_figures(
+    trial, store, tmp_path
 ):
-    at = Counter()
+    (tmp_path / "error.txt").write_text(KILLED)
+    driver = driver_of(Work([trial], store), store)
+    tries = 0
+    while not driver.stop.asked:
+        start(driver, trial)
+        tries += 1
+        driver.work.waiting.clear()
+        driver.on_trial_error(0, [], Tuned(trial, error_file=str(tmp_path / "error.txt")))
+        driver.liveness.clock.now += 60
+    full = "the machine's memory is full (node 192.0.2.2): 23.1 of 24.0 GB; others hold 20.1"
+    assert driver.stop.why == f"{full}, and no trial can run" and tries == 6
+    assert driver.console.lines[0] == f"{full}; Ray killed the worker of R20 seed0: again in 10 s"
+    assert store.record(trial.id) is None
 
-    def killed(driver):
-        for t in driver.work.left():
-            fake = type("T", (), {"trial_id": t.id, "config": {"trial": t}})()
-            driver.on_trial_start(0, [], fake)
-            at[t.id] += moving
-            if moving:
-                row = Epoch(at[t.id], 0.1, 1.0, 50.0, 1.0, 50.0, 1.0, 1.0, 1)
-                driver.on_trial_result(0, [], fake, {"epochs": [vars(row)]})
-        return "a worker was killed due to the node running low on memory"
 
-    seen, reasons = rounds_of(write_sweep, store, monkeypatch, *[killed] * 5)
-    assert (len(seen), {r.split(":")[0] for r in reasons}) == (
-        (6, {"the end of the test"}) if moving else (3, {"Ray ended 3 times while it ran"})
+def test_a_trial_that_alone_needs_more_memory_than_there_is_fails(trial, store, tmp_path):
+    text = KILLED.replace("used=1.90GB", "used=19.50GB")
+    (tmp_path / "error.txt").write_text(text)
+    driver = driver_of(Work([trial], store), store)
+    start(driver, trial)
+    for _ in range(RETRIES + 1):
+        assert not driver.stop.asked and driver.has_room()
+        die(driver, trial, str(tmp_path / "error.txt"))
+    assert store.record(trial.id).reason == (
+        "its worker needs more memory than there is: 23.1 of 24.0 GB were used, "
+        "20.6 of them by it alone"
     )
 
 
-def test_a_search_whose_trials_fill_the_gpu_does_not_wait_for_ever(write_sweep, store):
-    """Its next proposal waits for outcomes that this round will not bring."""
-    space = {
-        "mode": "tune",
-        "space": {"lr": [0.1, 0.2, 0.3]},
-        "sampler": "grid",
-        "trials": 3,
-        "ahead": 1,
-    }
-    sweep = load(write_sweep(variants={"R20": {}}, search=space))
-    work = Searching(sweep, store, lambda config, path: {"macs_m": 1.0, "params_m": 1.0})
-    driver = Driver(work, store, Quiet(), Quiet(), Limits())
-    queue = launch._Queue(work, launch.Setting("", "", "", 1, 0.5), driver)
-    work.begin(Counter())
-    first = queue.suggest("a")["trial"]
-    driver.on_trial_start(0, [], type("T", (), {"trial_id": "a", "config": {"trial": first}})())
-    assert queue.suggest("b") is None  # it waits
-    store.note_failure(first.id, "out of memory")
-    driver.on_trial_complete(0, [], type("T", (), {"trial_id": "a", "config": {"trial": first}})())
-    assert queue.suggest("b") == launch.Searcher.FINISHED and not work.over
+@pytest.mark.parametrize("method", ["record", "note_failure"])
+def test_a_store_that_fails_the_driver_stops_the_sweep_with_one_line(
+    method, trial, store, monkeypatch, capsys
+):
+    def refused(*arguments):
+        raise StoreError("runs/trials cannot be written: Permission denied")
+
+    driver = driver_of(Work([trial], store), store)
+    start(driver, trial)
+    monkeypatch.setattr(f"runners.store.trials.Store.{method}", refused)
+    for _ in range(3):
+        driver.on_trial_error(0, [], Tuned(trial))
+        driver.on_step_end(0, [])
+    assert driver.stop.why == "runs/trials cannot be written: Permission denied"
+    assert [line for line in driver.console.lines if "died" not in line] == [
+        "runs/trials cannot be written: Permission denied; "
+        "stopping after the epochs under way, within 60 s"
+    ]
+    assert capsys.readouterr().err == "" and Stopper(driver).stop_all()
+
+
+def test_a_workers_trouble_with_the_store_stops_the_sweep(trials, store):
+    driver = driver_of(Work(trials, store), store)
+    start(driver, *trials[:2])
+    driver.on_trial_result(0, [], Tuned(trials[0]), {"trouble": "403"})
+    driver.on_trial_result(0, [], Tuned(trials[1]), {"trouble": "403"})
+    assert driver.stop.why == "403" and len(driver.console.lines) == 1
+    driver.on_trial_complete(0, [], Tuned(trials[0]))
+    assert [store.failures(t.id) for t in trials[:2]] == [[], []]
+
+
+def test_an_error_of_the_drivers_own_is_printed_once_and_stops_nothing(trial, store, capsys):
+    driver = driver_of(Work([trial], store), store)
+    driver.liveness.clock.tick = lambda: 1 / 0
+    for _ in range(3):
+        driver.on_step_end(0, [])
+    assert capsys.readouterr().err.count("ZeroDivisionError") == 1 and not driver.stop.asked
 
 
 @pytest.mark.parametrize("joins", [True, False])
@@ -304,5 +293,5 @@ def test_workers_that_are_still_joining_are_waited_for_a_while(joins, monkeypatc
     if joins:
         assert cluster.fit_resources(Resources(cpu=1)).cpu == 1
     else:
-        with pytest.raises(SweepError, match="no node has more than 0; start a worker"):
+        with pytest.raises(cluster.SweepError, match="no node has more than 0; start a worker"):
             cluster.fit_resources(Resources(cpu=1))

@@ -1,0 +1,245 @@
+"""Fit after fit of Ray Tune: which trials run again, on how much of a GPU, and when it ends."""
+
+from collections import Counter
+
+import pytest
+
+from runners.errors import StoreError
+from runners.launch import rounds
+from runners.launch.driver import Driver, Round
+from runners.launch.limits import LimitWatch
+from runners.launch.rounds import Queue
+from runners.launch.worker import Setting, failed
+from runners.plan import Limits, Resources, Trial, load
+from runners.search.queue import Work
+from runners.search.searching import Searching
+from runners.store import Store
+from tests.runners.launch.fakes import Quiet, Tuned, driver_of, rows
+from tests.runners.launch.test_memory import KILLED
+from tests.runners.test_sweep import MINE, finish, start
+
+SETTING = Setting("", "", "", 1, 0.5)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "runs")
+
+
+class Fits:
+    """Stands in for Ray: what each fit came to. After them, one in which every trial ends."""
+
+    def __init__(self, *fits):
+        self.fits, self.shares = list(fits), []
+
+    def __call__(self, sweep, resources, setting, driver):
+        assert setting.gpu == resources.gpu
+        self.shares.append(resources.gpu)
+        driver.round = done = Round()
+        if self.fits:
+            if error := self.fits.pop(0)(driver):
+                driver.gave_up(RuntimeError(error))
+        else:
+            for t in driver.work.left():
+                driver.recorder.store.commit(failed(t, "the end of the test", [], 1))
+        driver.round = Round()
+        return done
+
+
+@pytest.fixture
+def launch(write_sweep, store, monkeypatch):
+    """launch(*fits) -> (shares of a GPU, reasons of the records, why it stopped, lines)."""
+
+    def run(*fits, gpu: float = 0.25, limits: Limits | None = None):
+        sweep, console, fake = load(write_sweep(seeds=1)), Quiet(), Fits(*fits)
+        monkeypatch.setattr(rounds, "_fit", fake)
+        stopped = rounds.launch(
+            sweep,
+            Work(sweep.trials, store),
+            Resources(gpu, 1),
+            store,
+            Quiet(),
+            console,
+            "",
+            LimitWatch(limits or Limits(), store),
+        )
+        records = [store.record(t.id) for t in sweep.trials]
+        return fake.shares, [r.reason for r in records if r], stopped, console.lines
+
+    return run
+
+
+def ends(driver: Driver, trial: Trial) -> None:
+    """The trial's run is over, as Tune tells it."""
+    driver.on_trial_complete(0, [], Tuned(trial))
+
+
+def full(driver: Driver) -> None:
+    report = {"failed": "OutOfMemoryError", "attempt": 1, "tight": True}
+    for t in driver.work.left():
+        driver.on_trial_start(0, [], Tuned(t))
+        driver.on_trial_result(0, [], Tuned(t), report)
+        ends(driver, t)
+
+
+def test_only_this_rounds_full_gpus_make_fewer_share_it(launch):
+    assert launch(full, full)[0] == [0.25, 0.5, 1.0]
+
+
+def test_a_broken_ray_is_tried_again_twice(launch):
+    shares, reasons, stopped, lines = launch(*[lambda driver: "Could not connect to the GCS"] * 50)
+    assert len(shares) == rounds.RETRIES + 1 and reasons == [] and set(shares) == {0.25}
+    assert lines == [
+        "Ray ended with 2 trials to go: RuntimeError: Could not connect to the GCS"
+    ] * len(shares)
+    assert stopped == ""
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_ray_ending_as_a_whole_is_blamed_only_on_a_trial_that_gets_nowhere(moving, launch):
+    at = Counter()
+
+    def broken(driver):
+        for t in driver.work.left():
+            driver.on_trial_start(0, [], Tuned(t))
+            at[t.id] += moving
+            if moving:
+                driver.on_trial_result(0, [], Tuned(t), rows(at[t.id]))
+        return "an error that nobody has seen before"
+
+    shares, reasons, _, _ = launch(*[broken] * 5)
+    assert (len(shares), {r.split(":")[0] for r in reasons}) == (
+        (6, {"the end of the test"}) if moving else (3, {"Ray ended 3 times while it ran"})
+    )
+
+
+def test_ray_ending_for_a_full_memory_is_no_trials_fault_and_fewer_run_then(launch):
+    rooms = []
+
+    def killed(driver):
+        rooms.append(driver.attempts.pressure.at_most)
+        for t in driver.work.left():
+            driver.on_trial_start(0, [], Tuned(t))
+        return KILLED
+
+    shares, reasons, stopped, lines = launch(killed)
+    assert len(shares) == 2 and set(reasons) == {"the end of the test"} and stopped == ""
+    assert lines == [
+        "the machine's memory is full (node 192.0.2.2): 23.1 of 24.0 GB; others hold 20.1; "
+        "Ray killed the worker of R20 seed0, S+C seed0: 1 at a time from now"
+    ]
+
+
+def test_where_memory_lets_nothing_run_nothing_starts_and_the_sweep_stops(launch, monkeypatch):
+    waits = []
+
+    def killed(driver):
+        t = driver.work.left()[0]
+        driver.on_trial_start(0, [], Tuned(t))
+        return KILLED
+
+    def sleep(seconds):
+        waits.append(seconds)
+        clock.now += 20
+
+    def remember(driver):
+        nonlocal clock
+        clock = driver.liveness.clock
+        return killed(driver)
+
+    clock = None
+    monkeypatch.setattr(rounds.time, "sleep", sleep)
+    shares, reasons, stopped, lines = launch(remember, *[killed] * 50)
+    assert stopped.startswith("the machine's memory is full") and "no trial can run" in stopped
+    assert reasons == [] and 5 < len(shares) < 10 and len(waits) > len(shares)
+    assert not [line for line in lines if line.startswith("Ray ended")]
+
+
+def test_a_store_that_is_lost_between_two_fits_stops_the_sweep(launch, monkeypatch):
+    def lost(driver):
+        monkeypatch.setattr("runners.store.trials.Store.ended", refused)
+
+    def refused(*arguments):
+        raise StoreError("runs/trials cannot be read: Permission denied")
+
+    shares, _, stopped, lines = launch(lost)
+    assert stopped == "runs/trials cannot be read: Permission denied" and len(shares) == 1
+    assert len(lines) == 1
+
+
+def test_the_queue_hands_out_no_more_than_memory_takes(write_sweep, store):
+    sweep = load(write_sweep())
+    driver = driver_of(Work(sweep.trials, store), store)
+    queue = Queue(driver.work, SETTING, driver)
+    driver.work.begin(Counter())
+    driver.attempts.pressure.killed(3, 0)
+    assert [queue.suggest(key) for key in "ab"] == [
+        {"trial": t, "setting": SETTING} for t in sweep.trials[:2]
+    ]
+    assert queue.suggest("c") is None
+    driver.on_trial_complete(0, [], Tuned(sweep.trials[0], "a"))
+    assert queue.suggest("c")["trial"] == sweep.trials[2]
+
+
+def test_the_queue_waits_for_what_is_handed_out_since_it_may_come_back(write_sweep, store):
+    sweep = load(write_sweep(seeds=1))
+    driver = driver_of(Work(sweep.trials, store), store)
+    queue = Queue(driver.work, SETTING, driver)
+    driver.work.begin(Counter())
+    first = [queue.suggest(key)["trial"] for key in "ab"]
+    assert queue.suggest("c") is None
+    driver.on_trial_error(0, [], Tuned(first[0], "a"))
+    assert queue.suggest("c")["trial"] == first[0]
+    for trial, key in ((first[1], "b"), (first[0], "c")):
+        store.commit(failed(trial, "the end", [], 1))
+        driver.on_trial_complete(0, [], Tuned(trial, key))
+    assert queue.suggest("d") == Queue.FINISHED
+
+
+def test_a_search_whose_trials_fill_the_gpu_does_not_wait_for_ever(write_sweep, store):
+    """Its next proposal waits for outcomes that this round will not bring."""
+    space = {
+        "mode": "tune",
+        "space": {"lr": [0.1, 0.2, 0.3]},
+        "sampler": "grid",
+        "trials": 3,
+        "ahead": 1,
+    }
+    sweep = load(write_sweep(variants={"R20": {}}, search=space))
+    work = Searching(sweep, store, lambda config, path: {"macs_m": 1.0, "params_m": 1.0})
+    driver = driver_of(work, store)
+    queue = Queue(work, SETTING, driver)
+    work.begin(Counter())
+    first = queue.suggest("a")["trial"]
+    driver.on_trial_start(0, [], Tuned(first, "a"))
+    assert queue.suggest("b") is None  # it waits
+    driver.on_trial_complete(0, [], Tuned(first, "a"))
+    assert queue.suggest("b") == Queue.FINISHED and not work.over
+
+
+def test_a_limit_ends_the_command_and_the_same_command_goes_on(write_sweep, tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    broken = {"conv": "mine", "options": {"flag": str(tmp_path / "flag"), "forever": True}}
+    path = write_sweep(
+        variants={"broken": broken, "R20": {}, "S+C": {"conv": "scconv"}},
+        baseline="R20",
+        seeds=2,
+        limits={"failures": 1},
+    )
+    code, out = finish(start(path), path)
+    assert (
+        code == 75
+        and "limits.failures: 1 trials have failed" in out
+        and "the same command continues" in out
+    ), out
+    assert "broken: 1 failed (ArithmeticError: this convolution never works)." in out
+    ended = Counter(
+        r.status for t in load(path).trials if (r := Store(tmp_path / "runs").record(t.id))
+    )
+    assert ended["failed"] == 1 and ended["finished"] < 4
+    code, out = finish(start(path, "--set", "limits={}"), path)
+    assert code == 1 and "trials to go" not in out and "R20" in out, out
+    ended = Counter(
+        r.status for t in load(path).trials if (r := Store(tmp_path / "runs").record(t.id))
+    )
+    assert ended == {"failed": 2, "finished": 4}
