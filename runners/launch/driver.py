@@ -86,16 +86,6 @@ class Driver(tune.Callback):
         """Whether memory suffices for one more trial."""
         return self.attempts.pressure.room(len(self.round.handed), self.liveness.clock.now)
 
-    def judge(self, key: str, result: dict) -> bool:
-        """Whether the trial's search prunes it, now that this is known."""
-        with self.shielded():
-            if key in self.round.running and (rows := result.get("epochs")):
-                trial = self.round.running[key].config["trial"]
-                if why := self.work.judge(trial, self.recorder.read(rows)):
-                    self.recorder.verdicts[trial.id] = ("stopped", why)
-                    return True
-        return False
-
     def on_trial_start(self, iteration, trials, trial, **info) -> None:
         with self.shielded():
             self.round.running[trial.trial_id] = trial
@@ -168,10 +158,6 @@ class Driver(tune.Callback):
         if trouble := self.attempts.out_of_memory(full, lost, at_a_time):
             self.give_up(trouble)
 
-    def interrupt(self) -> None:
-        """Answer the first Ctrl-C."""
-        self.stop.ask(self.round.running)
-
     def gave_up(self, error: Exception) -> None:
         """Ray gave up as a whole, and all that ran has lost its worker."""
         self.round.problem, self.round.full = reason(error), memory.read(str(error))
@@ -200,11 +186,9 @@ class Driver(tune.Callback):
                 self._end_worker(key, f"no epoch within {stall:g} min (limits.stall_minutes)")
 
     def _end_worker(self, key: str, why: str) -> None:
-        """End a worker that may not even answer: Ray kills it by SIGKILL, on whatever node."""
         if trial := self.round.running.get(key):
             self.console.say(f"{trial.config['trial'].name}: {why}; its worker is ended")
-            with contextlib.suppress(Exception):  # it may just have ended by itself
-                ray.kill(trial.temporary_state.ray_actor)
+            _kill_worker(trial)
 
 
 class Stopper(tune.Stopper):
@@ -214,7 +198,18 @@ class Stopper(tune.Stopper):
         self.driver = driver
 
     def __call__(self, trial_id: str, result: dict) -> bool:
-        return self.driver.judge(trial_id, result) or self.driver.stop.asked
+        return self._pruned(trial_id, result) or self.driver.stop.asked
+
+    def _pruned(self, key: str, result: dict) -> bool:
+        """Whether the trial's search prunes it, now that this is known."""
+        driver = self.driver
+        with driver.shielded():
+            if key in driver.round.running and (rows := result.get("epochs")):
+                trial = driver.round.running[key].config["trial"]
+                if why := driver.work.judge(trial, driver.recorder.read(rows)):
+                    driver.recorder.verdicts[trial.id] = ("stopped", why)
+                    return True
+        return False
 
     def stop_all(self) -> bool:
         return self.driver.stop.asked and not self.driver.stop.awaited
@@ -224,3 +219,9 @@ def _error(trial: Any) -> str:
     """The text of the error for which Tune gave a trial up; Tune keeps it in a file of its own."""
     file = trial.error_file
     return Path(file).read_text(errors="replace") if file and Path(file).exists() else ""
+
+
+def _kill_worker(trial: Any) -> None:
+    """End a worker that may not even answer: Ray kills it by SIGKILL, on whatever node."""
+    with contextlib.suppress(Exception):  # it may just have ended by itself
+        ray.kill(trial.temporary_state.ray_actor)

@@ -83,7 +83,7 @@ def launch(
     setting = Setting(
         str(store.root), store.identity, data, max(1, int(resources.cpu)), resources.gpu or 0
     )
-    with signals.answered(lambda: driver.stop.asked, driver.interrupt):
+    with signals.answered(lambda: driver.stop.asked, lambda: driver.stop.ask(driver.round.running)):
         try:
             _rounds(sweep, resources, setting, driver)
             if not _to_do(work):

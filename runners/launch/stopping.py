@@ -21,9 +21,11 @@ class Stop:
 
     def ask(self, running: Mapping[str, Any], why: str = "") -> None:
         """Stop after the epochs under way of these trials of Tune's, by their ids."""
-        self.grace = self.liveness.grace(t.config["trial"] for t in [*running.values()])
-        self.deadline = self.liveness.clock.now + self.grace
-        self.awaited = set(running)
+        # a second reason leaves them no more time
+        if not self.asked:
+            self.grace = self.liveness.grace(t.config["trial"] for t in [*running.values()])
+            self.deadline = self.liveness.clock.now + self.grace
+            self.awaited = set(running)
         self.asked, self.why = True, why
         within = f"within {duration(self.grace)}"
         if why:

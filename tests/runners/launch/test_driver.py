@@ -138,7 +138,7 @@ def test_a_stop_waits_for_the_epochs_under_way_and_then_ends_their_workers(
         driver.limits.started -= 3700
         driver.on_step_end(0, [])
     else:
-        driver.interrupt()
+        driver.stop.ask(driver.round.running)  # as the first Ctrl-C does
     assert "stopping after the epochs under way, within 2 min" in driver.console.lines[-1]
     assert not stopper.stop_all() and stopper(first.id, {})
     driver.on_trial_result(0, [], Tuned(first), rows(2))
