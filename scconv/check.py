@@ -49,7 +49,9 @@ class Finding:
 
 
 class _Host(nn.Module):
-    """The least network for a design that converts networks: two residual blocks, in the first of which the shape changes."""
+    """The least network for a design that converts networks: two residual blocks, in the first of
+    which the shape changes.
+    """
 
     def __init__(self, c1: int, c2: int, stride: int):
         super().__init__()
@@ -63,7 +65,9 @@ class _Host(nn.Module):
 
 @dataclass(frozen=True)
 class Design:
-    """A convolution and the options it is checked with; `width` is the channels, in and out, of the place it is mostly tried at."""
+    """A convolution and the options it is checked with; `width` is the channels, in and out, of the
+    place it is mostly tried at.
+    """
 
     name: str
     path: Path | None
@@ -81,6 +85,25 @@ class Design:
         for place, new in self.file.convert(host, **self.options).items():
             host.set_submodule(place, new)
         return host
+
+    def place(self, **setting: Any) -> tuple[nn.Module, nn.Module]:
+        """A convolution with a setting of its own, and what takes its place; of a design that
+        converts networks, the network.
+        """
+        torch.manual_seed(0)
+        of_all = {"kernel_size": 3, "padding": 1, "bias": False} | setting
+        if not hasattr(self.file, "convert"):
+            old = nn.Conv2d(self.width, self.width, **of_all)
+            return copy.deepcopy(old), self.file.drop_in(old, **self.options)
+        host = _Host(self.width, self.width, 1)
+        for path, conv in [*host.named_modules()]:
+            if isinstance(conv, nn.Conv2d):
+                channels = conv.in_channels, conv.out_channels
+                host.set_submodule(path, nn.Conv2d(*channels, **of_all))
+        old = copy.deepcopy(host)
+        for path, new in self.file.convert(host, **self.options).items():
+            host.set_submodule(path, new)
+        return old, host
 
     def input(self, size: int = 8) -> Tensor:
         """(4, width, size, size), which requires a gradient."""
@@ -126,7 +149,8 @@ def _shape(design: Design) -> str:
             got = tuple(module(torch.randn(2, c1, size, size)).shape)
             if got != want:
                 raise Broken(
-                    f"{c1} -> {c2} channels, stride {stride}, size {size}: made {got}, the convolution makes {want}"
+                    f"{c1} -> {c2} channels, stride {stride}, size {size}: made {got}, the "
+                    f"convolution makes {want}"
                 )
             shapes += 1
     if not shapes:
@@ -150,7 +174,9 @@ def _gradient(design: Design) -> str:
 
 
 def _learn(module: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """The output for x and, after a backward, the gradients of x and of every parameter that requires one."""
+    """The output for x and, after a backward, the gradients of x and of every parameter that
+    requires one.
+    """
     out = module(x)
     out.float().square().sum().backward()
     tensors = {"the input": x} | {n: p for n, p in module.named_parameters() if p.requires_grad}
@@ -168,7 +194,8 @@ def _same(what: str, got: list[Tensor], want: list[Tensor]) -> None:
     for a, b in zip(got, want, strict=True):
         if not torch.allclose(a, b, rtol=1e-3, atol=1e-4 * scale):
             raise Broken(
-                f"{what} differ by up to {(a - b).abs().max().item():.3g} of {b.abs().max().item():.3g}"
+                f"{what} differ by up to {(a - b).abs().max().item():.3g} of "
+                f"{b.abs().max().item():.3g}"
             )
 
 
@@ -222,6 +249,61 @@ def _compile(design: Design) -> str:
     return "one graph"
 
 
+# what a convolution can be besides 3x3, each as nn.Conv2d takes it; the design keeps it or
+# refuses it by name
+SETTINGS: dict[str, dict[str, Any]] = {
+    "padding_mode": {"padding_mode": "circular"},
+    "dilation": {"dilation": 2, "padding": 2},
+    "bias": {"bias": True},
+    "kernel_size": {"kernel_size": 5, "padding": 2},
+    "padding": {"padding": 0},
+    "padding same": {"padding": "same"},
+    "stride": {"stride": (2, 1)},
+    "kernel_size of two numbers": {"kernel_size": (3, 1), "padding": (1, 0)},
+}
+
+
+def _settings(design: Design) -> str:
+    """settings: each setting of the convolution is kept, or refused by its name."""
+    refused = []
+    for title, setting in SETTINGS.items():
+        name = title.split()[0]
+        try:
+            old, new = design.place(**setting)
+        except ValueError as error:
+            if f"`{name}`" not in str(error):
+                raise Broken(f"{title}: its refusal does not name `{name}`: {error}") from None
+            refused.append(title)
+            continue
+        _kept(title, name, old, new)
+        if isinstance(old, nn.Conv2d):
+            want = list(old(torch.randn(2, design.width, 9, 9)).shape)
+            want[1] = getattr(new, "out_channels", want[1])
+            got = list(new(torch.randn(2, design.width, 9, 9)).shape)
+            if got != want:
+                raise Broken(f"{title} {setting}: made {got}, the convolution makes {want}")
+    return "all kept" + (f" but {', '.join(refused)}, which it refuses" if refused else "")
+
+
+def _kept(title: str, name: str, old: nn.Module, new: nn.Module) -> None:
+    """Whether what has to do with a setting has it."""
+    wide = [m for m in new.modules() if isinstance(m, nn.Conv2d) and max(m.kernel_size) > 1]
+    olds = [m for m in old.modules() if isinstance(m, nn.Conv2d) and max(m.kernel_size) > 1]
+    if name == "padding_mode" and any(m.padding_mode != "circular" for m in wide):
+        raise Broken(
+            "`padding_mode` is lost: a convolution inside pads with zeros where the one it "
+            "replaces is circular"
+        )
+    if name == "dilation" and any(m.dilation != olds[0].dilation for m in wide):
+        raise Broken(
+            "`dilation` is lost: a convolution inside has another than the one it replaces"
+        )
+    # a norm's shift or a bias, of the whole output or of its parts
+    shifts = any(p.dim() == 1 for p in new.parameters()) or getattr(new, "covers", ())
+    if name == "bias" and not shifts:
+        raise Broken("`bias` is lost: nothing inside can shift a channel of the output")
+
+
 def _deterministic(design: Design) -> str:
     """deterministic: the same seed and input give the same output and gradients, bit for bit."""
 
@@ -236,7 +318,9 @@ def _deterministic(design: Design) -> str:
 
 
 def _state(design: Design) -> str:
-    """state_dict: saved and loaded into a module of another process and seed, it gives the same output."""
+    """state_dict: saved and loaded into a module of another process and seed, it gives the same
+    output.
+    """
     module, x = design.make(), design.input().detach()
     module(x)  # moves the running statistics
     file = io.BytesIO()
@@ -247,7 +331,8 @@ def _state(design: Design) -> str:
     other.load_state_dict(torch.load(file, weights_only=True))
     if not torch.equal(module.eval()(x), other.eval()(x)):
         raise Broken(
-            "the output depends on something that is not in it: register it as a buffer or parameter"
+            "the output depends on something that is not in it: register it as a buffer or "
+            "parameter"
         )
     return f"{len(module.state_dict())} tensors"
 
@@ -262,13 +347,16 @@ def _redrawn(design: Design) -> str:
             outputs.append(module(x))
     if not torch.equal(*outputs):
         raise Broken(
-            "the output changes with torch's global seed: draw in __init__, and register what was drawn"
+            "the output changes with torch's global seed: draw in __init__, and register what was "
+            "drawn"
         )
     return "two seeds agree"
 
 
 def _literals(design: Design) -> str:
-    """options: keyword-only with literal defaults, so that a sweep can be checked without importing the file."""
+    """options: keyword-only with literal defaults, so that a sweep can be checked without importing
+    the file.
+    """
     function = design.file.convert if hasattr(design.file, "convert") else design.file.drop_in
     tree = ast.parse(Path(str(design.file.__file__)).read_text(encoding="utf-8"))
     node = next(
@@ -309,6 +397,7 @@ RULES: tuple[Callable[[Design], str], ...] = (
     _autocast,
     _channels_last,
     _compile,
+    _settings,
     _deterministic,
     _state,
     _redrawn,

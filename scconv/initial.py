@@ -1,7 +1,9 @@
-"""Where the weights of convolutions start: one rule for a backbone and for the designs that replace its convolutions.
+"""Where the weights of convolutions start: one rule for a backbone and for the designs that replace
+its convolutions.
 
-Variants of one seed must differ by their design alone. So a design's own convolutions start by the rule of the backbone, He's normal
-distribution (K. He et al., "Delving Deep into Rectifiers", ICCV 2015), and not from torch's default, a narrower uniform one.
+Variants of one seed must differ by their design alone. So a design's own convolutions start by the
+rule of the backbone, He's normal distribution (K. He et al., "Delving Deep into Rectifiers", ICCV
+2015), and not from torch's default, a narrower uniform one.
 """
 
 from __future__ import annotations
@@ -35,11 +37,14 @@ def draw(conv: nn.Conv2d) -> None:
 def in_place_of(old: nn.Conv2d | None, seed: int, name: str) -> Iterator[None]:
     """While a design is built for the place of `old`: how the convolutions that it makes start.
 
-    The first plain convolution of the shape of `old` starts with the weights (and the bias) of `old`: it is its counterpart. Every other
-    one is drawn by the rule. A design that sets its weights by itself keeps what it set, since it does so after this.
+    The first plain convolution of the shape of `old` starts with the weights (and the bias) of
+    `old`: it is its counterpart. Every other
+    one is drawn by the rule. A design that sets its weights by itself keeps what it set, since it
+    does so after this.
 
-    All draws come from a stream of their own, made from `seed` and `name`, and torch's global generator is left as it was. So neither
-    the layers around it nor other places depend on how much a design draws.
+    All draws come from a stream of their own, made from `seed` and `name`, and torch's global
+    generator is left as it was. So neither the layers around it nor other places depend on how much
+    a design draws.
 
     Args:
         old: the convolution that is replaced; None where a whole network is converted.

@@ -1,7 +1,8 @@
-"""A name's module: a file of this package, or a user's file together with the local files it imports.
+"""A name's module: a file of this package, or a user's file together with the local files it
+imports.
 
-A user's file runs inside a package that is made for it, so that `import parts`, `from parts import X`,
-`from .parts import X` and `importlib.import_module("parts")` all find `parts.py` beside it. Two
+A user's file runs inside a package that is made for it, so that `import parts`, `from parts import
+X`, `from .parts import X` and `importlib.import_module("parts")` all find `parts.py` beside it. Two
 versions of one file, or two users' files of one name, therefore never meet in a process.
 """
 

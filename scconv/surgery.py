@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from scconv import places
 from scconv.convs import find
 from scconv.initial import in_place_of
 
@@ -26,15 +27,6 @@ class Swap:
     params_after: int
 
 
-def inner_3x3(path: str, conv: nn.Conv2d) -> bool:
-    """The default place in a model that names none: a 3x3 convolution that is neither the image stem nor depthwise."""
-    return (
-        conv.kernel_size == (3, 3)
-        and conv.in_channels > 4
-        and (conv.groups == 1 or conv.groups < conv.in_channels)
-    )
-
-
 def replace_convs(
     model: nn.Module,
     conv: str,
@@ -46,16 +38,20 @@ def replace_convs(
 ) -> list[Swap]:
     """Replace convolutions of `model`, in place, by the convolution called `conv`.
 
-    A convolution may change the block around it, where the block offers that: one with another `out_channels` has the block's
-    `narrow(channels)` called; one that says in `covers` that it stands for the "norm" or the "act" behind it too has the layers that the
-    block names in `after` removed. A design that changes the maps between convolutions converts the whole network (`convert`).
+    A convolution may change the block around it, where the block offers that: one with another
+    `out_channels` has the block's `narrow(channels)` called; one that says in `covers` that it
+    stands for the "norm" or the "act" behind it too has the layers that the block names in `after`
+    removed. A design that changes the maps between convolutions converts the whole network
+    (`convert`).
 
-    A design's convolutions start as those of the backbone do: one of the replaced one's shape takes over its weights, and every other
-    one is drawn by the backbone's rule, unless the design sets its weights itself (scconv/initial.py).
+    A design's convolutions start as those of the backbone do: one of the replaced one's shape takes
+    over its weights, and every other one is drawn by the backbone's rule, unless the design sets
+    its weights itself (scconv/initial.py).
 
     Args:
-        model: any module. A backbone of this package says in `places` which convolutions its paper replaces; of any other model,
-            every 3x3 convolution but the stem and the depthwise ones is taken.
+        model: any module. A backbone of this package says in `places` which convolutions its paper
+            replaces; of any other model, every 3x3 convolution but the stem, depthwise ones and
+            output layers is taken. Nothing inside an earlier replacement is.
         conv: a name in the catalogue (`scconv/convs/`).
         path: the file that defines it, for a convolution outside the catalogue.
         where: `where(path, conv) -> bool`, to choose other places.
@@ -63,10 +59,12 @@ def replace_convs(
         options: handed to the convolution.
 
     Returns:
-        What was replaced, in the model's own order. Empty for "standard", which replaces nothing by definition.
+        What was replaced, in the model's own order. Empty for "standard", which replaces nothing by
+        definition.
 
     Raises:
-        ValueError: nothing to replace; or the convolution refuses a place, which the message then names.
+        ValueError: nothing to replace; or the convolution refuses a place, which the message then
+            names.
     """
     design = find(conv, path)
     # drawn for every design alike, so that what is drawn after this does not depend on it
@@ -92,17 +90,12 @@ def _replace(
         with in_place_of(None, seed, "convert"):
             converted = design.convert(model, **options)
         return _put(model, conv, converted)
-    places = getattr(model, "places", None)
-    chosen = where or ((lambda name, _: name in places) if places is not None else inner_3x3)
+    chosen = where or _default(model)
     replaced: dict[str, nn.Module] = {}
     made: dict[
         nn.Module, nn.Module
     ] = {}  # a convolution that stands at two paths is replaced by one at both
-    for name, old in [
-        (n, m)
-        for n, m in model.named_modules(remove_duplicate=False)
-        if isinstance(m, nn.Conv2d) and n and chosen(n, m)
-    ]:
+    for name, old in [(n, m) for n, m in places.convolutions(model) if chosen(n, m)]:
         try:
             with in_place_of(old, seed, name):
                 new = made[old] if old in made else design.drop_in(old, **options)
@@ -120,29 +113,77 @@ def _replace(
     return swaps
 
 
+def _default(model: nn.Module) -> Where:
+    """The places that the model names, else every inner 3x3 convolution."""
+    named = getattr(model, "places", None)
+    if named is not None:
+        return lambda path, _: path in named
+    outputs = places.outputs_of(model)
+    return lambda path, conv: path not in outputs and places.inner_3x3(path, conv)
+
+
 def _put(model: nn.Module, conv: str, replaced: dict[str, nn.Module]) -> list[Swap]:
-    """Put every new module in its place, on the device and in the dtype of the old one; the convolutions among them are the swaps."""
+    """Put every new module in its place, on the device and in the dtype of the old one; the
+    convolutions among them are the swaps.
+    """
     swaps, told, before = [], set(), {name: model.get_submodule(name) for name in replaced}
     for name, new in replaced.items():
         parent, _, leaf = name.rpartition(".")
         old = before[name]
         if (parameter := next(old.parameters(), None)) is not None:
             new.to(parameter.device, parameter.dtype)
-        if isinstance(old, nn.Conv2d) and old not in told:  # a shared one is told once
-            told.add(old)
-            swaps.append(Swap(name, _params(old), _params(new)))
+        if isinstance(old, nn.Conv2d):
+            _describe(new, old)
+            places.mark(new, conv)
+            if old not in told:  # a shared one is told once
+                told.add(old)
+                swaps.append(Swap(name, _params(old), _params(new)))
         setattr(model.get_submodule(parent), leaf, new.train(old.training))
     if not swaps and conv != "standard":
         raise ValueError(
-            f"conv '{conv}' replaced nothing in {type(model).__name__}: no 3x3 convolution to take; name others with `where`"
+            f"conv '{conv}' replaced nothing in {type(model).__name__}: {_why_nothing(model)}"
         )
     return swaps
+
+
+# what timm, FPN builders and exporters read of a convolution
+DESCRIPTION = (
+    "in_channels",
+    "out_channels",
+    "kernel_size",
+    "stride",
+    "padding",
+    "dilation",
+    "groups",
+    "padding_mode",
+)
+
+
+def _describe(new: nn.Module, old: nn.Conv2d) -> None:
+    """Let the replacement say of itself what the convolution said, where it does not say so
+    already.
+    """
+    for name in DESCRIPTION:
+        if not hasattr(new, name):
+            setattr(new, name, getattr(old, name))
+
+
+def _why_nothing(model: nn.Module) -> str:
+    before = places.replaced_before(model)
+    if before:
+        return (
+            f"{len(before)} of its convolutions were replaced already, by "
+            f"{', '.join(sorted({*before}))}; "
+            "build the network anew to replace them by another"
+        )
+    return "no 3x3 convolution to take; name others with `where`"
 
 
 def _fit(
     model: nn.Module, name: str, conv: str, new: nn.Module, keep_norm: bool
 ) -> Callable[[], None]:
-    """What is to be done to the block of the convolution `name` once `new` is in its place; the block itself must offer it.
+    """What is to be done to the block of the convolution `name` once `new` is in its place; the
+    block itself must offer it.
 
     Raises:
         ValueError: it does not.
@@ -159,12 +200,14 @@ def _fit(
     )
     if channels != before and narrow is None:
         raise ValueError(
-            f"layer {name}: '{conv}' makes {channels} channels of {before}, and a {kind} cannot narrow what follows"
+            f"layer {name}: '{conv}' makes {channels} channels of {before}, and a {kind} cannot "
+            "narrow what follows"
         )
     covered = {*getattr(new, "covers", ())} | (set() if keep_norm else {"norm"})
     if missing := covered - {*after}:
         raise ValueError(
-            f"layer {name}: '{conv}' is to stand for the {' and '.join(sorted(missing))} after it too, which a {kind} does not offer"
+            f"layer {name}: '{conv}' is to stand for the {' and '.join(sorted(missing))} after it "
+            f"too, which a {kind} does not offer"
         )
 
     def fit() -> None:

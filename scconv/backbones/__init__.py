@@ -1,13 +1,14 @@
 """The catalogue of backbones: one file each, and the file's name is the backbone's name.
 
-A file defines `build(classes, *, option=default) -> nn.Module`, (n, 3, h, w) -> (n, classes), freshly
-initialised from torch's global generator. Options are keyword-only with literal defaults, so that a
-sweep can be checked against them without importing torch. The files without `build` are the families
-that the others share. A name that ends in _imagenet has the stem for 224x224 images, else for 32x32.
+A file defines `build(classes, *, option=default) -> nn.Module`, (n, 3, h, w) -> (n, classes),
+freshly initialised from torch's global generator. Options are keyword-only with literal defaults,
+so that a sweep can be checked against them without importing torch. The files without `build` are
+the families that the others share. A name that ends in _imagenet has the stem for 224x224 images,
+else for 32x32.
 
-A network says in `places` which convolutions the paper replaces: the 3x3 of every bottleneck and dense
-layer, the second 3x3 of every basic block; never the stem. Of a network without `places`, every inner
-3x3 convolution is replaced.
+A network says in `places` which convolutions the paper replaces: the 3x3 of every bottleneck and
+dense layer, the second 3x3 of every basic block; never the stem. Of a network without `places`,
+every inner 3x3 convolution is replaced.
 """
 
 import difflib

@@ -1,6 +1,8 @@
-"""DenseNet-121 for 32x32 images (G. Huang et al., "Densely Connected Convolutional Networks", CVPR 2017), growth 32.
+"""DenseNet-121 for 32x32 images (G. Huang et al., "Densely Connected Convolutional Networks", CVPR
+2017), growth 32.
 
-A bare 3x3 stem of 64; dense layers BN-ReLU-1x1(128)-BN-ReLU-3x3(32); transitions BN-ReLU-1x1(half)-2x2 average.
+A bare 3x3 stem of 64; dense layers BN-ReLU-1x1(128)-BN-ReLU-3x3(32); transitions
+BN-ReLU-1x1(half)-2x2 average.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ class Dense(nn.Module):
 
 
 class DenseNet(nn.Module):
-    """Stem, dense stages with transitions between, BN-ReLU, global average and linear head; (n, 3, h, w) -> (n, classes)."""
+    """Stem, dense stages with transitions between, BN-ReLU, global average and linear head; (n, 3,
+    h, w) -> (n, classes).
+    """
 
     def __init__(self, classes: int, depths: tuple[int, ...] = (6, 12, 24, 16), growth: int = 32):
         super().__init__()

@@ -1,8 +1,10 @@
-"""ResNets for 32x32 and, by the names that end in _imagenet, for 224x224 images, as He et al. and the SCConv paper use them.
+"""ResNets for 32x32 and, by the names that end in _imagenet, for 224x224 images, as He et al. and
+the SCConv paper use them.
 
-K. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016. For 32x32 a 3x3 stem at stride 1 without max-pool, for 224x224
-the 7x7 at stride 2 and a 3x3 max-pool. Stride in the 3x3 of the bottleneck (torchvision's "v1.5"); projection shortcuts (1x1 convolution
-and BatchNorm) wherever the shape changes; no convolution has a bias.
+K. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016. For 32x32 a 3x3 stem at
+stride 1 without max-pool, for 224x224 the 7x7 at stride 2 and a 3x3 max-pool. Stride in the 3x3 of
+the bottleneck (torchvision's "v1.5"); projection shortcuts (1x1 convolution and BatchNorm) wherever
+the shape changes; no convolution has a bias.
 
 Its convolutions start from He's normal distribution (scconv/initial.py).
 """
@@ -17,7 +19,8 @@ from torch import Tensor, nn
 from scconv.convs.octave import Octaves
 from scconv.initial import initialise
 
-# layer -> the feature maps it reads and writes: the block's input, those inside, its output. For designs that change the maps themselves
+# layer -> the feature maps it reads and writes: the block's input, those inside, its output. For
+# designs that change the maps themselves
 POST_ACTIVATION = {
     "conv1": ("in", "mid"),
     "bn1": ("mid", "mid"),
@@ -54,7 +57,9 @@ class Basic(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 and a shortcut; (n, c_in, h, w) -> (n, c_out, h / stride, w / stride), c_out being 4 width unless said."""
+    """1x1, 3x3, 1x1 and a shortcut; (n, c_in, h, w) -> (n, c_out, h / stride, w / stride), c_out
+    being 4 width unless said.
+    """
 
     expansion = 4
     place = "conv2"
@@ -95,10 +100,13 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A stem, stages of blocks that double the width and halve the size, a global average and a linear head.
+    """A stem, stages of blocks that double the width and halve the size, a global average and a
+    linear head.
 
-    `large` is the stem for large images, which quarters their sides before the stages begin: 224 -> 56.
-    `functional_pool` averages without a module: the paper's counts of ResNet-56 lack the pool that those of ResNet-50 have.
+    `large` is the stem for large images, which quarters their sides before the stages begin: 224 ->
+    56.
+    `functional_pool` averages without a module: the paper's counts of ResNet-56 lack the pool that
+    those of ResNet-50 have.
     Shapes: (n, 3, h, w) -> (n, classes).
     """
 

@@ -1,4 +1,6 @@
-"""ResNet-20 for 32x32 images (K. He et al., CVPR 2016, section 4.2): three stages of three basic blocks."""
+"""ResNet-20 for 32x32 images (K. He et al., CVPR 2016, section 4.2): three stages of three basic
+blocks.
+"""
 
 from torch import nn
 

@@ -1,4 +1,6 @@
-"""ResNet-56 for 32x32 images (K. He et al., CVPR 2016, section 4.2): three stages of nine basic blocks."""
+"""ResNet-56 for 32x32 images (K. He et al., CVPR 2016, section 4.2): three stages of nine basic
+blocks.
+"""
 
 from torch import nn
 

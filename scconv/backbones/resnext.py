@@ -1,8 +1,10 @@
-"""ResNeXt-29 for 32x32 images (S. Xie et al., "Aggregated Residual Transformations for Deep Neural Networks", CVPR 2017).
+"""ResNeXt-29 for 32x32 images (S. Xie et al., "Aggregated Residual Transformations for Deep Neural
+Networks", CVPR 2017).
 
-Three stages of three bottlenecks whose 3x3 is 320, 640 and 1280 wide in 8 groups and whose outputs are 256, 512 and 1024; 3x3 stem of 64.
-These widths are those of the SCConv paper's replaced rows. Its baseline row (28.27M, 4.55G) fits no cardinality at these widths;
-`resnext29_8x56d`, 448 wide, has its parameters (28.27M) but not its FLOPs (4.44G).
+Three stages of three bottlenecks whose 3x3 is 320, 640 and 1280 wide in 8 groups and whose outputs
+are 256, 512 and 1024; 3x3 stem of 64. These widths are those of the SCConv paper's replaced rows.
+Its baseline row (28.27M, 4.55G) fits no cardinality at these widths; `resnext29_8x56d`, 448 wide,
+has its parameters (28.27M) but not its FLOPs (4.44G).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""ResNeXt-29 (S. Xie et al., CVPR 2017) for 32x32 images, 320 wide in 8 groups: the paper's replaced rows."""
+"""ResNeXt-29 (S. Xie et al., CVPR 2017) for 32x32 images, 320 wide in 8 groups: the paper's
+replaced rows.
+"""
 
 from torch import nn
 

@@ -1,4 +1,6 @@
-"""ResNeXt-29 (S. Xie et al., CVPR 2017) for 32x32 images, 448 wide in 8 groups: the paper's baseline row."""
+"""ResNeXt-29 (S. Xie et al., CVPR 2017) for 32x32 images, 448 wide in 8 groups: the paper's
+baseline row.
+"""
 
 from torch import nn
 

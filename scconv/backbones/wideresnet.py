@@ -1,6 +1,8 @@
-"""WideResNet-28-10 for 32x32 images (S. Zagoruyko, N. Komodakis, "Wide Residual Networks", BMVC 2016), as the SCConv paper counts it.
+"""WideResNet-28-10 for 32x32 images (S. Zagoruyko, N. Komodakis, "Wide Residual Networks", BMVC
+2016), as the SCConv paper counts it.
 
-Pre-activation blocks; every convolution has a bias, the 1x1 shortcuts too; conv1 has stride 1 and conv2 the stride. No dropout.
+Pre-activation blocks; every convolution has a bias, the 1x1 shortcuts too; conv1 has stride 1 and
+conv2 the stride. No dropout.
 """
 
 from __future__ import annotations

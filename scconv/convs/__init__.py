@@ -1,12 +1,16 @@
 """The catalogue of convolutions: one file each, and the file's name is the convolution's name.
 
-A file defines `drop_in(conv, **options) -> nn.Module`: what takes the place of one `nn.Conv2d`. A design that changes the maps between
-convolutions defines `convert(model, **options) -> {path: nn.Module}` instead: everything that takes another module's place in a network.
-Options are keyword-only with literal defaults, so that a sweep can be checked against them without importing torch. COST, if there, declares
-what a 3x3 convolution 64 -> 64 at 32x32 counts with the default options; `python -m scconv.check` holds the file to it.
+A file defines `drop_in(conv, **options) -> nn.Module`: what takes the place of one `nn.Conv2d`. A
+design that changes the maps between convolutions defines `convert(model, **options) -> {path:
+nn.Module}` instead: everything that takes another module's place in a network. Options are
+keyword-only with literal defaults, so that a sweep can be checked against them without importing
+torch. COST, if there, declares what a 3x3 convolution 64 -> 64 at 32x32 counts with the default
+options; `python -m scconv.check` holds the file to it.
 
-VERSION, a whole number, is 1 where a file has none. It is raised when the convolution's numbers change: trials of another version are
-other trials. A file outside the catalogue needs none, since its content is part of the trial's identity.
+VERSION, a whole number, is 1 where a file has none. It is raised when the convolution's numbers
+change: trials of another version are
+other trials. A file outside the catalogue needs none, since its content is part of the trial's
+identity.
 """
 
 import math
@@ -40,26 +44,22 @@ def find(name: str, path: str | Path | None = None, *, fresh: bool = False) -> M
 
 
 def keeps_size(conv: nn.Conv2d) -> None:
-    """Refuse a convolution that a design with one kernel size, stride and dilation and with padding of half the kernel cannot stand for.
+    """Refuse a convolution that a design with one kernel size, stride and dilation and with padding
+    of half the kernel cannot stand for.
 
     Raises:
         ValueError: says which of them it is.
     """
-    kernel, stride, dilation = conv.kernel_size, conv.stride, conv.dilation
-    if len({*kernel}) > 1 or len({*stride}) > 1 or len({*dilation}) > 1:
+    kernel = one("kernel_size", conv.kernel_size)
+    one("stride", conv.stride)
+    dilation = one("dilation", conv.dilation)
+    if kernel % 2 == 0:
+        raise ValueError(f"`kernel_size` (={kernel}) must be odd; keep this convolution as it is")
+    half = dilation * (kernel // 2)
+    if conv.padding not in ("same", (half, half)):
         raise ValueError(
-            f"kernel_size {kernel}, stride {stride} and dilation {dilation} must each be one number; keep this convolution as it is"
-        )
-    if kernel[0] % 2 == 0:
-        raise ValueError(
-            f"`kernel_size` (={kernel[0]}) must be odd; keep this convolution as it is"
-        )
-    if conv.padding not in (
-        "same",
-        tuple(d * (k // 2) for k, d in zip(kernel, dilation, strict=True)),
-    ):
-        raise ValueError(
-            f"`padding` (={conv.padding}) must keep the size (dilation * (kernel_size // 2)); keep this convolution as it is"
+            f"`padding` (={conv.padding}) must keep the size (dilation * (kernel_size // 2)); "
+            "keep this convolution as it is"
         )
 
 
@@ -73,14 +73,31 @@ def divides(name: str, parts: int, conv: nn.Conv2d) -> None:
         if parts < 1 or channels % parts:
             most = math.gcd(conv.in_channels, conv.out_channels)
             raise ValueError(
-                f"`{side}` (={channels}) must be divisible by `{name}` (={parts}); use {name}={most}"
+                f"`{side}` (={channels}) must be divisible by `{name}` (={parts}); use "
+                f"{name}={most}"
             )
+
+
+def one(name: str, value: int | tuple[int, ...]) -> int:
+    """A number that is given as torch takes it, 3 or (3, 3), as one number.
+
+    Raises:
+        ValueError: it is another number in each direction.
+    """
+    if not isinstance(value, int) and len({*value}) != 1:
+        raise ValueError(
+            f"`{name}` (={value}) must be the same in both directions; use {max(value)}, or keep "
+            "this convolution as it is"
+        )
+    return value if isinstance(value, int) else value[0]
 
 
 def like(
     conv: nn.Conv2d, in_channels: int, out_channels: int, *, groups: int = 1, bias: bool = False
 ) -> nn.Conv2d:
-    """A convolution with other channels but the kernel, stride, padding (and its mode) and dilation of `conv`."""
+    """A convolution with other channels but the kernel, stride, padding (and its mode) and dilation
+    of `conv`.
+    """
     geometry: dict[str, Any] = {
         k: getattr(conv, k)
         for k in ("kernel_size", "stride", "padding", "dilation", "padding_mode")

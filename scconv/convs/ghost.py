@@ -1,7 +1,9 @@
-"""Ghost module: half of the output by a 1x1 convolution, the other half from it by a cheap depthwise 3x3.
+"""Ghost module: half of the output by a 1x1 convolution, the other half from it by a cheap
+depthwise 3x3.
 
-K. Han et al., "GhostNet: More Features from Cheap Operations", CVPR 2020; ratio s = 2. The primary convolution is 1x1, as in GhostNet
-itself, whatever the kernel of the convolution replaced; it takes the stride.
+K. Han et al., "GhostNet: More Features from Cheap Operations", CVPR 2020; ratio s = 2. The primary
+convolution is 1x1, as in GhostNet itself, whatever the kernel of the convolution replaced; it takes
+the stride.
 """
 
 from __future__ import annotations
@@ -23,11 +25,20 @@ class Ghost(nn.Module):
         ValueError: out_channels is odd.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        *,
+        dilation: int = 1,
+        padding_mode: str = "zeros",
+    ):
         super().__init__()
         if out_channels % 2:
             raise ValueError(
-                f"`out_channels` (={out_channels}) must be even: half of it is made from the other half; use {out_channels + 1}"
+                f"`out_channels` (={out_channels}) must be even: half of it is made from the other "
+                f"half; use {out_channels + 1}"
             )
         half = out_channels // 2
         self.primary = nn.Sequential(
@@ -36,7 +47,9 @@ class Ghost(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.cheap = nn.Sequential(
-            nn.Conv2d(half, half, 3, 1, 1, groups=half, bias=False),
+            nn.Conv2d(
+                half, half, 3, 1, dilation, dilation, half, bias=False, padding_mode=padding_mode
+            ),
             nn.BatchNorm2d(half),
             nn.ReLU(inplace=True),
         )
@@ -47,6 +60,12 @@ class Ghost(nn.Module):
 
 
 def drop_in(conv: nn.Conv2d) -> nn.Module:
-    """A Ghost module with the convolution's channels and stride."""
+    """A Ghost module with the convolution's channels, stride, dilation and padding mode."""
     keeps_size(conv)
-    return Ghost(conv.in_channels, conv.out_channels, conv.stride[0])
+    return Ghost(
+        conv.in_channels,
+        conv.out_channels,
+        conv.stride[0],
+        dilation=conv.dilation[0],
+        padding_mode=conv.padding_mode,
+    )

@@ -1,12 +1,16 @@
-"""Octave convolution: a part of every feature map lives at half the resolution, and four convolutions exchange what the parts know.
+"""Octave convolution: a part of every feature map lives at half the resolution, and four
+convolutions exchange what the parts know.
 
-Y. Chen et al., "Drop an Octave: Reducing Spatial Redundancy in Convolutional Neural Networks with Octave Convolution", ICCV 2019. `alpha`
-is the share of the channels at half resolution. Every convolution of the residual blocks takes part, 1x1 and shortcuts too; the first
-block reads ordinary maps, and the last stage computes on them, as in the authors' code. The parameters stay what they were: the four
-convolutions share out the weights of the one they replace, initial values too. A shortcut without a convolution splits or joins the
-channels as they are. At stride 2 the inputs are averaged 2x2 first.
+Y. Chen et al., "Drop an Octave: Reducing Spatial Redundancy in Convolutional Neural Networks with
+Octave Convolution", ICCV 2019. `alpha` is the share of the channels at half resolution. Every
+convolution of the residual blocks takes part, 1x1 and shortcuts too; the first block reads ordinary
+maps, and the last stage computes on them, as in the authors' code. The parameters stay what they
+were: the four convolutions share out the weights of the one they replace, initial values too. A
+shortcut without a convolution splits or joins the channels as they are. At stride 2 the inputs are
+averaged 2x2 first.
 
-Because it changes the maps between convolutions, it converts a network at a time and needs blocks that say what flows between them.
+Because it changes the maps between convolutions, it converts a network at a time and needs blocks
+that say what flows between them.
 """
 
 from __future__ import annotations
@@ -27,7 +31,9 @@ COST = {
 
 @dataclass
 class Octaves:
-    """A feature map in two parts: `high` (n, (1 - alpha) c, h, w) and `low` (n, alpha c, ceil(h / 2), ceil(w / 2))."""
+    """A feature map in two parts: `high` (n, (1 - alpha) c, h, w) and `low` (n, alpha c, ceil(h /
+    2), ceil(w / 2)).
+    """
 
     high: Tensor
     low: Tensor
@@ -37,7 +43,8 @@ class Octaves:
 
 
 class OctConv(nn.Module):
-    """The convolution `conv` between maps of which `alpha_in` and `alpha_out` are low; 0 stands for an ordinary tensor.
+    """The convolution `conv` between maps of which `alpha_in` and `alpha_out` are low; 0 stands for
+    an ordinary tensor.
 
     Raises:
         ValueError: a part would have no channels, or `conv` has groups or an unusual stride.
@@ -47,7 +54,8 @@ class OctConv(nn.Module):
         super().__init__()
         if conv.groups != 1:
             raise ValueError(
-                f"`groups` (={conv.groups}) must be 1: the parts have channels of different groups; use another backbone"
+                f"`groups` (={conv.groups}) must be 1: the parts have channels of different "
+                "groups; use another backbone"
             )
         if conv.stride not in ((1, 1), (2, 2)):
             raise ValueError(
@@ -114,7 +122,9 @@ class OctReLU(nn.Module):
 
 
 class OctIdentity(nn.Module):
-    """A shortcut that keeps the shape, between an ordinary map and one of which `alpha` is low: splits it, or joins it if `alpha` is 0."""
+    """A shortcut that keeps the shape, between an ordinary map and one of which `alpha` is low:
+    splits it, or joins it if `alpha` is 0.
+    """
 
     def __init__(self, alpha: float):
         super().__init__()
@@ -132,10 +142,12 @@ class OctIdentity(nn.Module):
 
 
 def convert(model: nn.Module, *, alpha: float = 0.5) -> dict[str, nn.Module]:
-    """What takes the place of each convolution, BatchNorm and ReLU of the residual blocks: path -> module.
+    """What takes the place of each convolution, BatchNorm and ReLU of the residual blocks: path ->
+    module.
 
     Raises:
-        ValueError: the network has no residual blocks that say in `maps` what flows between their layers, or is converted already.
+        ValueError: the network has no residual blocks that say in `maps` what flows between their
+            layers, or is converted already.
     """
     if not 0 < alpha < 1:
         raise ValueError(f"`alpha` (={alpha}) must be between 0 and 1, both excluded")
@@ -146,7 +158,8 @@ def convert(model: nn.Module, *, alpha: float = 0.5) -> dict[str, nn.Module]:
     ]
     if not blocks:
         raise ValueError(
-            f"octave splits the maps between convolutions in two, and no block of {type(model).__name__} says in `maps` which those are; "
+            "octave splits the maps between convolutions in two, and no block of "
+            f"{type(model).__name__} says in `maps` which those are; "
             "use a ResNet or WideResNet of scconv.backbones"
         )
     if any(isinstance(module, OctConv) for module in model.modules()):

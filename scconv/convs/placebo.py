@@ -1,8 +1,10 @@
 """Placebo: the standard convolution under another name, with initial weights of its own.
 
-A comparison with itself (A/A): network, data, batches and the weights of all other layers are those of the baseline with the same seed,
-and only the first weights of the replaced convolutions are drawn anew, as every design that is no plain convolution must. Whatever
-differs from the baseline is chance. A difference of another variant that is no larger than this one is within the noise of the design.
+A comparison with itself (A/A): network, data, batches and the weights of all other layers are those
+of the baseline with the same seed, and only the first weights of the replaced convolutions are
+drawn anew, as every design that is no plain convolution must. Whatever differs from the baseline is
+chance. A difference of another variant that is no larger than this one is within the noise of the
+design.
 """
 
 from torch import nn

@@ -1,8 +1,12 @@
-"""SlimConv: reweigh the channels two opposite ways, fold each way onto fewer channels, transform the two folds unequally.
+"""SlimConv: reweigh the channels two opposite ways, fold each way onto fewer channels, transform
+the two folds unequally.
 
-J. Qiu et al., "SlimConv: Reducing Channel Redundancy in Convolutional Neural Networks by Weights Flipping", IEEE TIP 2021. `k` is the paper's
-compression: "1" keeps the output's channels, "4/3" makes three quarters and "8/3" three eighths of them, and the block's next
-convolution is narrowed to that. No convolution has a bias but the last of the two that make the weights.
+J. Qiu et al., "SlimConv: Reducing Channel Redundancy in Convolutional Neural Networks by Weights
+Flipping", IEEE TIP 2021. `k` is the paper's
+compression: "1" keeps the output's channels, "4/3" makes three quarters and "8/3" three eighths of
+    them, and the block's next
+convolution is narrowed to that. No convolution has a bias but the last of the two that make the
+weights.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""SPConv, split-based convolution: a group-wise k x k over the representative part of the channels, a cheap 1x1 over the rest.
+"""SPConv, split-based convolution: a group-wise k x k over the representative part of the channels,
+a cheap 1x1 over the rest.
 
-Q. Zhang et al., "Split to Be Slim: An Overlooked Redundancy in Vanilla Convolution", IJCAI 2020; alpha = 1/2, two groups. CRU follows its design,
-with squeezes before it. At stride 2 both 1x1 convolutions work on 2x2 averages; no activation inside.
+Q. Zhang et al., "Split to Be Slim: An Overlooked Redundancy in Vanilla Convolution", IJCAI 2020;
+alpha = 1/2, two groups. CRU follows its design, with squeezes before it. At stride 2 both 1x1
+convolutions work on 2x2 averages; no activation inside.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ class SP(nn.Module):
     """(n, c1, h, w) -> (n, c2, ceil(h / stride), ceil(w / stride)).
 
     Raises:
-        ValueError: `alpha` leaves one part empty, `groups` does not divide, a stride other than 1 and 2.
+        ValueError: `alpha` leaves one part empty, `groups` does not divide, a stride other than 1
+            and 2.
     """
 
     def __init__(self, conv: nn.Conv2d, alpha: float, groups: int):
@@ -30,15 +33,18 @@ class SP(nn.Module):
         rich = int(alpha * in_channels + 1e-3)
         if not 0 < rich < in_channels:
             raise ValueError(
-                f"`alpha` (={alpha}) must leave channels on both sides of `in_channels` (={in_channels}); use alpha=0.5"
+                f"`alpha` (={alpha}) must leave channels on both sides of `in_channels` "
+                f"(={in_channels}); use alpha=0.5"
             )
         if groups < 1 or rich % groups or out_channels % groups:
             raise ValueError(
-                f"`groups` (={groups}) must divide `alpha` * `in_channels` (={rich}) and `out_channels` (={out_channels}); use groups=1"
+                f"`groups` (={groups}) must divide `alpha` * `in_channels` (={rich}) and "
+                f"`out_channels` (={out_channels}); use groups=1"
             )
         if stride not in (1, 2):
             raise ValueError(
-                f"`stride` (={stride}) must be 1 or 2: the cheap path averages 2x2; keep this convolution as it is"
+                f"`stride` (={stride}) must be 1 or 2: the cheap path averages 2x2; keep this "
+                "convolution as it is"
             )
         self.split = rich, in_channels - rich
         self.gwc = like(conv, rich, out_channels, groups=groups)

@@ -1,4 +1,6 @@
-"""The convolution as the backbone's authors built it: the baseline that everything else is compared with."""
+"""The convolution as the backbone's authors built it: the baseline that everything else is compared
+with.
+"""
 
 from torch import nn
 

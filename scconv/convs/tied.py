@@ -1,7 +1,8 @@
 """Tied block convolution: one set of filters shared by all `blocks` equal parts of the channels.
 
-X. Wang, S. X. Yu, "Tied Block Convolution: Leaner and Better CNNs with Shared Thinner Filters", AAAI 2021; B = 2 in the SCConv paper's
-tables. With 2 blocks: a quarter of the weights, half of the multiply-adds.
+X. Wang, S. X. Yu, "Tied Block Convolution: Leaner and Better CNNs with Shared Thinner Filters",
+AAAI 2021; B = 2 in the SCConv paper's tables. With 2 blocks: a quarter of the weights, half of the
+multiply-adds.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ class Tied(nn.Module):
         return torch.cat([self.conv(part) for part in x.chunk(self.blocks, dim=1)], dim=1)
 
 
-def drop_in(conv: nn.Conv2d, *, blocks: int = 2, bias: bool = False) -> nn.Module:
+def drop_in(conv: nn.Conv2d, *, blocks: int = 2, bias: bool | None = None) -> nn.Module:
     """The convolution's channels in `blocks` parts under one shared filter.
+
+    `bias` None keeps a bias where the convolution has one.
 
     Raises:
         ValueError: `blocks` does not divide both channel counts.
     """
     divides("blocks", blocks, conv)
-    return Tied(conv, blocks, bias)
+    return Tied(conv, blocks, conv.bias is not None if bias is None else bias)

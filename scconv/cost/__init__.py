@@ -1,8 +1,10 @@
-"""What a network costs: parameters, multiply-adds, the paper's FLOPs, activations; counted, not estimated by formula.
+"""What a network costs: parameters, multiply-adds, the paper's FLOPs, activations; counted, not
+estimated by formula.
 
-`macs` are the multiply-adds of convolutions, linear layers and matrix products. `paper_flops` is what the SCConv paper prints, the
-convention of the tool thop 0.0.31: multiply-adds, plus one per output element of a convolution that has a bias, plus two per
-BatchNorm element, plus the output of every AvgPool2d, plus input and output of every AdaptiveAvgPool2d; nothing for the rest.
+`macs` are the multiply-adds of convolutions, linear layers and matrix products. `paper_flops` is
+what the SCConv paper prints, the convention of the tool thop 0.0.31: multiply-adds, plus one per
+output element of a convolution that has a bias, plus two per BatchNorm element, plus the output of
+every AvgPool2d, plus input and output of every AdaptiveAvgPool2d; nothing for the rest.
 """
 
 from __future__ import annotations
@@ -35,8 +37,9 @@ OUTPUTS = {
 class Cost:
     """Counts for one image.
 
-    `params` counts every parameter; `paper_params` leaves out GroupNorm's, as the paper's tables do (all but the row "+ S");
-    `activations` are the output elements of all convolutions and matrix products.
+    `params` counts every parameter; `paper_params` leaves out GroupNorm's, as the paper's tables do
+    (all but the row "+ S"); `activations` are the output elements of all convolutions and matrix
+    products.
     """
 
     params: int

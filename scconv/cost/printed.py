@@ -1,8 +1,11 @@
-"""The cost columns of the SCConv paper's Tables 1-3, row by row: the network behind each row, and how that row was counted.
+"""The cost columns of the SCConv paper's Tables 1-3, row by row: the network behind each row, and
+how that row was counted.
 
-The columns do not all come from one count. Unless said here, a row is thop's (release post2005241907): `paper_params` and `paper_flops` of
-scconv.cost, with 10 classes (100 for WideResNet and DenseNet) and every option at its default. What differs is what reproduces the printed
-digits; where no natural definition does, the row is counted the ordinary way and a word says so.
+The columns do not all come from one count. Unless said here, a row is thop's (release
+post2005241907): `paper_params` and `paper_flops` of scconv.cost, with 10 classes (100 for
+WideResNet and DenseNet) and every option at its default. What differs is what reproduces the
+printed digits; where no natural definition does, the row is counted the ordinary way and a word
+says so.
 """
 
 from __future__ import annotations
@@ -43,8 +46,9 @@ ORDERS = {
 class Count:
     """How a row was counted.
 
-    `flops`: "thop", "old" (its release post2001170342, which counts linear layers twice), "macs" (multiply-adds alone), or "relu" (multiply-adds
-    and one per output of a ReLU). `norms`: GroupNorm's parameters are in.
+    `flops`: "thop", "old" (its release post2001170342, which counts linear layers twice), "macs"
+    (multiply-adds alone), or "relu" (multiply-adds and one per output of a ReLU). `norms`:
+    GroupNorm's parameters are in.
     """
 
     flops: str = "thop"
@@ -75,6 +79,7 @@ COUNTS: dict[tuple[str, str, str, str], Count] = {
     ("table2", "wideresnet28", "scconv", "alpha=1/2"): Count(
         norms=True, options={"lower": "eq11", "lower_pool": "after"}
     ),
+    ("table2", "wideresnet28", "tiedconv", "b=2"): Count(options={"bias": False}),
     ("table2", "densenet121", "ghost", "s=2"): Count("old"),
     ("table2", "densenet121", "spconv", "alpha=1/2"): Count("old"),
     ("table2", "densenet121", "slimconv", "k=1"): Count("old"),
@@ -87,7 +92,9 @@ COUNTS: dict[tuple[str, str, str, str], Count] = {
 
 @dataclass(frozen=True)
 class Row:
-    """A printed row and ours: absolute numbers, not millions. `params` and `paper_flops` are counted as the row was; `macs` never so."""
+    """A printed row and ours: absolute numbers, not millions. `params` and `paper_flops` are
+    counted as the row was; `macs` never so.
+    """
 
     table: str
     backbone: str

@@ -14,7 +14,10 @@ GOOD = """
 from torch import nn
 COST = {"params": 9216, "macs": 9437184}
 def drop_in(conv, *, groups=4):
-    return nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, groups=groups, bias=False)
+    return nn.Conv2d(
+        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding,
+        conv.dilation, groups, conv.bias is not None, conv.padding_mode,
+    )
 """
 HEAD = """
 import itertools
@@ -56,6 +59,7 @@ BROKEN = {
         FORWARD + "self.conv(x).view(1, -1, *x.shape[2:]).view(*self.conv(x).shape)",
         "RuntimeError: view size is not compatible",
     ),
+    "settings": ("", "", "`padding_mode` is lost: a convolution inside pads with zeros"),
     "deterministic": ("", FORWARD + "self.conv(x) * next(DRAWS)", "two runs from one seed differ"),
     "state_dict": (
         "self.mask = torch.randn(1)",

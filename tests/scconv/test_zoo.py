@@ -134,3 +134,20 @@ def test_models_of_timm(name, want):
     with torch.device("meta"):
         got = swap(timm.create_model(name), 224)
     assert want in got if isinstance(want, str) and isinstance(got, str) else got == want
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("segmentation_models_pytorch") is None,
+    reason="segmentation_models_pytorch is not installed",
+)
+@pytest.mark.parametrize(
+    "name, want",
+    [("Unet", 42), ("FPN", 39), ("PSPNet", 32), ("DeepLabV3Plus", 32), ("PAN", 35)],
+)
+def test_segmentation_heads_are_left_alone(name, want):
+    import segmentation_models_pytorch as smp
+
+    model = getattr(smp, name)("resnet34", encoder_weights=None, classes=4)
+    head = [*model.segmentation_head.modules()]
+    assert len(replace_convs(model, "scconv")) == want
+    assert all(a is b for a, b in zip(head, model.segmentation_head.modules(), strict=True))
