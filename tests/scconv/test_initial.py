@@ -58,10 +58,10 @@ def test_a_counterpart_takes_the_bias_too(tmp_path):
         "    return like(conv, conv.in_channels, conv.out_channels, bias=bias)\n",
     )
     conv = nn.Conv2d(8, 8, 3, padding=1)
-    model = nn.Sequential(conv)
+    model = nn.Sequential(conv, nn.ReLU())
     replace_convs(model, "own", path=path)
     assert model[0] is not conv and torch.equal(model[0].bias, conv.bias)
-    replace_convs(model, "own", path=path, bias=False)
+    model = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.ReLU())
     replace_convs(model, "own", path=path)
     assert model[0].bias.abs().max() <= 1 / 72**0.5 and model[0].bias.std() > 0
 
