@@ -15,8 +15,8 @@ from typing import Any
 from analysis import answer as conclusion
 from analysis import tables
 from analysis.tables import Row, Table, markdown, read, search
+from runners import command
 from runners.errors import SweepError
-from runners.masking import mask
 from runners.plan import load
 from runners.store import Store
 
@@ -155,17 +155,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "sweeps", nargs="+", metavar="sweep", help="the sweep file; several make one page"
     )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="PLACE=VALUE", help="override, as in the run"
-    )
-    parser.add_argument("--seeds", type=int, help="how many seeds, as in the run")
-    parser.add_argument(
-        "--only", action="append", default=[], metavar="VARIANT", help="these variants alone"
-    )
-    parser.add_argument(
-        "--storage", default="runs", metavar="DIR", help="where the trials are (default: ./runs)"
-    )
-    parser.add_argument("--out", metavar="DIR", help="where to write (default: results/<sweep>)")
+    command.share(parser, "--set", "--seeds", "--only", "--storage", "--out")
     parser.add_argument(
         "--x",
         default="macs",
@@ -184,39 +174,33 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@command.exits
 def main(argv: list[str] | None = None) -> int:
     """0: done; 1: --verify found differences; 2: bad input."""
     args = _arguments(argv)
-    try:
-        store = Store(args.storage)
-        found = [
-            tables.read(load(path, args.set, args.seeds, args.only), store) for path in args.sweeps
-        ]
-        labels = [table.sweep.label for table in found]
-        if twin := next((label for label in labels if labels.count(label) > 1), None):
-            raise SweepError(
-                f"two of these sweeps are called {twin}, and would overwrite each other's report; rename one, or report on them apart"
-            )
-        if args.trials:
-            return _list_trials(found, store, args.trials)
-        if args.verify:
-            return _verify(found, args.out)
-        paths = [
-            p
-            for table in found
-            for p in write(table, _folder(table, args.out, len(found) > 1), args.x, args.pairs)
-        ]
-        if len(found) > 1:
-            paths.insert(0, _together(found, args))
-    except (SweepError, ValueError, OSError) as error:
-        print(mask(error), file=sys.stderr)
-        return 2
+    store = Store(args.storage)
+    found = [read(load(path, args.set, args.seeds, args.only), store) for path in args.sweeps]
+    labels = [table.sweep.label for table in found]
+    if twin := next((label for label in labels if labels.count(label) > 1), None):
+        raise SweepError(
+            f"two of these sweeps are called {twin}, and would overwrite each other's report; "
+            "rename one, or report on them apart"
+        )
+    if args.trials:
+        return _list_trials(found, store, args.trials)
+    if args.verify:
+        return _verify(found, args.out)
+    paths = []
+    for table in found:
+        paths += write(table, _folder(table, args.out, len(found) > 1), args.x, args.pairs)
+    if len(found) > 1:
+        paths.insert(0, _together(found, args))
     for table in found:
         print(text(table))
         if args.pairs:
             print(markdown(*conclusion.pairs_table(table)))
     print("written:", ", ".join(map(str, paths)))
-    return 0
+    return command.DONE
 
 
 def _folder(table: Table, out: str | None, several: bool) -> Path:

@@ -5,6 +5,7 @@
 | SweepError | the input's | one line says the rule, the value and the way out; nothing is launched | 2 |
 | StoreError | the machine's: the store is full or unreachable | retried, then the sweep stops | 75 |
 | Held | nobody's: another process holds the lock | the trial is tried again later | - |
+| Unfinished | a limit's, or the store's | the sweep stops; the same command continues | 75 |
 | Diverged | the trial's: its loss is not finite | recorded as diverged, never averaged in | 1 |
 """
 
@@ -32,6 +33,10 @@ class StoreError(OSError):
 
     def __init__(self, message: str):
         super().__init__(mask(message))
+
+
+class Unfinished(Exception):
+    """The command stops before its work is finished; the same command continues."""
 
 
 class Held(TimeoutError):

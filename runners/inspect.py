@@ -21,11 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from analysis.inspect import Side, constant, redundancy, seen, write_classes, write_features
-from runners.command import settled
+from runners import command
 from runners.data import dataset as datasets
 from runners.data.dataset import Dataset
 from runners.errors import SweepError, suggest
-from runners.masking import mask
 from runners.plan import Sweep, Trial, load
 from runners.store import Record, Store
 from runners.trial.network import build
@@ -140,29 +139,26 @@ def _joined(maps: Tensor | Octaves) -> Tensor:
     )
 
 
+@command.exits
 def main(argv: list[str] | None = None) -> int:
     """0: written; 2: bad input, one line says why."""
     args = _arguments(argv)
-    try:
-        store = Store(args.storage)
-        sweep = settled(load(args.sweep, args.set, args.seeds), store)
-        names = {"--variant": args.variant} | ({"--against": args.against} if args.against else {})
-        finished = {name: _finished(sweep, store, option, name) for option, name in names.items()}
-        seed = _seed_to_draw(sweep, finished, args.seed)
-        folder = Path(args.out or f"results/{sweep.label}")
-        paths = _classes(finished[args.variant], store, args.data, folder)
-        looks = {name: _look(trials, seed, store, args.data) for name, trials in finished.items()}
-        if args.against:
-            (side, image), (against, _) = looks[args.variant], looks[args.against]
-            caption = _caption([trials[seed] for trials in finished.values()])
-            line, drawn = write_features(image, against, side, caption, folder)
-            print(line)
-            paths += drawn
-    except (SweepError, ValueError, OSError) as error:
-        print(mask(error), file=sys.stderr)
-        return 2
+    store = Store(args.storage)
+    sweep = command.settled(load(args.sweep, args.set, args.seeds), store)
+    names = {"--variant": args.variant} | ({"--against": args.against} if args.against else {})
+    finished = {name: _finished(sweep, store, option, name) for option, name in names.items()}
+    seed = _seed_to_draw(sweep, finished, args.seed)
+    folder = Path(args.out or f"results/{sweep.label}")
+    paths = _classes(finished[args.variant], store, args.data, folder)
+    looks = {name: _look(trials, seed, store, args.data) for name, trials in finished.items()}
+    if args.against:
+        (side, image), (against, _) = looks[args.variant], looks[args.against]
+        caption = _caption([trials[seed] for trials in finished.values()])
+        line, drawn = write_features(image, against, side, caption, folder)
+        print(line)
+        paths += drawn
     print("written:", ", ".join(map(str, paths)))
-    return 0
+    return command.DONE
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -170,7 +166,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         prog="python -m runners.inspect",
         description="Per-class scores and first-stage feature maps of finished trials.",
     )
-    parser.add_argument("sweep", help="the sweep file")
+    command.share(parser, "sweep")
     parser.add_argument(
         "--variant", required=True, help="the variant to look into, over all its finished seeds"
     )
@@ -183,19 +179,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="N",
         help="whose feature maps are drawn (default: the first that has finished in both)",
     )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="PLACE=VALUE", help="override, as in the run"
-    )
-    parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds, as in the run")
-    parser.add_argument(
-        "--data",
-        metavar="DIR",
-        help="where the data set is, or is downloaded to (default: $DATA_ROOT, else ./data)",
-    )
-    parser.add_argument(
-        "--storage", default="runs", metavar="DIR", help="where the trials are (default: ./runs)"
-    )
-    parser.add_argument("--out", metavar="DIR", help="where to write (default: results/<sweep>)")
+    command.share(parser, "--set", "--seeds", "--data", "--storage", "--out")
     args = parser.parse_args(argv)
     if args.seed is not None and not args.against:
         parser.error("--seed goes with --against: it says whose feature maps are drawn")

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis import report
-from runners.errors import StoreError, SweepError
-from runners.masking import mask
+from runners import command
+from runners.errors import StoreError, SweepError, Unfinished
 from runners.plan import Config, Sweep, Trial, load, reference
 from runners.search import searching as search
 from runners.search.queue import Work, unfinished
@@ -31,46 +31,50 @@ if TYPE_CHECKING:
 PATIENCE_S = 30  # of the driver, whose workers can wait longer
 
 
+@command.exits
 def main(argv: list[str] | None = None) -> int:
-    """0: all finished; 1: some failed; 2: bad input, nothing was run; 75: a limit was reached; 130: interrupted."""
+    """0: all finished; 1: some failed; 2: bad input, nothing was run; 75: stopped; 130: interrupted.
+
+    75 is of a limit that was reached, or of a store that is full or unreachable.
+    """
     args = _arguments(argv)
-    before, begun = signal.signal(signal.SIGTERM, _terminated), False
+    before = signal.signal(signal.SIGTERM, _terminated)
     try:
-        sweep, store = (
-            load(args.sweep, args.set, args.seeds, args.only),
-            Store(args.storage, PATIENCE_S),
-        )
+        sweep = load(args.sweep, args.set, args.seeds, args.only)
+        store = Store(args.storage, PATIENCE_S)
         reference.load(sweep)
         known = search.conclude(sweep, store)
         if args.plan:
             from runners.preview import preview  # torch takes two seconds
 
             print(preview(known, store, args.retry_failed, args.json))
-            return 0
+            return command.DONE
         if unfinished(known.trials, store, args.retry_failed) or not known.settled:
             from runners.trial.networks import networks
 
             networks(known)
             _check_data([*known.variants.values()], store, args)
-        with store.drive():
-            begun = True
-            return _run(sweep, store, args)
-    except StoreError as error:
-        print(mask(f"{error}; the same command continues" if begun else error), file=sys.stderr)
-        return 75 if begun else 2
-    except (SweepError, ValueError, OSError) as error:
-        print(mask(error), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; the same command continues", file=sys.stderr)
-        return 130
+        return _drive(sweep, store, args)
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 def _terminated(number: int, frame: object) -> None:
-    """What ends a container or a job of a batch system is answered as Ctrl-C is."""
+    """SIGTERM, which ends a container or a job of a batch system, is answered as Ctrl-C is."""
     raise KeyboardInterrupt
+
+
+def _drive(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
+    """Run the sweep as the one driver of its store; an outage from then on only interrupts it."""
+    begun = False
+    try:
+        with store.drive():
+            begun = True
+            return _run(sweep, store, args)
+    except StoreError as error:
+        if begun:
+            raise Unfinished(str(error)) from None
+        raise
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -78,47 +82,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         prog="python -m runners.sweep",
         description="Run a sweep; the same command again continues it.",
     )
-    parser.add_argument("sweep", help="the sweep file, such as sweeps/quickstart.yaml")
+    command.share(parser, "sweep")
     parser.add_argument("--plan", action="store_true", help="say what would run, and stop")
     parser.add_argument("--json", action="store_true", help="with --plan: for programs")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="PLACE=VALUE",
-        help="override, such as base.epochs=3",
-    )
-    parser.add_argument(
-        "--seeds", type=int, metavar="N", help="how many seeds instead of the file's"
-    )
-    parser.add_argument(
-        "--only",
-        action="append",
-        default=[],
-        metavar="VARIANT",
-        help="this variant alone (may be repeated)",
-    )
+    command.share(parser, "--set", "--seeds", "--only")
     parser.add_argument(
         "--retry-failed", action="store_true", help="run the trials again that failed or diverged"
     )
-    parser.add_argument(
-        "--data",
-        metavar="DIR",
-        help="where the data set is, or is downloaded to (default: $DATA_ROOT, else ./data)",
-    )
-    parser.add_argument(
-        "--storage",
-        default="runs",
-        metavar="PLACE",
-        help="where trials are kept: a folder, or s3://bucket/folder (default: ./runs)",
-    )
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    parser.add_argument(
-        "--tracking-uri",
-        default=uri,
-        metavar="URI",
-        help="MLflow's store (default: $MLFLOW_TRACKING_URI, else ./mlflow.db)",
-    )
+    command.share(parser, "--data", "--storage", "--tracking-uri")
     parser.add_argument(
         "--address",
         default="local",
@@ -302,45 +273,52 @@ def _catch_up(store: Store, tracker: Tracker, todo: list[Trial]) -> None:
 
 
 def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: str) -> int:
-    """Print the table, write the report, tell MLflow; the exit status."""
+    """Write the report, print the table, tell MLflow; the exit status."""
     table = report.read(sweep, store)
-    print(f"\n{report.text(table)}")
     records = [(t, r) for t in sweep.trials if (r := store.record(t.id))]
-    files = []
-    try:
-        files = report.write(table, Path("results") / sweep.label)
-        print(f"report: {files[0]}")
-    except (OSError, ValueError) as error:
-        print(f"the report could not be written: {error}", file=sys.stderr)
+    files, written = _write_report(table, Path("results") / sweep.label)
+    print(f"\n{report.text(table)}")
+    print(written, file=sys.stdout if files else sys.stderr)
     ended = max((r.epochs[-1].ended for _, r in records if r.epochs), default=0)
     tracker.summarise(report.aggregates(table), ended, [*files, Path(sweep.path)])
     print(f"charts: {tracker.charts}")
+
     bad = [(t, r) for t, r in records if r.status != "finished"]
     searched = [p for study in table.studies for p in study.proposals if p.trained]
     bad += [(p.trial, p.record) for p in searched if p.trial and p.record and p.status == "failed"]
     for trial, record in bad:
-        print(
-            f"{trial.name} {record.status}: {record.reason} (again with --retry-failed)",
-            file=sys.stderr,
-        )
-    if not sweep.settled:
-        ended, planned = (
-            sum(p.record is not None for p in searched),
-            sum(study.written.trials for study in table.studies),
-        )
-        way = (
-            search.fruitless(table.studies)
-            or f"{planned - ended} of {planned} trials of the search to go; the same command continues"
-        )
-        print(f"{stopped + ', ' if stopped else ''}{way}", file=sys.stderr)
-    elif left := len(sweep.trials) - len(records):
-        print(
-            f"{stopped + ', ' if stopped else ''}{left} of {len(sweep.trials)} trials to go; the same command continues",
-            file=sys.stderr,
-        )
+        line = f"{trial.name} {record.status}: {record.reason} (again with --retry-failed)"
+        print(line, file=sys.stderr)
+    left = len(sweep.trials) - len(records)
+    if to_go := _to_go(table, left):
+        print(f"{stopped + ', ' if stopped else ''}{to_go}", file=sys.stderr)
     if stopped:
-        return 130 if stopped == "interrupted" else 75
-    return 1 if bad or not files or not sweep.settled or len(records) < len(sweep.trials) else 0
+        return command.INTERRUPTED if stopped == "interrupted" else command.UNFINISHED
+    whole = files and sweep.settled and not left
+    return command.DONE if whole and not bad else command.SOME_FAILED
+
+
+def _write_report(table: report.Table, folder: Path) -> tuple[list[Path], str]:
+    """The files written, and a line that says so; before anything is printed, which may fail."""
+    try:
+        files = report.write(table, folder)
+    except (OSError, ValueError) as error:
+        return [], f"the report could not be written: {error}"
+    return files, f"report: {files[0]}"
+
+
+def _to_go(table: report.Table, left: int) -> str:
+    """What the sweep lacks, for a person; empty: nothing."""
+    if table.sweep.settled:
+        of = len(table.sweep.trials)
+        return f"{left} of {of} trials to go; the same command continues" if left else ""
+    planned = sum(study.written.trials for study in table.studies)
+    proposals = [p for study in table.studies for p in study.proposals]
+    to_go = planned - sum(p.trained and p.record is not None for p in proposals)
+    return (
+        search.fruitless(table.studies)
+        or f"{to_go} of {planned} trials of the search to go; the same command continues"
+    )
 
 
 if __name__ == "__main__":

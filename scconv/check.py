@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from runners.output import forgiving
 from scconv.backbones.resnet import Basic
 from scconv.convs import find
 from scconv.cost import cost
@@ -406,6 +407,7 @@ RULES: tuple[Callable[[Design], str], ...] = (
 )
 
 
+@forgiving()
 def main(argv: list[str] | None = None) -> int:
     """0: every rule is kept; 1: some are broken; 2: there is no such convolution."""
     parser = argparse.ArgumentParser(

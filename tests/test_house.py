@@ -12,15 +12,16 @@ FILES = [p for folder in ("scconv", "runners", "analysis") for p in (ROOT / fold
 
 # from the ground up: a floor imports only from floors below it
 FLOORS = (
+    ("runners.output",),
     ("scconv",),
     ("runners.masking",),
     ("runners.errors",),
     ("runners.plan",),
     ("runners.data", "runners.store"),
     ("runners.trial", "runners.search"),
+    ("runners.command",),
     ("runners.tracking", "analysis"),
     ("runners.launch",),
-    ("runners.command",),
     ("runners.preview",),
     ("runners.sweep", "runners.train", "runners.inspect"),
 )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import statistics
-import sys
 import time
 
 from rich.console import Console as Terminal
@@ -60,7 +58,7 @@ class Console:
         if self.live:
             self.terminal.print(line, highlight=False, markup=False)
         else:
-            _print(line)
+            print(line)
 
     def tick(self) -> None:
         """Redraw, a few times a second at most."""
@@ -119,7 +117,7 @@ class Console:
         tenth = 10 * (ended + sum(e.epoch for e in self.running.values() if e)) // total
         if tenth > self.told:
             self.told = tenth
-            _print(f"{10 * tenth} % of all epochs{self._left()}")
+            print(f"{10 * tenth} % of all epochs{self._left()}")
 
 
 class SearchConsole(Console):
@@ -175,14 +173,6 @@ def _outcome(record: Record) -> str:
     if record.status == "finished":
         return f"validation top-1 {record.val_top1:.2f} %, {record.minutes:.1f} min"
     return f"{record.status}: {record.reason}"
-
-
-def _print(line: str) -> None:
-    """Print at once; where nobody reads any more (`| head`), go on in silence: the trials matter more."""
-    try:
-        print(line, flush=True)
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
 
 
 def duration(seconds: float) -> str:

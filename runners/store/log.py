@@ -42,7 +42,8 @@ class TrialLog(io.TextIOBase):
             with contextlib.suppress(OSError):
                 path = self.files.root / self.key
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with open(path, "a") as file:
+                # a trial may print what the machine's own encoding lacks
+                with open(path, "a", encoding="utf-8", errors="replace") as file:
                     file.write(text)
         else:
             self.text += text
@@ -56,4 +57,4 @@ class TrialLog(io.TextIOBase):
             self.written_at = time.monotonic()
             with contextlib.suppress(OSError):
                 self.before = self.files.read_once(self.key) if self.before is None else self.before
-                self.files.write_once(self.key, self.before + self.text.encode())
+                self.files.write_once(self.key, self.before + self.text.encode(errors="replace"))

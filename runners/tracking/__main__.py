@@ -6,14 +6,14 @@ python -m runners.tracking rebuild sweeps/order.yaml
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
+from runners import command
 from runners.errors import SweepError
 from runners.plan import Sweep, load
 from runners.search import searching as search
 from runners.store import Store
-from runners.tracking.tracker import DEFAULT_URI, Tracker
+from runners.tracking.tracker import Tracker
 
 
 def rebuild(sweep: Sweep, store: Store, uri: str) -> tuple[int, str]:
@@ -40,37 +40,28 @@ def rebuild(sweep: Sweep, store: Store, uri: str) -> tuple[int, str]:
     return ended + sum(store.record(t.id) is not None for t in sweep.trials), tracker.charts
 
 
+@command.exits
 def main(argv: list[str] | None = None) -> int:
     """0: done; 2: bad input, or MLflow cannot be written."""
+    args = _arguments(argv)
+    store = Store(args.storage)
+    try:
+        with store.drive():
+            ended, where = rebuild(load(args.sweep, args.set, args.seeds), store, args.tracking_uri)
+    except Exception as error:  # MLflow raises many kinds
+        raise SweepError(" ".join(str(error).split())[:300]) from None
+    print(f"{ended} ended trials are in MLflow; charts: {where}")
+    return command.DONE
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m runners.tracking",
         description="Make a sweep's MLflow runs again from the store.",
     )
     parser.add_argument("action", choices=["rebuild"])
-    parser.add_argument("sweep", help="the sweep file")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="PLACE=VALUE", help="override, as in the run"
-    )
-    parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds, as in the run")
-    parser.add_argument(
-        "--storage", default="runs", metavar="DIR", help="where the trials are (default: ./runs)"
-    )
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-    parser.add_argument(
-        "--tracking-uri",
-        default=uri,
-        metavar="URI",
-        help="MLflow's store (default: $MLFLOW_TRACKING_URI, else ./mlflow.db)",
-    )
-    args = parser.parse_args(argv)
-    try:
-        with (store := Store(args.storage)).drive():
-            ended, where = rebuild(load(args.sweep, args.set, args.seeds), store, args.tracking_uri)
-    except Exception as error:  # MLflow raises many kinds
-        print(" ".join(str(error).split())[:300], file=sys.stderr)
-        return 2
-    print(f"{ended} ended trials are in MLflow; charts: {where}")
-    return 0
+    command.share(parser, "sweep", "--set", "--seeds", "--storage", "--tracking-uri")
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

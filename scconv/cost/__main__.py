@@ -8,9 +8,11 @@ import json
 import sys
 from dataclasses import asdict
 
+from runners.output import forgiving
 from scconv.cost.printed import TABLES, Row, rows
 
 
+@forgiving()
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m scconv.cost",

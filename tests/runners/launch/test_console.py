@@ -76,17 +76,3 @@ def test_a_terminal_gets_one_table(write_sweep):
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
-
-
-def test_a_reader_that_goes_away_does_not_stop_the_sweep(write_sweep, monkeypatch):
-    class Closed(io.StringIO):
-        def flush(self):
-            raise BrokenPipeError
-
-    sweep = load(write_sweep())
-    monkeypatch.setattr("sys.stdout", Closed())
-    console = Console(sweep, {})
-    for trial in sweep.trials:
-        console.ended(trial, record(trial))
-    console.close()
-    assert len(console.records) == 4

@@ -1,0 +1,87 @@
+"""Output never decides over results: a stream takes what it can, and the rest is lost.
+
+Every command runs inside `forgiving()`. Its prints then survive a full disk, a reader that has gone
+(`| head`), a closed stream and an encoding that lacks a character: no exception reaches the work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+
+class Forgiving:
+    """A text stream whose writes never raise; all else is that of the stream below."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            self.stream.write(text)
+        except UnicodeError:
+            # "replace" keeps the columns of a table: one character for one
+            encoding = self.stream.encoding or "ascii"
+            return self.write(text.encode(encoding, "replace").decode(encoding))
+        except (OSError, ValueError):  # full, closed at the other end, or closed here
+            pass
+        # what would wait in a buffer would fail where nobody expects it
+        if "\n" in text:
+            self.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self.stream.flush()
+
+
+@contextlib.contextmanager
+def forgiving() -> Iterator[None]:
+    """Put standard output and error behind `Forgiving` streams."""
+    _occupy_closed()
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (Forgiving(_open(stream)) for stream in before)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for stream in before:
+            _settle(stream)
+        sys.stdout, sys.stderr = before
+
+
+def _open(stream: TextIO | None) -> TextIO:
+    """The stream, or one that drops everything where it is closed: None where the caller did so."""
+    if stream is None or stream.closed:
+        return open(os.devnull, "w", encoding="utf-8")  # for the rest of the process
+    return stream
+
+
+def _occupy_closed() -> None:
+    """Open what the caller has closed of 0, 1 and 2: the next file opened would get that number.
+
+    A database with the number of standard output would be written to by every print in C.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+
+
+def _settle(stream: TextIO | None) -> None:
+    """Drop what the stream still cannot take: Python flushes it at exit, and would exit with 120."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
