@@ -25,7 +25,7 @@ from runners.launch.signals import Signals
 from runners.launch.worker import RETRIES, Pool, Setting, train_trial
 from runners.plan import Resources, Sweep
 from runners.search.queue import Work
-from runners.store import Store
+from runners.store import State, Store
 from runners.tracking.tracker import Tracker
 
 # the queue hands a trial out again; Tune never does, a preempted node's included
@@ -138,7 +138,7 @@ def _suspect(done: Round, suspicions: Counter[str], driver: Driver) -> None:
     for trial in driver.work.trials:
         if suspicions[trial.id] > RETRIES:
             why = f"Ray ended {RETRIES + 1} times while it ran: {done.problem}"
-            driver.recorder.verdicts.setdefault(trial.id, ("failed", why))
+            driver.recorder.verdicts.setdefault(trial.id, (State.FAILED, why))
 
 
 def fewer(resources: Resources) -> Resources:

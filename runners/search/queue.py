@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from runners.plan import Trial
-from runners.store import Epoch, Store
+from runners.store import Epoch, State, Store
 
 
 class Work:
@@ -55,6 +55,6 @@ def unfinished(trials: list[Trial], store: Store, retry_failed: bool = False) ->
     left = []
     for trial in trials:
         record = store.record(trial.id)
-        if record is None or (retry_failed and record.status != "finished"):
+        if record is None or (retry_failed and record.status != State.FINISHED):
             left.append(trial)
     return left
