@@ -233,6 +233,9 @@ def _launch(
     limits: LimitWatch,
 ) -> str:
     """Run the work on Ray; returns why it was stopped before all had ended, or nothing."""
+    from runners.launch import auth
+
+    auth.use(args.address)  # before anything imports Ray
     from runners.launch import cluster
     from runners.launch import rounds as launch
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import time
 from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 from runners.errors import StoreError
+from runners.launch import scratch
 from runners.launch.cluster import Searcher, tune
 from runners.launch.console import Console
 from runners.launch.driver import Driver, Round, Stopper
@@ -152,7 +152,7 @@ def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver) -
     driver.round = done = Round()
     # trials that failed are the driver's to print
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
+    with scratch.folder() as storage:
         try:
             tune.Tuner(
                 tune.with_resources(
@@ -165,7 +165,7 @@ def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver) -
                 ),
                 run_config=tune.RunConfig(
                     name=sweep.name,
-                    storage_path=scratch,
+                    storage_path=storage,
                     verbose=0,
                     callbacks=[driver],
                     stop=Stopper(driver),
