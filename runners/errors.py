@@ -4,6 +4,8 @@
 |---|---|---|---|
 | SweepError | the input's | one line says the rule, the value and the way out; nothing is launched | 2 |
 | StoreError | the machine's: the store is full or unreachable | retried, then the sweep stops | 75 |
+| StoreDenied | the machine's: no permission, a file where a folder must be | no waiting helps: the sweep stops | 75 |
+| StoreUnreadable | the machine's: the disk cannot read one file | the file before it is used, else the sweep stops | 75 |
 | Held | nobody's: another process holds the lock | the trial is tried again later | - |
 | Unfinished | a limit's, or the store's | the sweep stops; the same command continues | 75 |
 | Diverged | the trial's: its loss is not finite | recorded as diverged, never averaged in | 1 |
@@ -37,6 +39,14 @@ class StoreError(OSError):
 
 class Unfinished(Exception):
     """The command stops before its work is finished; the same command continues."""
+
+
+class StoreDenied(StoreError):
+    """The store may not be used so: no permission, or a file where a folder must be."""
+
+
+class StoreUnreadable(StoreError):
+    """The disk cannot read this one file, though it is there: a damaged sector."""
 
 
 class Held(TimeoutError):

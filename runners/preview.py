@@ -11,7 +11,7 @@ from analysis import report
 from runners.plan import Sweep, Trial, reference
 from runners.search import searching as search
 from runners.search.queue import unfinished
-from runners.store import Record, State, Store
+from runners.store import Record, Store
 from runners.trial.networks import known_cost, networks
 from scconv import Cost
 
@@ -118,7 +118,7 @@ def _earlier(sweep: Sweep, store: Store) -> Counter[str]:
     found: Counter[str] = Counter()
     for trial in sweep.trials:
         old = [store.record(replace(trial, config=c).id) for c in trial.config.earlier]
-        if any(record and record.status == State.FINISHED for record in old):
+        if any(record and record.status == "finished" for record in old):
             found[trial.config.conv] += 1
     return found
 
@@ -171,7 +171,7 @@ def _space(found: search.Survey) -> list[str]:
 def _status(trial: Trial, store: Store, records: dict[str, Record]) -> str:
     if trial.id in records:
         return records[trial.id].status
-    return State.RUNNING if store.started(trial.id) else State.NEW
+    return "started" if store.started(trial.id) else "new"
 
 
 def _estimate(

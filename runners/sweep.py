@@ -21,14 +21,14 @@ from runners.errors import StoreError, SweepError, Unfinished
 from runners.plan import Config, Sweep, Trial, load, reference
 from runners.search import searching as search
 from runners.search.queue import Work, unfinished
-from runners.store import State, Store
+from runners.store import Store
 
 if TYPE_CHECKING:
     from runners.launch.console import Console
     from runners.launch.limits import LimitWatch
     from runners.tracking.tracker import Tracker
 
-PATIENCE_S = 30  # of the driver, whose workers can wait longer
+PATIENCE_S = 30  # for a store that is unreachable at the start
 
 
 @command.exits
@@ -65,10 +65,10 @@ def _terminated(number: int, frame: object) -> None:
 
 
 def _drive(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
-    """Run the sweep as the one driver of its store; an outage from then on only interrupts it."""
+    """Run the sweep as its one driver; an outage from then on only interrupts it."""
     begun = False
     try:
-        with store.drive():
+        with store.drive(sweep, args.tracking_uri):
             begun = True
             return _run(sweep, store, args)
     except StoreError as error:
@@ -174,7 +174,7 @@ def _search(sweep: Sweep, store: Store, args: argparse.Namespace, limits: LimitW
             p
             for study in search.open_studies(sweep, store)
             for p in study.proposals
-            if p.status in (State.FAILED, State.DIVERGED)
+            if p.status in ("failed", "diverged")
         ):
             store.forget_failure(p.trial.id if p.trial else "")
     tracker = _tracker(sweep, store, args, of_search=True)
@@ -233,9 +233,6 @@ def _launch(
     limits: LimitWatch,
 ) -> str:
     """Run the work on Ray; returns why it was stopped before all had ended, or nothing."""
-    from runners.launch import auth
-
-    auth.use(args.address)  # before anything imports Ray
     from runners.launch import cluster
     from runners.launch import rounds as launch
 
@@ -286,11 +283,9 @@ def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: str) -> int
     tracker.summarise(report.aggregates(table), ended, [*files, Path(sweep.path)])
     print(f"charts: {tracker.charts}")
 
-    bad = [(t, r) for t, r in records if r.status != State.FINISHED]
+    bad = [(t, r) for t, r in records if r.status != "finished"]
     searched = [p for study in table.studies for p in study.proposals if p.trained]
-    bad += [
-        (p.trial, p.record) for p in searched if p.trial and p.record and p.status == State.FAILED
-    ]
+    bad += [(p.trial, p.record) for p in searched if p.trial and p.record and p.status == "failed"]
     for trial, record in bad:
         line = f"{trial.name} {record.status}: {record.reason} (again with --retry-failed)"
         print(line, file=sys.stderr)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import time
 from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 from runners.errors import StoreError
-from runners.launch import scratch
 from runners.launch.cluster import Searcher, tune
 from runners.launch.console import Console
 from runners.launch.driver import Driver, Round, Stopper
@@ -25,7 +25,7 @@ from runners.launch.signals import Signals
 from runners.launch.worker import RETRIES, Pool, Setting, train_trial
 from runners.plan import Resources, Sweep
 from runners.search.queue import Work
-from runners.store import State, Store
+from runners.store import Store
 from runners.tracking.tracker import Tracker
 
 # the queue hands a trial out again; Tune never does, a preempted node's included
@@ -38,6 +38,7 @@ class Queue(Searcher):
     def __init__(self, work: Work, setting: Setting, driver: Driver):
         super().__init__()
         self.work, self.setting, self.driver = work, setting, driver
+        self.named: dict[str, str] = {}  # trials of other processes that the console has named
 
     def suggest(self, trial_id: str) -> Any:
         if self.driver.stop.asked:
@@ -49,11 +50,21 @@ class Queue(Searcher):
             if trial := self.work.next():
                 self.driver.round.handed.add(trial_id)
                 return {"trial": trial, "setting": self.setting}
+            if idle and self.work.elsewhere:
+                self._wait()
             # a search that waits for a trial which this round will not end would wait for ever;
             # a trial that is handed out may fail, and then is handed out again
             stuck = self.work.over or self.driver.round.unended
             return Searcher.FINISHED if idle and stuck else None
         return Searcher.FINISHED  # the driver has printed the error
+
+    def _wait(self) -> None:
+        """Other processes, such as another sweep's, train all that is left; Tune asks again."""
+        self.driver.watch()
+        for name, owner in self.work.elsewhere.items():
+            if self.named.get(name) != owner:
+                self.named[name] = owner
+                self.driver.console.say(f"{name}: waiting for its training by {owner}")
 
     def on_trial_complete(
         self, trial_id: str, result: dict | None = None, error: bool = False
@@ -78,10 +89,15 @@ def launch(
     limits: LimitWatch,
 ) -> str:
     """Run the trials; returns why it was stopped before all had ended, or nothing."""
-    signals = Signals()
+    signals = Signals(store.files.patience.cancel)
     driver = Driver(Recorder(work, store, tracker, console, limits), signals)
     setting = Setting(
-        str(store.root), store.identity, data, max(1, int(resources.cpu)), resources.gpu or 0
+        storage=str(store.root),
+        identity=store.identity,
+        data=data,
+        threads=max(1, int(resources.cpu)),
+        gpu=resources.gpu or 0,
+        patience_s=store.files.patience.seconds,
     )
     with signals.answered(lambda: driver.stop.asked, lambda: driver.stop.ask(driver.round.running)):
         try:
@@ -138,7 +154,7 @@ def _suspect(done: Round, suspicions: Counter[str], driver: Driver) -> None:
     for trial in driver.work.trials:
         if suspicions[trial.id] > RETRIES:
             why = f"Ray ended {RETRIES + 1} times while it ran: {done.problem}"
-            driver.recorder.verdicts.setdefault(trial.id, (State.FAILED, why))
+            driver.recorder.verdicts.setdefault(trial.id, ("failed", why))
 
 
 def fewer(resources: Resources) -> Resources:
@@ -152,7 +168,7 @@ def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver) -
     driver.round = done = Round()
     # trials that failed are the driver's to print
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
-    with scratch.folder() as storage:
+    with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
         try:
             tune.Tuner(
                 tune.with_resources(
@@ -165,7 +181,7 @@ def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver) -
                 ),
                 run_config=tune.RunConfig(
                     name=sweep.name,
-                    storage_path=storage,
+                    storage_path=scratch,
                     verbose=0,
                     callbacks=[driver],
                     stop=Stopper(driver),

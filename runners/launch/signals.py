@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterator
 
 
 class Signals:
-    """Ctrl-C once asks for a stop after the epochs under way. Twice, or SIGTERM, stops at once."""
+    """Ctrl-C once asks for a stop after the epochs under way. Twice, or SIGTERM, stops at once.
 
-    def __init__(self) -> None:
+    `hurry` is called by the handler at a stop at once: what is being waited for is given up.
+    """
+
+    def __init__(self, hurry: Callable[[], None] = lambda: None) -> None:
         self.at_once = self.busy = False
+        self.hurry = hurry
 
     @contextlib.contextmanager
     def answered(self, stopping: Callable[[], bool], stop: Callable[[], None]) -> Iterator[None]:
@@ -30,6 +34,7 @@ class Signals:
                 stop()
                 return
             self.at_once = True
+            self.hurry()
             if not self.busy:
                 raise KeyboardInterrupt
 

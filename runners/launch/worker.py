@@ -19,10 +19,9 @@ from runners.errors import Held, StoreError, SweepError, reason
 from runners.launch import cluster
 from runners.launch.cluster import tune
 from runners.plan import Config, Resources, Trial
-from runners.store import Epoch, Record, State, Store
+from runners.store import Epoch, Record, Store
 
 RETRIES = 2  # of a trial after an error
-PATIENCE_S = 300.0  # of a worker whose store is full or unreachable
 GPU_FULL = r"CUDA error: out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"  # not torch's allocator
 OUT_OF_MEMORY = "out of memory"
 
@@ -32,6 +31,7 @@ class Setting:
     """Everything that a worker needs besides its trial.
 
     `identity` is the store's: a node that joined later may see another store at that path.
+    `patience_s`: how long to try again while the store is full or unreachable.
     """
 
     storage: str
@@ -39,6 +39,7 @@ class Setting:
     data: str
     threads: int
     gpu: float
+    patience_s: float = 0
 
 
 class Pool(tune.PlacementGroupFactory):
@@ -69,7 +70,7 @@ def train_trial(config: dict[str, Any]) -> None:
     _exit_with_the_node()
     trial, setting = config["trial"], config["setting"]
     try:
-        store = Store(setting.storage, PATIENCE_S)
+        store = Store(setting.storage, setting.patience_s, proven=True)
         if blind := cluster.unseen(store, setting.identity):
             raise SweepError(blind)
     except (StoreError, SweepError) as error:
@@ -151,7 +152,7 @@ def failed(trial: Trial, why: str, epochs: list[Epoch], attempts: int) -> Record
         variant=trial.variant,
         seed=trial.seed,
         config=asdict(trial.config),
-        status=State.FAILED,
+        status="failed",
         reason=why,
         epochs=epochs,
         result=None,

@@ -1,73 +1,57 @@
-"""Optuna's journal beside the trials: on disk a file that grows, in a bucket one written anew."""
+"""Optuna's journal beside the trials: one JSON object a line, which optuna-dashboard reads, too."""
 
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Sequence
 from typing import Any
 
 from optuna.storages import JournalStorage
-from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend
 
-from runners.errors import StoreError
+from runners.errors import SweepError
 from runners.store import Store
-from runners.store.disk import Disk
-from runners.store.place import Place
+from runners.store.place import Lines
 
 
 def storage(store: Store, key: str) -> JournalStorage:
-    """The journal at `key`, for Optuna."""
-    if isinstance(store.files, Disk):
-        path = store.files.root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(_OnDisk(str(path)))
-    if key not in store.books:  # one for all the studies in it
-        store.books[key] = _Journal(store.files, key)
+    """The journal at `key`, for Optuna; one for all the studies in it."""
+    if key not in store.books:
+        store.books[key] = Journal(store.files.lines(key), store.files.address(key))
     return JournalStorage(store.books[key])
 
 
-def mend(store: Store, key: str) -> None:
-    """Cut off a last line that a crash left unfinished.
+class Journal(BaseJournalBackend):
+    """A journal of Optuna's operations.
 
-    Optuna would append to it, and never read the file again.
+    Raises:
+        SweepError: a line cannot be read; names the file and the line.
+        StoreError: the file cannot be read or written.
     """
-    if not isinstance(store.files, Disk):
-        return
-    with open(store.files.root / key, "rb+") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            file.truncate(whole)
 
+    def __init__(self, lines: Lines, address: str):
+        self.lines, self.address = lines, address
+        self.logs: list[dict[str, Any]] = []
+        self.unread: list[bytes] = []
 
-class _OnDisk(JournalFileBackend):
-    """Optuna's journal file; a line that a full disk took half of is taken back.
-
-    A line behind half a one could never be read.
-    """
+    def read_logs(self, log_number_from: int) -> Sequence[dict[str, Any]]:
+        self.unread += self.lines.new()
+        while self.unread:
+            self.logs.append(self._parsed(self.unread[0]))
+            del self.unread[0]
+        return self.logs[log_number_from:]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        before = os.path.getsize(self._file_path)
+        self.lines.append(*(json.dumps(log, separators=(",", ":")).encode() for log in logs))
+
+    def _parsed(self, line: bytes) -> dict[str, Any]:
         try:
-            super().append_logs(logs)
-        except OSError as error:
-            os.truncate(self._file_path, before)
-            raise StoreError(
-                f"{self._file_path} cannot be written: {error.strerror or error}"
-            ) from error
-
-
-class _Journal(BaseJournalBackend):
-    """Optuna's journal in a bucket, where nothing can be appended to: it is written anew."""
-
-    def __init__(self, files: Place, key: str):
-        self.files, self.key = files, key
-        self.lines = files.read(key).splitlines() if files.exists(key) else []
-
-    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.lines[log_number_from:]]
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        lines = [*self.lines, *(json.dumps(log, separators=(",", ":")).encode() for log in logs)]
-        self.files.write(self.key, b"\n".join(lines) + b"\n")
-        self.lines = lines
+            log = json.loads(line)
+            if isinstance(log, dict) and "op_code" in log:
+                return log
+        except ValueError:
+            pass
+        raise SweepError(
+            f"{self.address}: line {len(self.logs) + 1} is damaged; move the file away, and the"
+            " same command makes the same proposals again, with the results in the store"
+        )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 from runners.plan import Trial
-from runners.store import Epoch, State, Store
+from runners.store import Epoch, Store
+
+LOOK_S = 1.0  # between two looks at trials that other processes train
 
 
 class Work:
@@ -14,6 +17,9 @@ class Work:
     def __init__(self, trials: list[Trial], store: Store):
         self.trials, self.store = list(trials), store
         self.waiting: list[Trial] = []
+        # trials that wait for other processes, such as another sweep's workers: name -> which
+        self.elsewhere: dict[str, str] = {}
+        self.in_vain_at = float("-inf")
 
     def left(self) -> list[Trial]:
         """The trials known so far that have not ended."""
@@ -35,7 +41,24 @@ class Work:
 
     def next(self) -> Trial | None:
         """The next trial; None: not now."""
-        return self.waiting.pop(0) if self.waiting else None
+        return self.take()
+
+    def take(self) -> Trial | None:
+        """The first waiting trial that no other process trains; None: there is none just now.
+
+        A trial that ended elsewhere is handed out as well: its worker finds the record at once.
+        """
+        # in vain Tune asks ten times a second, and a look at a bucket takes longer
+        if time.monotonic() - self.in_vain_at < LOOK_S:
+            return None
+        self.elsewhere = {}
+        for i, trial in enumerate(self.waiting):
+            if not (owner := self.store.trained_elsewhere(trial.id)):
+                return self.waiting.pop(i)
+            self.elsewhere[trial.name] = owner
+        if self.elsewhere:
+            self.in_vain_at = time.monotonic()
+        return None
 
     def again(self, trial: Trial) -> None:
         """Hand out a trial once more whose worker ended before it."""
@@ -55,6 +78,6 @@ def unfinished(trials: list[Trial], store: Store, retry_failed: bool = False) ->
     left = []
     for trial in trials:
         record = store.record(trial.id)
-        if record is None or (retry_failed and record.status != State.FINISHED):
+        if record is None or (retry_failed and record.status != "finished"):
             left.append(trial)
     return left

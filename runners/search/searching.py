@@ -59,15 +59,17 @@ class Searching(Work):
 
     def next(self) -> Trial | None:
         """What is waiting; else a new proposal, of the study that has made the fewest."""
-        if self.waiting:
-            return self._kept(self.waiting.pop(0))
+        if trial := self.take():
+            return self._kept(trial)
         for study in sorted(self.studies, key=lambda s: s.spent):
             study.refresh()
             while not study.over and (p := study.next()):
                 new = p.trial is not None and p.trial.id not in self.taken
                 self._take(p)
                 if new and p.trained and p.record is None and p.trial:
-                    return self._kept(p.trial)
+                    self.waiting.append(p.trial)
+                    if trial := self.take():
+                        return self._kept(trial)
         return None
 
     def _kept(self, trial: Trial) -> Trial:

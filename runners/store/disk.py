@@ -3,53 +3,94 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import os
-import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TypeVar
 
-from runners.errors import Held
-from runners.store.retry import patiently
+from runners.errors import StoreUnreadable
+from runners.store import atomic, flock
+from runners.store.lease import Lease, Watch
+from runners.store.lines import DiskLines
+from runners.store.retry import Patience
+
+T = TypeVar("T")
+READS = 3  # attempts at a file that the disk cannot read
 
 
 class Disk:
-    """A folder. Locks are the system's own, freed when their process ends, however it ends."""
+    """A folder. Locks are the system's own, freed when their process ends, however it ends.
+
+    On a file system without flock() a lock is a file that its owner renews (runners/store/lease.py).
+    """
 
     def __init__(self, root: Path, patience_s: float = 0):
-        self.root, self.patience_s, self.local = root, patience_s, root
+        self.root, self.local = root, root
+        self.patience = Patience(patience_s)
+        self.watch = Watch()
 
     def address(self, key: str) -> str:
+        """The file's path, for people."""
         return str(self.root / key)
 
     def read(self, key: str) -> bytes:
-        return patiently(
-            (self.root / key).read_bytes, self.patience_s, f"{self.root / key} cannot be read"
-        )
+        """A file's content.
+
+        Raises:
+            FileNotFoundError: there is none.
+            StoreUnreadable: it is there, and the disk cannot read it.
+        """
+        failures = 0
+
+        def task() -> bytes:
+            nonlocal failures
+            try:
+                return (self.root / key).read_bytes()
+            except OSError as error:
+                failures += error.errno == errno.EIO
+                if failures >= READS or (failures and not self.patience.seconds):
+                    raise StoreUnreadable(
+                        f"{self.address(key)} cannot be read: {error.strerror}; the disk is"
+                        " damaged there: bring the file back from a copy, or move it away"
+                    ) from error
+                raise
+
+        return self._try(task, key, "read")
 
     def write(self, key: str, *parts: bytes | memoryview) -> None:
-        patiently(
-            lambda: _replace(self.root / key, *parts),
-            self.patience_s,
-            f"{self.root / key} cannot be written",
-        )
+        """Replace a file as a whole, or make it."""
+        self._try(lambda: atomic.replace(self.root / key, *parts), key, "written")
+
+    def create(self, key: str, *parts: bytes | memoryview) -> bool:
+        """Make a file; False where there is one already, which stays."""
+        return self._try(lambda: atomic.create(self.root / key, *parts), key, "written")
 
     def exists(self, key: str) -> bool:
-        return (self.root / key).exists()
+        def task() -> bool:
+            try:
+                (self.root / key).stat()
+            except FileNotFoundError:
+                return False
+            return True
+
+        return self._try(task, key, "read")
 
     def delete(self, key: str) -> None:
-        (self.root / key).unlink(missing_ok=True)
+        """Remove a file, if there is one."""
+        self._try(lambda: (self.root / key).unlink(missing_ok=True), key, "deleted")
 
     def keep(self, key: str, name: str) -> None:
-        """The same content under a second name as well."""
+        """The same content under a second name as well, where the disk has hard links."""
         path, second = self.root / key, self.root / name
-        spare = second.with_name(f"{second.name}.{os.getpid()}.tmp")
-        spare.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # a disk without hard links keeps one
+        spare = second.with_name(f"{second.name}.{uuid.uuid4().hex[:8]}.tmp")
+        with contextlib.suppress(OSError):
             os.link(path, spare)
             os.replace(spare, second)
-        spare.unlink(missing_ok=True)  # replacing a link by another of the same file does nothing
+        # replacing a link by another of the same file does nothing
+        with contextlib.suppress(OSError):
+            spare.unlink(missing_ok=True)
 
     def tidy(self, folder: str) -> None:
         """Remove what a process that was killed while it wrote has left in the folder."""
@@ -57,59 +98,59 @@ class Disk:
             litter.unlink(missing_ok=True)
 
     def bytes_used(self) -> int:
+        """Of all files below the root."""
         total = 0
         for path in self.root.rglob("*"):
-            with contextlib.suppress(
-                FileNotFoundError
-            ):  # a file that is just being moved into place
+            # a file may just be moved into place
+            with contextlib.suppress(OSError):
                 total += path.lstat().st_size if path.is_file() else 0
         return total
 
+    def lines(self, key: str) -> DiskLines:
+        """A file of lines that is appended to."""
+        return DiskLines(self.root / key, self.patience)
+
     @contextlib.contextmanager
     def lock(
-        self, key: str, me: str, wait_s: float, lost: Callable[[], None] = lambda: None
+        self, key: str, me: str, wait_s: float, lost: Callable[[str], None] = lambda owner: None
     ) -> Iterator[None]:
-        with patiently(
-            lambda: self._lock_file(key), self.patience_s, f"{self.root / key} cannot be written"
-        ) as file:
-            deadline = time.monotonic() + wait_s
-            while not _flock(file):
-                if time.monotonic() > deadline:
-                    file.seek(0)
-                    raise Held(file.read().strip())
-                time.sleep(0.2)
-            with contextlib.suppress(OSError):  # on a full disk it stays without a name
-                os.truncate(file.fileno(), 0)
-                os.write(file.fileno(), me.encode())
+        """Lock the file at `key` against other processes, waiting for up to `wait_s` seconds.
+
+        Raises:
+            Held: another process still has the lock; its message is what that process gave as `me`.
+        """
+        path = self.root / key
+        with self._try(lambda: flock.open_lock(path), key, "written") as file:
+            try:
+                flock.take(file, wait_s)
+            except OSError as error:
+                if error.errno not in flock.NO_FLOCK:
+                    raise
+            else:
+                # on a full disk the lock stays without its owner's name
+                with contextlib.suppress(OSError):
+                    flock.sign(file, me)
+                yield
+                return
+        with Lease(flock.Generations(path), me, self.patience).held(wait_s, lost):
             yield
 
-    def _lock_file(self, key: str) -> TextIO:
-        (self.root / key).parent.mkdir(parents=True, exist_ok=True)
-        return open(self.root / key, "a+")
+    def check_locks(self) -> None:
+        """Nothing: what a file system lacks shows when a lock is taken."""
 
+    def owner(self, key: str) -> str:
+        """Which process has locked the file at `key`, without waiting; empty: none."""
 
-def _flock(file: TextIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except BlockingIOError:
-        return False
+        def task() -> str:
+            try:
+                return flock.owner(self.root / key)
+            except OSError as error:
+                if error.errno not in flock.NO_FLOCK:
+                    raise
+            entry = self.watch.look(flock.Generations(self.root / key))
+            return (entry.owner or "another process") if entry.alive else ""
 
+        return self._try(task, key, "read")
 
-def _replace(path: Path, *parts: bytes | memoryview) -> None:
-    """Write a file so that at every moment either the old or the new content is there, even after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.writelines(parts)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    def _try(self, task: Callable[[], T], key: str, done: str) -> T:
+        return self.patience.retry(task, f"{self.address(key)} cannot be {done}")

@@ -1,9 +1,11 @@
-"""The locks of a store: one process drives it, and one process trains a trial."""
+"""The locks of a store: one process drives a sweep, and one process trains a trial."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
 import signal
 import sys
 import time
@@ -11,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runners.errors import Held, SweepError
+from runners.plan import Sweep
+from runners.store import retry
 from runners.store.disk import Disk
 from runners.store.place import Place
 
@@ -24,7 +28,7 @@ def trial(files: Place, trial_id: str, wait_s: float) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(files.lock(f"trials/{trial_id}/lock", _me(), wait_s))
+            stack.enter_context(files.lock(trial_key(trial_id), _me(), wait_s))
         except Held as other:
             raise Held(
                 f"another process has been training trial {trial_id} for more than {wait_s:.0f} s;"
@@ -42,30 +46,65 @@ def left_alone(files: Place, trial_id: str) -> contextlib.AbstractContextManager
 
 
 @contextlib.contextmanager
-def driver(files: Place, root: str | Path) -> Iterator[None]:
-    """Be the one driver of the store at `root`.
+def sweep(files: Place, root: str | Path, plan: Sweep, tracking_uri: str) -> Iterator[None]:
+    """Be the one driver of a sweep; drivers of other sweeps may use the same store.
+
+    Two drivers are of one sweep if they run the same file, if they show sweeps of one name in the
+    same MLflow, where these would be one experiment, or if they have searches of one name, which
+    keep one journal.
 
     Raises:
-        SweepError: another process is; names it.
+        SweepError: another process drives it, and is named; or the store has no usable locks.
     """
+    files.check_locks()
     with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(files.lock("driver.lock", _me(), 0, _lost))
-        except Held as other:
-            raise SweepError(
-                f"{root} is in use by {str(other) or 'another sweep'}; wait for it, stop it,"
-                " or use another --storage"
-            ) from None
+        for key, what in sweep_keys(plan, tracking_uri).items():
+            try:
+                stack.enter_context(files.lock(key, _me(), 0, _lost))
+            except Held as other:
+                raise SweepError(
+                    f"{root}: {what} is in use by {str(other) or 'another process'}; wait for it,"
+                    " stop it, or use another --storage"
+                ) from None
+        # at the start a user waits for an answer; from here on training waits for the store
+        files.patience.seconds = max(files.patience.seconds, retry.PATIENCE_S)
         yield
 
 
-def _lost() -> None:
-    """Another driver took the lock, as it may after a long break of the network: end as at SIGTERM."""
-    print(
-        "this store has been taken over by another sweep, because it was not heard of for long;"
-        " stopping",
-        file=sys.stderr,
-    )
+def trial_key(trial_id: str) -> str:
+    """The file that a trial's lock is."""
+    return f"trials/{trial_id}/lock"
+
+
+def sweep_keys(plan: Sweep, tracking_uri: str) -> dict[str, str]:
+    """The files that a sweep's locks are, and what each stands for."""
+    name = re.sub(r"[^\w.+-]", "_", plan.name)
+    # MLflow's own default is relative to the working directory
+    path = tracking_uri.removeprefix("sqlite:///")
+    view = tracking_uri if path == tracking_uri else str(Path(path).resolve())
+    keys = {
+        f"{name}-file-{_digest(str(Path(plan.path).resolve()))}": f"sweep '{plan.name}'",
+        f"{name}-view-{_digest(view)}": f"a sweep called '{plan.name}' with the same MLflow",
+    }
+    if plan.search:
+        keys[f"{name}-search"] = f"a search called '{plan.name}'"
+    return {f"drivers/{key}.lock": what for key, what in keys.items()}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _lost(owner: str) -> None:
+    """Another driver took a lock, as it may while this process is frozen: end as at SIGTERM."""
+    # its output may be a closed pipe
+    with contextlib.suppress(OSError):
+        print(
+            f"this sweep has been taken over by {owner}, since this process did not renew its lock"
+            " for long; stopping",
+            file=sys.stderr,
+            flush=True,
+        )
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -12,38 +12,54 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from runners.errors import SweepError
 from runners.store.bucket import Bucket
 from runners.store.disk import Disk
+from runners.store.retry import Patience
+
+
+class Lines(Protocol):
+    """A file of lines that several processes append to."""
+
+    def new(self) -> list[bytes]: ...
+    def append(self, *lines: bytes) -> None: ...
 
 
 class Place(Protocol):
-    """What both can do. A key is a path below the root, with slashes; `local` is a folder of this machine for what can be made again."""
+    """What both can do. A key is a path below the root, with slashes.
+
+    `local` is a folder of this machine, for what can be made again.
+    """
 
     local: Path
+    patience: Patience
 
     def address(self, key: str) -> str: ...
     def read(self, key: str) -> bytes: ...
     def write(self, key: str, *parts: bytes | memoryview) -> None: ...
+    def create(self, key: str, *parts: bytes | memoryview) -> bool: ...
     def exists(self, key: str) -> bool: ...
     def delete(self, key: str) -> None: ...
     def keep(self, key: str, name: str) -> None: ...
     def tidy(self, folder: str) -> None: ...
     def bytes_used(self) -> int: ...
+    def lines(self, key: str) -> Lines: ...
     def lock(
-        self, key: str, me: str, wait_s: float, lost: Callable[[], None] = ...
+        self, key: str, me: str, wait_s: float, lost: Callable[[str], None] = ...
     ) -> contextlib.AbstractContextManager[None]: ...
+    def owner(self, key: str) -> str: ...
+    def check_locks(self) -> None: ...
 
 
-def at(root: str | Path, patience_s: float = 0) -> Place:
-    """The files at a path, or at s3://bucket/path; where they cannot be reached, it is tried again for `patience_s` seconds.
+def at(root: str | Path, patience_s: float = 0, *, proven: bool = False) -> Place:
+    """The place at a path, or at s3://bucket/folder; outages are waited out for `patience_s`.
+
+    Args:
+        proven: it has been used by this sweep before: a bucket's refusal is an outage like others.
 
     Raises:
         SweepError: the address is not one that can be used.
         StoreError: it cannot be reached.
     """
-    if not re.match(r"\w+:/", str(root)):
-        return Disk(Path(root).resolve(), patience_s)
-    if not re.fullmatch(r"s3://[^/?]+(/[^/?]+)*/?(\?.*)?", str(root)):
-        raise SweepError(f"--storage {root}: a folder, or s3://bucket/folder")
-    return Bucket(str(root), patience_s)
+    if re.match(r"\w+:/", str(root)):
+        return Bucket(str(root), patience_s, proven=proven)
+    return Disk(Path(root).resolve(), patience_s)

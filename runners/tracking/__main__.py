@@ -44,10 +44,10 @@ def rebuild(sweep: Sweep, store: Store, uri: str) -> tuple[int, str]:
 def main(argv: list[str] | None = None) -> int:
     """0: done; 2: bad input, or MLflow cannot be written."""
     args = _arguments(argv)
-    store = Store(args.storage)
+    sweep, store = load(args.sweep, args.set, args.seeds), Store(args.storage)
     try:
-        with store.drive():
-            ended, where = rebuild(load(args.sweep, args.set, args.seeds), store, args.tracking_uri)
+        with store.drive(sweep, args.tracking_uri):
+            ended, where = rebuild(sweep, store, args.tracking_uri)
     except Exception as error:  # MLflow raises many kinds
         raise SweepError(" ".join(str(error).split())[:300]) from None
     print(f"{ended} ended trials are in MLflow; charts: {where}")

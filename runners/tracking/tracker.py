@@ -22,7 +22,7 @@ from typing import Any
 
 from runners.plan import Sweep, Trial
 from runners.search.study import Proposal
-from runners.store import Epoch, Record, Result, State
+from runners.store import Epoch, Record, Result
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
@@ -36,16 +36,11 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 QUIET_S = 20.0
-STATUS = {
-    State.FINISHED: "FINISHED",
-    State.DIVERGED: "FAILED",
-    State.FAILED: "FAILED",
-    State.PRUNED: "KILLED",
-}
+STATUS = {"finished": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "stopped": "KILLED"}
 NOTE = """**{question}**
 
 One run per trial: a variant and a seed. Open the *Chart* view, group by `variant`; filter with `params.variant = "S+C"` or
-`tags.status = "finished"`. `val/...` is a split of the training data; `test/...` was read once, after the last epoch.
+`tags.status = "finished"`. `val/...` is a split of the training data; `test/top1` was read once, after the last epoch.
 Means over seeds and the report are in the experiment `{name}/summary`."""
 
 SEARCH_NOTE = """**{question}**
@@ -178,7 +173,7 @@ class Tracker:
         elif self.runs[trial.id].info.status != "RUNNING":
             run_id = self.runs[trial.id].info.run_id
             self.client.log_batch(
-                run_id, tags=[RunTag("status", str(State.RUNNING))], params=self._params(trial)
+                run_id, tags=[RunTag("status", "running")], params=self._params(trial)
             )
             self.client.update_run(run_id, status="RUNNING")
             self._refresh(trial)
@@ -217,7 +212,7 @@ class Tracker:
                 run_id, metrics=[Metric(k, v, ended, 0) for k, v in finals]
             )  # step 0: bars in the UI
         tags = {
-            "status": str(record.status),
+            "status": record.status,
             "reason": record.reason[:500],
             **{f"env.{k}": str(v) for k, v in record.provenance.items()},
         }
@@ -331,7 +326,7 @@ class Tracker:
             "sweep": trial.sweep,
             "variant": trial.variant,
             "seed": str(trial.seed),
-            "status": str(State.RUNNING),
+            "status": "running",
             "store": self.store,
         }
         self.runs[trial.id] = self.client.create_run(
@@ -365,11 +360,17 @@ class Tracker:
 
 
 def _epoch_metrics(e: Epoch) -> list[Metric]:
-    values = {f"train/{k}": v for k, v in e.train.items()}
-    values |= {f"val/{k}": v for k, v in e.val.items()}
-    values |= {"lr": e.lr, "sys/images_per_s": e.images_per_s, "sys/epoch_s": e.seconds}
-    values |= {f"sys/{k}": v for k, v in e.sys.items()}
-    return [Metric(k, v, e.ended, e.epoch) for k, v in values.items()]
+    values = {
+        "train/loss": e.train_loss,
+        "train/top1": e.train_top1,
+        "val/loss": e.val_loss,
+        "val/top1": e.val_top1,
+        "lr": e.lr,
+    }
+    values |= {"sys/images_per_s": e.images_per_s, "sys/epoch_s": e.seconds} | {
+        f"sys/{k}": v for k, v in e.sys.items()
+    }
+    return [Metric(k, v, e.ended, e.epoch) for k, v in values.items() if v is not None]
 
 
 def _final_metrics(r: Result) -> list[tuple[str, float]]:
@@ -383,8 +384,7 @@ def _final_metrics(r: Result) -> list[tuple[str, float]]:
         "cost/peak_memory_gb": r.peak_memory_gb,
         "cost/minutes": r.minutes,
     }
-    scores = {f"test/{name}": value for name, value in r.scores.items()}
-    return [*(scores | millions | measured).items()]
+    return [*({"test/top1": r.test_top1, "test/top5": r.test_top5} | millions | measured).items()]
 
 
 def _absolute(uri: str) -> str:

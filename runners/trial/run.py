@@ -13,7 +13,7 @@ from runners.data import dataset as datasets
 from runners.data.dataset import Dataset
 from runners.errors import Diverged
 from runners.plan import Trial
-from runners.store import Epoch, Record, State, Store
+from runners.store import Epoch, Record, Store
 from runners.trial.provenance import commit
 from runners.trial.training import Training
 
@@ -37,7 +37,7 @@ def run(
             state, epochs = saved
             training.load(state)
             yield list(epochs)
-        status, reason, result, weights = State.FINISHED, "", None, None
+        status, reason, result, weights = "finished", "", None, None
         try:
             for index in range(len(epochs), trial.config.epochs):
                 epochs.append(training.epoch(index))
@@ -46,7 +46,7 @@ def run(
             if trial.config.test:
                 result, weights = training.result(epochs), training.model.state_dict()
         except Diverged as error:
-            status, reason = State.DIVERGED, str(error)
+            status, reason = "diverged", str(error)
         # workers that failed or died before this one
         evidence = provenance(training) | {"attempts": 1 + len(store.failures(trial.id))}
         store.commit(

@@ -6,10 +6,9 @@ from runners.launch.recorder import Recorder
 from runners.launch.signals import Signals
 from runners.plan import Limits, Trial
 from runners.search.queue import Work
-from runners.store import Store
-from tests.records import epoch
+from runners.store import Epoch, Store
 
-ROW = epoch(1)
+ROW = Epoch(1, 0.1, 1.0, 50.0, 1.0, 50.0, 1.0, 1.0, 1)
 
 
 class Quiet:
