@@ -1,6 +1,7 @@
 # make quickstart   install into .venv and answer the first question, on any machine with Python 3.11
-# make test         install and run the tests
-# make check        format, lint, types, tests
+# make quick        the tests that start neither Ray nor a server: under a minute, for every save
+# make test         install and run all tests, two files at a time: about ten minutes on two cores
+# make check        format, lint, types and all tests; CI runs this
 # make bench        what orchestration costs, and whether a thousand trials slow it down: about half an hour
 # make fuzz         are 2,000 malformed inputs each refused by one line? about two minutes
 # make chaos        is anything ever lost? 200 times harmed, about an hour
@@ -8,18 +9,21 @@
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: quickstart test check bench chaos fuzz validate
+.PHONY: quickstart quick test check bench chaos fuzz validate
 quickstart: .venv/installed
 	$(RUN) -m runners.sweep sweeps/quickstart.yaml
 
+quick: .venv/installed
+	$(RUN) -m pytest -m "not slow" -n 2 --dist loadfile
+
 test: .venv/installed
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 check: .venv/installed
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/pyright
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 bench: .venv/installed
 	$(RUN) -m tests.bench
