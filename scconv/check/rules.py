@@ -1,139 +1,33 @@
-"""The contract that every convolution of the catalogue keeps, for a file of your own too.
+"""The rules of the contract that every convolution of the catalogue keeps.
 
-python -m scconv.check ghost                # a name of the catalogue
-python -m scconv.check mine.py groups=8     # a file, with options other than its defaults
+A rule takes a design and returns what it saw, or raises Broken with the reason. Its docstring
+begins with its title.
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
-import contextlib
 import copy
 import io
 import itertools
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from runners.output import forgiving
-from scconv.backbones.resnet import Basic
+from scconv.check.design import Broken, Design
+from scconv.check.settings import settings
 from scconv.convs import find
 from scconv.cost import cost
 
-WIDTHS = 32, 64, 96, 128, 256
 REFERENCE = (
     64,
     64,
     1,
     32,
 )  # channels in and out, stride and size of the place that a file's COST is declared for
-
-
-class Broken(AssertionError):
-    """The convolution does not keep a rule; says how."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one rule found. `detail`: the reason where it is broken, what was seen where it is kept."""
-
-    rule: str
-    kept: bool
-    detail: str
-
-
-class _Host(nn.Module):
-    """The least network for a design that converts networks: two residual blocks, in the first of
-    which the shape changes.
-    """
-
-    def __init__(self, c1: int, c2: int, stride: int):
-        super().__init__()
-        self.stages = nn.Sequential(
-            nn.Sequential(Basic(c1, c2, stride)), nn.Sequential(Basic(c2, c2, 1))
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.stages(x)
-
-
-@dataclass(frozen=True)
-class Design:
-    """A convolution and the options it is checked with; `width` is the channels, in and out, of the
-    place it is mostly tried at.
-    """
-
-    name: str
-    path: Path | None
-    file: ModuleType
-    options: dict[str, Any]
-    width: int = 32
-
-    def make(self, c1: int = 0, c2: int = 0, stride: int = 1, seed: int = 0) -> nn.Module:
-        """What takes the place of a 3x3 convolution c1 -> c2 without bias."""
-        c1, c2 = c1 or self.width, c2 or self.width
-        torch.manual_seed(seed)
-        if not hasattr(self.file, "convert"):
-            return self.file.drop_in(nn.Conv2d(c1, c2, 3, stride, 1, bias=False), **self.options)
-        host = _Host(c1, c2, stride)
-        for place, new in self.file.convert(host, **self.options).items():
-            host.set_submodule(place, new)
-        return host
-
-    def place(self, **setting: Any) -> tuple[nn.Module, nn.Module]:
-        """A convolution with a setting of its own, and what takes its place; of a design that
-        converts networks, the network.
-        """
-        torch.manual_seed(0)
-        of_all = {"kernel_size": 3, "padding": 1, "bias": False} | setting
-        if not hasattr(self.file, "convert"):
-            old = nn.Conv2d(self.width, self.width, **of_all)
-            return copy.deepcopy(old), self.file.drop_in(old, **self.options)
-        host = _Host(self.width, self.width, 1)
-        for path, conv in [*host.named_modules()]:
-            if isinstance(conv, nn.Conv2d):
-                channels = conv.in_channels, conv.out_channels
-                host.set_submodule(path, nn.Conv2d(*channels, **of_all))
-        old = copy.deepcopy(host)
-        for path, new in self.file.convert(host, **self.options).items():
-            host.set_submodule(path, new)
-        return old, host
-
-    def input(self, size: int = 8) -> Tensor:
-        """(4, width, size, size), which requires a gradient."""
-        return torch.randn(4, self.width, size, size, requires_grad=True)
-
-
-def check(name: str, path: Path | None = None, /, **options: Any) -> list[Finding]:
-    """Try a convolution against every rule of the contract.
-
-    Args:
-        name: of the convolution; its file is in the catalogue unless `path` says where it is.
-
-    Raises:
-        ValueError: there is no such convolution, or it cannot be imported.
-    """
-    design, findings = Design(name, path, find(name, path), options), []
-    for width in WIDTHS:  # the first that it accepts
-        with contextlib.suppress(Exception):
-            replace(design, width=width).make()
-            design = replace(design, width=width)
-            break
-    for rule in RULES:
-        title = (rule.__doc__ or "").split(":")[0]
-        try:
-            findings.append(Finding(title, True, rule(design)))
-        except Exception as error:  # a convolution of the user's own may raise anything, and each rule is to be heard
-            kind = "" if isinstance(error, Broken) else f"{type(error).__name__}: "
-            findings.append(Finding(title, False, kind + " ".join(str(error).split())[:300]))
-    return findings
 
 
 def _shape(design: Design) -> str:
@@ -223,7 +117,8 @@ def _autocast(design: Design) -> str:
 def _channels_last(design: Design) -> str:
     """channels_last: in the memory layout that training uses, it computes and learns the same."""
     module, x = design.make(), design.input()
-    other = copy.deepcopy(module).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    other = copy.deepcopy(module)
+    other.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     y = x.detach().to(memory_format=torch.channels_last).requires_grad_()
     (got, grads), (want, wanted) = _learn(other, y), _learn(module, x)
     _same("outputs", [got], [want])
@@ -244,65 +139,11 @@ def _compile(design: Design) -> str:
         # tracing is what a module can break; generating code is torch's, and would need a compiler
         other, y = copy.deepcopy(module), x.detach().clone().requires_grad_()
         compiled = torch.compile(other, backend="aot_eager", fullgraph=True)
-        (got, grads), (want, wanted) = _learn(compiled, y), _learn(module, x)  # type: ignore[arg-type]
+        got, grads = _learn(compiled, y)  # type: ignore[arg-type]
+        want, wanted = _learn(module, x)
         _same("outputs", [got], [want])
         _same("gradients", grads, wanted)
     return "one graph"
-
-
-# what a convolution can be besides 3x3, each as nn.Conv2d takes it; the design keeps it or
-# refuses it by name
-SETTINGS: dict[str, dict[str, Any]] = {
-    "padding_mode": {"padding_mode": "circular"},
-    "dilation": {"dilation": 2, "padding": 2},
-    "bias": {"bias": True},
-    "kernel_size": {"kernel_size": 5, "padding": 2},
-    "padding": {"padding": 0},
-    "padding same": {"padding": "same"},
-    "stride": {"stride": (2, 1)},
-    "kernel_size of two numbers": {"kernel_size": (3, 1), "padding": (1, 0)},
-}
-
-
-def _settings(design: Design) -> str:
-    """settings: each setting of the convolution is kept, or refused by its name."""
-    refused = []
-    for title, setting in SETTINGS.items():
-        name = title.split()[0]
-        try:
-            old, new = design.place(**setting)
-        except ValueError as error:
-            if f"`{name}`" not in str(error):
-                raise Broken(f"{title}: its refusal does not name `{name}`: {error}") from None
-            refused.append(title)
-            continue
-        _kept(title, name, old, new)
-        if isinstance(old, nn.Conv2d):
-            want = list(old(torch.randn(2, design.width, 9, 9)).shape)
-            want[1] = getattr(new, "out_channels", want[1])
-            got = list(new(torch.randn(2, design.width, 9, 9)).shape)
-            if got != want:
-                raise Broken(f"{title} {setting}: made {got}, the convolution makes {want}")
-    return "all kept" + (f" but {', '.join(refused)}, which it refuses" if refused else "")
-
-
-def _kept(title: str, name: str, old: nn.Module, new: nn.Module) -> None:
-    """Whether what has to do with a setting has it."""
-    wide = [m for m in new.modules() if isinstance(m, nn.Conv2d) and max(m.kernel_size) > 1]
-    olds = [m for m in old.modules() if isinstance(m, nn.Conv2d) and max(m.kernel_size) > 1]
-    if name == "padding_mode" and any(m.padding_mode != "circular" for m in wide):
-        raise Broken(
-            "`padding_mode` is lost: a convolution inside pads with zeros where the one it "
-            "replaces is circular"
-        )
-    if name == "dilation" and any(m.dilation != olds[0].dilation for m in wide):
-        raise Broken(
-            "`dilation` is lost: a convolution inside has another than the one it replaces"
-        )
-    # a norm's shift or a bias, of the whole output or of its parts
-    shifts = any(p.dim() == 1 for p in new.parameters()) or getattr(new, "covers", ())
-    if name == "bias" and not shifts:
-        raise Broken("`bias` is lost: nothing inside can shift a channel of the output")
 
 
 def _deterministic(design: Design) -> str:
@@ -388,7 +229,8 @@ def _declared(design: Design) -> str:
         return f"{why}; a 3x3 {c1} -> {c2} at {size}x{size} counts COST = {got}"
     if declared != got:
         raise Broken(f"declares {declared} for a 3x3 {c1} -> {c2} at {size}x{size}, counted {got}")
-    return f"{counted.params:,} parameters, {counted.macs:,} multiply-adds for a 3x3 {c1} -> {c2} at {size}x{size}"
+    found = f"{counted.params:,} parameters, {counted.macs:,} multiply-adds"
+    return f"{found} for a 3x3 {c1} -> {c2} at {size}x{size}"
 
 
 RULES: tuple[Callable[[Design], str], ...] = (
@@ -398,52 +240,10 @@ RULES: tuple[Callable[[Design], str], ...] = (
     _autocast,
     _channels_last,
     _compile,
-    _settings,
+    settings,
     _deterministic,
     _state,
     _redrawn,
     _literals,
     _declared,
 )
-
-
-@forgiving()
-def main(argv: list[str] | None = None) -> int:
-    """0: every rule is kept; 1: some are broken; 2: there is no such convolution."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scconv.check",
-        description="Try a convolution against the contract of the catalogue.",
-    )
-    parser.add_argument(
-        "conv", help="a name of the catalogue, or the path of a file that defines drop_in"
-    )
-    parser.add_argument(
-        "options", nargs="*", metavar="OPTION=VALUE", help="options other than the defaults"
-    )
-    args = parser.parse_args(argv)
-    path = Path(args.conv) if args.conv.endswith(".py") else None
-    try:
-        findings = check(path.stem if path else args.conv, path, **_options(args.options))
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    for finding in findings:
-        print(f"{'ok    ' if finding.kept else 'BROKEN'} {finding.rule}: {finding.detail}")
-    return 0 if all(f.kept for f in findings) else 1
-
-
-def _options(pairs: list[str]) -> dict[str, Any]:
-    options = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals:
-            raise ValueError(f"an option is given as name=value, got {pair!r}")
-        try:
-            options[key] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            options[key] = text
-    return options
-
-
-if __name__ == "__main__":
-    sys.exit(main())
