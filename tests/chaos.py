@@ -1,33 +1,44 @@
-"""Is anything ever lost? A sweep of 12 real trials, harmed again and again; the same command has to finish it as if nothing had been.
+"""Is anything ever lost? A sweep of 12 real trials is harmed at random moments, again and again.
 
-    make chaos                          200 injections, about an hour on two cores
+    make chaos                          200 injections, about two hours on two cores
     python -m tests.chaos 20 --seed 3   fewer, and other moments
 
-Each round runs a sweep in a fresh folder and harms it at random moments until it is finished: in turn a grid, a search, a grid on a
-cluster of two nodes, and a grid whose MLflow is a server. Then it is held against an undisturbed run: every trial once, equal weights bit
-for bit, one MLflow run per trial, FINISHED, with every epoch once and at the time that the record has; every epoch that was saved when it
-was harmed is the one in the record, not trained anew (but for those that a damaged checkpoint had); the same proposals in Optuna's book,
-none RUNNING; the exit status that belongs to the signal; no temporary file; and the same command once more has nothing to do.
+Each round runs a sweep in a fresh folder and harms it until it has finished. The rounds are, in
+turn: a grid, a search, a grid on a Ray cluster of two nodes, a grid whose MLflow is a server, a
+grid with a convolution of the user's own, a grid whose store is an S3 bucket, and two sweeps on one
+store. After each harm the same command is started again. The result is compared with an undisturbed
+run: every trial once, equal weights bit for bit, one MLflow run per trial, FINISHED, with every
+epoch once and at the time that the record has; no saved epoch trained again (but for the last one
+of a damaged checkpoint); the same proposals in Optuna's journal, none RUNNING; the exit status that
+belongs to the signal; no temporary file; and the same command once more has nothing to do.
 
-As root each round has a small disk of its own, so that it can be filled.
+As root each round has a small disk of its own, so that it can be filled, and the sweep runs without
+the right to write where permissions forbid it.
 """
 
 import argparse
 import contextlib
+import io
 import os
 import random
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from tests.nodes import Nodes
+from tests.s3 import Moto, Proxy
 from tests.servers import Server
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +50,25 @@ variants:
   R20: {conv: standard}
   S+C: {conv: scconv}
 seeds: 6
+limits: {stall_minutes: 1}
 """
+# a convolution of the user's own, whose forward does not return while a file is there
+SLEEPY = """
+import os, time
+from scconv.convs import like
+
+def drop_in(conv):
+    module = like(conv, conv.in_channels, conv.out_channels)
+    forward = module.forward
+    def sleepy(x):
+        while os.path.exists(os.environ["CHAOS_HANG"]):
+            time.sleep(0.1)
+        return forward(x)
+    module.forward = sleepy
+    return module
+"""
+OWN = SWEEP.replace("S+C: {conv: scconv}", "own: {conv: sleepy}")
+PAIR = SWEEP.replace("seeds: 6", "seeds: 8")  # has all trials of SWEEP, and four of its own
 SEARCH = (
     SWEEP.replace("seeds: 6", "seeds: 1")
     + """
@@ -49,17 +78,68 @@ search:
   trials: 5
 """
 )
-MODES = ["grid", "search", "cluster", "server"]
+MODES = ["grid", "search", "cluster", "server", "own", "bucket", "pair"]
+TEXTS = {"search": SEARCH, "own": OWN}  # of a round's sweep; SWEEP for the others
 DISK = "300m"
 HANGS = 999
-PATIENCE_S = 400  # for one start of the command
+PATIENCE_S = 900  # for one start of the command; it retries an unreachable store for 300 s itself
+UNPRIVILEGED = shutil.which("setpriv") if os.geteuid() == 0 else None
+
+
+AWS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+SPARE_BYTES = 3 << 30  # that a sweep may take before Ray's memory monitor kills its workers
+
+
+def memory_threshold() -> float:
+    """The share of the machine's memory at which Ray kills a worker: what is taken now, and a little."""
+    memory = psutil.virtual_memory()
+    return min(0.95, 1 - (memory.available - SPARE_BYTES) / memory.total)
+
+
+def _make_bucket(port: int) -> None:
+    """A bucket in the S3 server; the address needs no signature there."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/chaos", method="PUT")
+    urllib.request.urlopen(request, timeout=30).close()
+
+
+class Dripping:
+    """A server that answers one byte every five seconds."""
+
+    def __init__(self, port: int):
+        self.listener = socket.create_server(("127.0.0.1", port))
+        self.over = threading.Event()
+
+    def __enter__(self) -> None:
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __exit__(self, *error) -> None:
+        self.over.set()
+        self.listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while not self.over.is_set():
+                connection, _ = self.listener.accept()
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(1000):
+                if self.over.wait(5):
+                    return
+                connection.sendall(bytes([byte]))
 
 
 class Round:
     """One sweep in a folder of its own, and the process that runs it."""
 
     def __init__(self, folder: Path, text: str, mode: str = "grid"):
-        self.folder, self.store = folder, folder / "runs"
+        self.folder, self.store, self.mode = folder, folder / "runs", mode
         self.log = folder.with_name(f"{folder.name}.txt")  # beside the disk that may be full
         folder.mkdir(parents=True)
         self.small = (
@@ -70,11 +150,19 @@ class Round:
             == 0
         )
         (folder / "chaos.yaml").write_text(text)
+        (folder / "sleepy.py").write_text(SLEEPY)
+        self.hang = folder / "hang"
+        self.moto = Moto() if mode == "bucket" else None
+        self.proxy = Proxy(self.moto.port) if self.moto else None
+        self.partner: Round | None = None
+        if mode == "bucket":
+            _make_bucket(self.moto.port)
         self.nodes = Nodes() if mode == "cluster" else None
         self.server = Server(folder) if mode == "server" else None
         self.arguments = [
             *(("--address", self.nodes.address) if self.nodes else ()),
             *(("--tracking-uri", self.server.uri) if self.server else ()),
+            *(("--storage", self.storage) if mode == "bucket" else ()),
         ]
         self.undone: dict[str, set[int]] = {}  # trial -> epochs that were lost with a checkpoint
         self.process: subprocess.Popen | None = None
@@ -83,7 +171,12 @@ class Round:
         ] = {}  # trial -> epoch -> when it ended, as its checkpoint had it when the sweep was harmed
 
     def start(self) -> None:
+        # root may write anywhere; without this right it is as every other user
+        as_user = (
+            (UNPRIVILEGED, "--bounding-set=-dac_override,-dac_read_search") if UNPRIVILEGED else ()
+        )
         line = [
+            *as_user,
             sys.executable,
             "-X",
             "faulthandler",
@@ -92,7 +185,8 @@ class Round:
             "chaos.yaml",
             *self.arguments,
         ]
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        environment = os.environ | AWS | {"PYTHONPATH": str(ROOT), "CHAOS_HANG": str(self.hang)}
+        environment["RAY_memory_usage_threshold"] = f"{memory_threshold():.3f}"
         log = open(self.log, "a")  # noqa: SIM115 - the child's
         self.begun = log.tell()
         self.process = subprocess.Popen(
@@ -103,6 +197,13 @@ class Round:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+    @property
+    def storage(self) -> str:
+        """Where the trials are: a folder, or a bucket behind the proxy."""
+        if self.proxy:
+            return f"s3://chaos/runs?endpoint_override={self.proxy.address}&scheme=http"
+        return str(self.store)
 
     @property
     def said(self) -> str:
@@ -133,8 +234,10 @@ class Round:
 
     def end(self, *, clean: bool) -> None:
         """Nothing of it is left, but its folder where there is something to look at."""
-        for part in filter(None, (self.nodes, self.server)):
+        for part in filter(None, (self.nodes, self.server, self.proxy, self.moto)):
             part.stop()
+        if self.partner:
+            self.partner.end(clean=clean)
         if not clean and self.small:  # what is on the small disk would go with it
             shutil.copytree(self.folder, self.folder.with_name(f"{self.folder.name}-kept"))
         if self.small:
@@ -149,7 +252,7 @@ class Round:
         deadline = time.monotonic() + 60
         while self.workers() and time.monotonic() < deadline:
             time.sleep(0.2)
-        for path in self.checkpoints():
+        for path in self.checkpoints():  # none where the store is a bucket
             _, epochs = Store(self.store).checkpoint(path.parent.name) or ({}, [])
             self.saved.setdefault(path.parent.name, {}).update({e.epoch: e.ended for e in epochs})
 
@@ -309,6 +412,104 @@ def kill_first_start(sweep: Round, dice: random.Random) -> bool:
     return sweep.send(signal.SIGKILL) and inside
 
 
+def stop_worker(sweep: Round, dice: random.Random) -> bool:
+    """A worker that hangs in the kernel: it is there, and does nothing."""
+    if not (workers := sweep.workers()):
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(dice.choice(workers), signal.SIGSTOP)
+        return True
+    return False
+
+
+def hang_forward(sweep: Round, dice: random.Random) -> bool:
+    """No forward of the user's convolution returns, for longer than `limits.stall_minutes`."""
+    sweep.hang.touch()
+    time.sleep(dice.uniform(5, 100))
+    sweep.hang.unlink()
+    return True
+
+
+def drip(sweep: Round, dice: random.Random) -> bool:
+    """In MLflow's place a server answers one byte every five seconds."""
+    assert sweep.server
+    sweep.server.stop()
+    with Dripping(sweep.server.port):
+        time.sleep(dice.uniform(10, 60))
+    sweep.server.start()
+    return True
+
+
+def fill_memory(sweep: Round, dice: random.Random) -> bool:
+    """Another program takes the machine's memory for a while."""
+    code = f"import sys, time; taken = bytearray({SPARE_BYTES + (1 << 30)}); print(flush=True); time.sleep(60)"
+    hog = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert hog.stdout
+    hog.stdout.readline()
+    time.sleep(dice.uniform(5, 25))
+    hog.kill()
+    hog.wait()
+    return True
+
+
+def lose_permission(sweep: Round, dice: random.Random) -> bool:
+    """Nothing below the store's trials can be written for a while."""
+    folders = [sweep.store / "trials", *sweep.store.glob("trials/*")]
+    if not folders[0].exists():
+        return False
+    for folder in folders:
+        folder.chmod(0o555)
+    time.sleep(dice.uniform(5, 40))
+    for folder in folders:
+        folder.chmod(0o755)
+    return True
+
+
+def s3_outage(sweep: Round, dice: random.Random) -> bool:
+    """S3 answers 503 for longer than a lock's lease."""
+    assert sweep.proxy
+    sweep.proxy.trouble = lambda method, path: 503
+    time.sleep(35)
+    sweep.proxy.trouble = lambda method, path: None
+    return True
+
+
+def long_s3_outage(sweep: Round, dice: random.Random) -> bool:
+    """S3 answers 503 for longer than the sweep retries."""
+    assert sweep.proxy
+    sweep.proxy.trouble = lambda method, path: 503
+    deadline = time.monotonic() + 420
+    while sweep.running and time.monotonic() < deadline:
+        time.sleep(1)
+    sweep.proxy.trouble = lambda method, path: None
+    return True
+
+
+def rename_experiment(sweep: Round, dice: random.Random) -> bool:
+    """In MLflow's UI, between two starts."""
+    sweep.send(signal.SIGKILL)
+    sweep.remember()
+    path = sweep.folder / "mlflow.db"
+    if not path.exists():
+        return False
+    with sqlite3.connect(path, timeout=30) as book:
+        named = f"renamed {dice.randrange(10**9)}"
+        rows = book.execute(
+            "update experiments set name = ? where name = 'chaos'", (named,)
+        ).rowcount
+    return bool(rows)
+
+
+def kill_partner(sweep: Round, dice: random.Random) -> bool:
+    """The driver of the other sweep on the same store is killed, and started again."""
+    assert sweep.partner
+    killed = sweep.partner.send(signal.SIGKILL)
+    time.sleep(dice.uniform(0, 3))
+    sweep.partner.wait()
+    sweep.partner.start()
+    return killed
+
+
 KINDS: list[Callable[[Round, random.Random], bool]] = [
     *[kill_driver] * 5,
     *[kill_worker] * 3,
@@ -324,7 +525,21 @@ KINDS: list[Callable[[Round, random.Random], bool]] = [
     truncate_checkpoint,
     flip_checkpoint,
     lock_database,
+    stop_worker,
+    stop_worker,
+    *[hang_forward] * 6,
+    *[drip] * 4,
+    fill_memory,
+    lose_permission,
+    *[s3_outage] * 4,
+    long_s3_outage,
+    rename_experiment,
+    *[kill_partner] * 6,
 ]
+# at most so often in one round: each costs minutes, or one of a trial's three attempts
+MOST_OF = {hang_forward: 2, stop_worker: 2, long_s3_outage: 1, fill_memory: 1, drip: 3}
+# what a round whose store is a bucket can suffer: the others look into the store's folder
+OF_A_BUCKET = {kill_driver, interrupt, terminate, s3_outage, long_s3_outage}
 
 
 # what the command may answer to a signal: 0 where it had just ended, -2 and -15 where it was still starting
@@ -336,12 +551,15 @@ ANSWERS = {
     terminate: (130, 0, -15),
     truncate_checkpoint: (-9,),
     flip_checkpoint: (-9,),
+    rename_experiment: (-9,),
 }
 
 
 # what the command may say to a full disk, a server that is away and, after a damage, to kill -9; then its end is right, and the next start goes on
 GIVEN_UP = [
     (75, "cannot be written"),
+    (75, "cannot be read"),
+    (75, "memory is full"),
     (1, "the report could not be written"),
     (2, "MLflow cannot open it"),
     (-9, ""),
@@ -363,7 +581,7 @@ def trials(sweep: Round) -> list:
     from runners.search import searching as search
     from runners.store import Store
 
-    plan, store = load(sweep.folder / "chaos.yaml"), Store(sweep.store)
+    plan, store = load(sweep.folder / "chaos.yaml"), Store(sweep.storage)
     searched = (
         [
             p.trial
@@ -383,11 +601,11 @@ def outcome(sweep: Round) -> dict[str, tuple]:
 
     from runners.store import Store
 
-    store, found = Store(sweep.store), {}
+    store, found = Store(sweep.storage), {}
     for trial in trials(sweep):
         record = store.record(trial.id)
         weights = (
-            torch.load(store.folder(trial.id) / "weights.pt", weights_only=True)
+            torch.load(io.BytesIO(store.read(trial.id, "weights.pt")), weights_only=True)
             if record and record.result
             else {}
         )
@@ -414,9 +632,11 @@ def lost(sweep: Round, wanted: dict[str, tuple]) -> list[str]:
         for t in found
         if t in wanted and found[t] != wanted[t]
     ]
-    if names := {p.name for p in (sweep.store / "trials").iterdir()} - set(found):
+    kept = [] if sweep.proxy else (sweep.store / "trials").iterdir()
+    partner = {t.id for t in trials(sweep.partner)} if sweep.partner else set()
+    if names := {p.name for p in kept} - set(found) - partner:
         problems.append(f"trials that nobody asked for: {names}")
-    records = {t: Store(sweep.store).record(t) for t in found}
+    records = {t: Store(sweep.storage).record(t) for t in found}
     times = {
         t: {e.epoch: e.ended for e in record.epochs} for t, record in records.items() if record
     }
@@ -484,10 +704,25 @@ def harm(
     """Run a sweep to its end, harmed at most that often; (what was done to it, what was wrong on the way)."""
     here: list[str] = []
     problems: list[str] = []
-    possible = {lose_node: sweep.nodes, restart_server: sweep.server, fill_disk: sweep.small}
+    as_user = UNPRIVILEGED or os.geteuid()
+    possible = {
+        lose_node: sweep.nodes,
+        restart_server: sweep.server,
+        drip: sweep.server,
+        fill_disk: sweep.small,
+        hang_forward: sweep.mode == "own",
+        s3_outage: sweep.proxy,
+        long_s3_outage: sweep.proxy,
+        kill_partner: sweep.partner,
+        lose_permission: as_user and not sweep.partner,
+    }
     kinds = [kind for kind in KINDS if possible.get(kind, True)]
+    if sweep.proxy:
+        kinds = [kind for kind in kinds if kind in OF_A_BUCKET]
     sweep.start()
-    if not sweep.server and dice.random() < 0.4:
+    if sweep.partner:
+        sweep.partner.start()
+    if not sweep.server and not sweep.proxy and dice.random() < 0.4:
         if kill_first_start(sweep, dice):
             here.append(kill_first_start.__name__)
         if (code := sweep.wait(180)) not in ANSWERS[kill_first_start]:
@@ -499,6 +734,8 @@ def harm(
             time.sleep(0.05)
         if sweep.running and sum(not name.startswith("(") for name in here) < min(most, 12):
             kind = dice.choice(kinds)
+            if here.count(kind.__name__) >= MOST_OF.get(kind, 12):
+                continue
             if kind(sweep, dice):
                 here.append(kind.__name__)
                 if kind in ANSWERS:
@@ -508,10 +745,8 @@ def harm(
                     ):  # Ray's own, while it starts
                         problems.append(f"{kind.__name__} was answered with exit status {code}")
                     problems += traces(sweep, code)
-                    if kind not in (
-                        truncate_checkpoint,
-                        flip_checkpoint,
-                    ):  # they have, before the harm; and the sweep itself is to find it
+                    # the others have, before the harm; and the sweep itself is to find it
+                    if kind not in (truncate_checkpoint, flip_checkpoint, rename_experiment):
                         sweep.remember()
             if kind in ANSWERS and not sweep.running:
                 sweep.start()
@@ -536,6 +771,28 @@ def harm(
             sweep.start()  # what a person would do: the same command again
 
 
+def undisturbed(home: Path, text: str) -> dict[str, tuple]:
+    """The outcome of a sweep that is not harmed."""
+    sweep = Round(home / f"undisturbed-{len(list(home.iterdir()))}", text)
+    sweep.start()
+    assert sweep.wait() == 0, sweep.folder
+    found = outcome(sweep)
+    assert not (problems := lost(sweep, found)), problems
+    sweep.end(clean=True)
+    return found
+
+
+def finished(partner: Round) -> list[str]:
+    """Start the other sweep again until it has finished; what went wrong on the way."""
+    for _ in range(3):
+        if (code := partner.wait()) == 0:
+            return []
+        if code == HANGS:
+            return ["partner: it hangs; where is in its log"]
+        partner.start()
+    return [f"partner: it ended with {code}"]
+
+
 def main(argv: list[str] | None = None) -> int:
     """0: nothing was lost."""
     parser = argparse.ArgumentParser(
@@ -556,23 +813,25 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     dice = random.Random(args.seed)
     home = Path(tempfile.mkdtemp(prefix="chaos-")).resolve()
-    wanted = {}
-    for text in (SWEEP, SEARCH):
-        undisturbed = Round(home / f"undisturbed-{len(wanted)}", text)
-        undisturbed.start()
-        assert undisturbed.wait() == 0, undisturbed.folder
-        wanted[text] = outcome(undisturbed)
-        assert not (problems := lost(undisturbed, wanted[text])), problems
-        undisturbed.end(clean=True)
+    texts = [TEXTS.get(mode, SWEEP) for mode in args.modes]
+    texts += [PAIR] if "pair" in args.modes else []
+    wanted = {text: undisturbed(home, text) for text in dict.fromkeys(texts)}
     injected: Counter[str] = Counter()
     broken, rounds = [], 0
     while injected.total() < args.injections:
         mode = args.modes[rounds % len(args.modes)]
-        text = SEARCH if mode == "search" else SWEEP
+        text = TEXTS.get(mode, SWEEP)
         rounds += 1
         sweep = Round(home / f"round-{rounds}", text, mode)
+        if mode == "pair":
+            sweep.partner = Round(home / f"round-{rounds}-partner", PAIR)
+            sweep.partner.store = sweep.store
+            sweep.partner.arguments = ["--storage", str(sweep.store)]
         here, problems = harm(sweep, dice, args.longest, args.injections - injected.total())
         injected.update(name for name in here if not name.startswith("("))
+        if sweep.partner:
+            problems += finished(sweep.partner)
+            problems += [f"partner: {p}" for p in lost(sweep.partner, wanted[PAIR])]
         problems += lost(sweep, wanted[text])
         broken += [f"round {rounds} ({mode}: {', '.join(here)}): {problem}" for problem in problems]
         said = "; ".join(problems) or "nothing lost"
