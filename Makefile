@@ -4,7 +4,7 @@
 # make check        format, lint, types and all tests; CI runs this
 # make bench        what orchestration costs, and whether a thousand trials slow it down: about half an hour
 # make fuzz         are 2,000 malformed inputs each refused by one line? about two minutes
-# make chaos        is anything ever lost? 200 times harmed, about an hour
+# make chaos        is anything ever lost? 200 times harmed, about two hours
 # make validate     do the statistics keep what they promise? by simulation, about ten minutes
 PYTHON ?= python3
 RUN = .venv/bin/python
