@@ -48,7 +48,15 @@ class Ghost(nn.Module):
         )
         self.cheap = nn.Sequential(
             nn.Conv2d(
-                half, half, 3, 1, dilation, dilation, half, bias=False, padding_mode=padding_mode
+                half,
+                half,
+                3,
+                1,
+                dilation,
+                dilation,
+                half,
+                bias=False,
+                padding_mode=padding_mode,  # type: ignore[arg-type]
             ),
             nn.BatchNorm2d(half),
             nn.ReLU(inplace=True),

@@ -169,7 +169,7 @@ class CRU(nn.Module):
             dilation,
             groups,
             bias=False,
-            padding_mode=padding_mode,
+            padding_mode=padding_mode,  # type: ignore[arg-type]
         )
         self.pwc1 = nn.Conv2d(up_mid, out_channels, 1, bias=False)
         self.squeeze_low = nn.Sequential(nn.Conv2d(low, low_mid, 1), nn.BatchNorm2d(low_mid))
@@ -271,7 +271,7 @@ class SCConv(nn.Module):
                 padding,
                 dilation,
                 bias=False,
-                padding_mode=padding_mode,
+                padding_mode=padding_mode,  # type: ignore[arg-type]
             )
         else:
             self.cru = CRU(
@@ -285,7 +285,7 @@ class SCConv(nn.Module):
                 groups=groups,
                 lower=lower,
                 lower_pool=lower_pool,
-                padding_mode=padding_mode,
+                padding_mode=padding_mode,  # type: ignore[arg-type]
             )
         if self.order != ("cru",):
             channels = out_channels if self.order == ("cru", "sru") else in_channels
