@@ -114,12 +114,15 @@ def _counts(sweep: Sweep, store: Store, records: dict[str, Record]) -> list[str]
 
 
 def _earlier(sweep: Sweep, store: Store) -> Counter[str]:
-    """conv -> how many of the sweep's trials were finished by an earlier version of it."""
+    """conv (or "compile") -> how many of the trials were finished by an earlier version of it."""
     found: Counter[str] = Counter()
     for trial in sweep.trials:
-        old = [store.record(replace(trial, config=c).id) for c in trial.config.earlier]
-        if any(record and record.status == "finished" for record in old):
-            found[trial.config.conv] += 1
+        for config in trial.config.earlier:
+            record = store.record(replace(trial, config=config).id)
+            if record and record.status == "finished":
+                conv = config.conv_version < trial.config.conv_version
+                found[trial.config.conv if conv else "compile"] += 1
+                break
     return found
 
 

@@ -123,6 +123,7 @@ def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     from runners.launch.limits import LimitWatch
 
     limits = LimitWatch(sweep.limits, store)
+    store.keep_sweep(sweep)
     tracker = _tracker(
         sweep, store, args
     )  # whatever keeps it from opening is found before anything is trained

@@ -23,7 +23,8 @@ def main(argv: list[str] | None = None) -> int:
     """0: finished; 1: it failed or diverged; 2: bad input, one line says why; 130: interrupted."""
     args = _arguments(argv)
     store = Store(args.storage)
-    trial = _trial(command.settled(load(args.sweep, args.set), store), args.variant, args.seed)
+    sweep = command.settled(load(args.sweep, args.set), store)
+    trial = _trial(sweep, args.variant, args.seed)
     if args.threads:
         torch.set_num_threads(args.threads)
     measure(trial.config, trial.conv_path)
@@ -31,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
 
     # a person who runs one trial by hand wants to see it fail
     store.forget_failure(trial.id)
+    store.keep_sweep(sweep)
     for epochs in run(trial, store, args.data, args.device):
         for epoch in epochs:
             print(_progress(epoch, trial.config.epochs))
@@ -61,8 +63,7 @@ def _trial(sweep: Sweep, variant: str, seed: int) -> Trial:
         raise SweepError(
             f"--variant: no variant is called {variant!r}{suggest(variant, sweep.variants)}"
         )
-    config = sweep.variants[variant]
-    return Trial(sweep.name, variant, config, seed, sweep.conv_paths.get(config.conv, ""))
+    return sweep.trial(variant, sweep.variants[variant], seed)
 
 
 def _progress(epoch: Epoch, of: int) -> str:

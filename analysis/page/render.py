@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from html import escape
 from pathlib import Path
@@ -95,10 +96,30 @@ def _section(table: Table, drawings: dict[str, Path], pairs: bool) -> str:
         _table(*conclusion.trials_table(table)),
         "</details>",
     ]
-    text = Path(sweep.path).read_text(encoding="utf-8") if Path(sweep.path).is_file() else ""
-    return "\n".join(
-        [*parts, f"<h2>The sweep file</h2><p>{escape(sweep.path)}</p><pre>{escape(text)}</pre>"]
-    )
+    return "\n".join([*parts, *_sweep_file(table)])
+
+
+def _sweep_file(table: Table) -> list[str]:
+    """The file that was planned, which is the evidence; and whether it has been edited since."""
+    sweep, parts = table.sweep, ["<h2>The sweep file</h2>"]
+    if sweep.overrides:
+        parts.append(f"<p>With these overrides: {escape(', '.join(sweep.overrides))}</p>")
+    for file in table.planned:
+        planned = f"{file.name}.yaml, as it planned {file.trials} of {len(table.records)} trials"
+        parts += [f"<p>{escape(planned)}</p>", f"<pre>{escape(file.text)}</pre>"]
+    if not table.planned:
+        parts += [f"<p>{escape(sweep.path)}</p>", f"<pre>{escape(sweep.text)}</pre>"]
+
+    now = Path(sweep.path).read_text(encoding="utf-8-sig") if Path(sweep.path).is_file() else ""
+    before = [file.text for file in table.planned] or [sweep.text]
+    if now and now not in before:
+        lines = difflib.unified_diff(before[0].splitlines(), now.splitlines(), lineterm="", n=1)
+        changes = "\n".join([*lines][2:])  # without the two names
+        parts += [
+            f'<p class="warning">{escape(sweep.path)} has changed since:</p>',
+            f"<pre>{escape(changes)}</pre>",
+        ]
+    return parts
 
 
 def _table(headers: list[str], lines: list[list[str]], bold: str | None = None) -> str:

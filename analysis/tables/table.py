@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis import stats
 from analysis.stats import Comparison, Difference, Summary
+from analysis.tables.planned import Planned, planned
 from runners.plan import Sweep, reference
 from runners.search import searching as search
 from runners.search.study import Study
@@ -59,6 +60,9 @@ class Table:
     scores: dict[str, dict[int, float]]  # variant -> seed -> test top-1
     reference: reference.Reference
     studies: list[Study] = field(default_factory=list)  # of the sweep's search
+    planned: list[Planned] = field(
+        default_factory=list
+    )  # the files that its trials were planned by
 
     @property
     def records(self) -> list[Record]:
@@ -139,6 +143,7 @@ def read(sweep: Sweep, store: Store) -> Table:
         scores,
         printed,
         search.open_studies(sweep, store) if sweep.search else [],
+        planned((r for rs in records.values() for r in rs), store),
     )
 
 

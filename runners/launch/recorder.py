@@ -83,7 +83,7 @@ class Recorder:
         record = failed(trial, reason, epochs, len(self.store.failures(trial.id)))
         if status == "failed":
             return record
-        return replace(record, status=status, provenance=self.work.mark(trial))
+        return replace(record, status=status, provenance=record.provenance | self.work.mark(trial))
 
     def log_file(self, trial: Trial) -> str:
         """Where the output of its workers is; empty: there is none."""

@@ -156,7 +156,7 @@ def failed(trial: Trial, why: str, epochs: list[Epoch], attempts: int) -> Record
         reason=why,
         epochs=epochs,
         result=None,
-        provenance={"attempts": attempts},
+        provenance={"attempts": attempts, "sweep_file": trial.sweep_digest},
     )
 
 

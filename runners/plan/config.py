@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -29,7 +31,7 @@ RECIPES: dict[str, dict] = {
 }
 
 # fields of Config that were added after records and studies had been written
-LATER = ("conv_version",)
+LATER = ("conv_version", "compile_version")
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,10 @@ class Config:
     )
     compile: bool = False
     test: bool = True  # read the test set after the last epoch; the trials of a search never do
-    # of the convolution's numbers, set by the plan: trials of another version are other trials
+    # of the numbers of the convolution and of torch.compile, set by the plan: trials of another
+    # version are other trials
     conv_version: int = 1
+    compile_version: int = 1
 
     @cached_property
     def canonical(self) -> str:
@@ -79,9 +83,13 @@ class Config:
         )
 
     @property
-    def earlier(self) -> list[Config]:
-        """The same with every earlier version of its convolution."""
-        return [replace(self, conv_version=v) for v in range(1, self.conv_version)]
+    def earlier(self) -> Sequence[Config]:
+        """The same with every earlier version of its convolution and of torch.compile."""
+        pairs = itertools.product(
+            range(1, self.conv_version + 1), range(1, self.compile_version + 1)
+        )
+        older = [replace(self, conv_version=a, compile_version=b) for a, b in pairs]
+        return older[:-1]
 
     def written(self) -> dict[str, Any]:
         """All fields but those of LATER at their default: the same text for the same numbers as before these existed."""
@@ -98,6 +106,7 @@ class Trial:
     config: Config
     seed: int
     conv_path: str = ""  # where the convolution's file is, outside the catalogue
+    sweep_digest: str = ""  # of the sweep file that planned it; no part of the id
 
     @cached_property
     def id(self) -> str:

@@ -35,11 +35,15 @@ SCALARS = {
 
 
 class Document(dict):
-    """The mapping of a file; `lines` has the line of every place, such as "base.lr"."""
+    """The mapping of a file; `lines` has the line of every place, such as "base.lr".
+
+    `text` is the file as it was read.
+    """
 
     def __init__(self, *content: Any):
         super().__init__(*content)
         self.lines: dict[str, int] = {}
+        self.text = ""
 
     def locate(self, message: str) -> str:
         """The message, behind the line of the place that it begins with.
@@ -95,7 +99,7 @@ def read(path: Path) -> Document:
             "see sweeps/quickstart.yaml"
         )
     document = Document(raw)
-    document.lines = builder.lines
+    document.lines, document.text = builder.lines, text
     return document
 
 

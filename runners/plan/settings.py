@@ -15,6 +15,9 @@ from runners.plan.config import RECIPES, Config
 # Of a convolution outside the catalogue, whose file is part of the id: it is raised when the same file comes to other numbers.
 # 1: its convolutions started from torch's default; 2: from the weights of what they replace, or by the backbone's rule
 OWN_VERSION = 2
+# 1: a worker that had trained other variants may have run it uncompiled; 2: see trial/compiled.py
+COMPILE_VERSION = 2
+SET_BY_THE_PLAN = {"conv_digest", "conv_version", "compile_version", "test"}
 
 
 def config_of(
@@ -25,7 +28,7 @@ def config_of(
     conv_paths: dict[str, str],
     digests: dict[str, str],
 ) -> Config:
-    known = {f.name for f in fields(Config)} - {"conv_digest", "conv_version", "test"} | {"recipe"}
+    known = {f.name for f in fields(Config)} - SET_BY_THE_PLAN | {"recipe"}
     for where, settings in (("base", base), (place, arm)):
         if extra := [key for key in settings if key not in known]:
             raise SweepError(f"{where}: {foreign.unknown(extra, known, 'config')}")
@@ -48,6 +51,7 @@ def config_of(
     )
     own = config.conv in conv_paths or not file.is_relative_to(catalogue())
     merged["conv_version"] = OWN_VERSION if own else version_of(file)
+    merged["compile_version"] = COMPILE_VERSION if config.compile else 1
     if own:
         conv_paths.setdefault(config.conv, str(file.resolve()))
         merged["conv_digest"] = digests.setdefault(

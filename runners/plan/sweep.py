@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -79,6 +80,7 @@ class Sweep:
     arms: dict[str, tuple[str, dict]] = field(
         default_factory=dict
     )  # variant -> its place in the file, its settings
+    text: str = ""  # of the file, as it was read
     search: Search | None = None
     settled: bool = True  # False while a search has yet to say what is compared
     found: tuple[str, ...] = ()  # the variants that it said
@@ -92,16 +94,26 @@ class Sweep:
             else ""
         )
 
+    @cached_property
+    def digest(self) -> str:
+        """Of the file, as it was read."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
+
     @property
     def trials(self) -> list[Trial]:
         """Seeds outermost: whatever is finished when a sweep is cut off is a balanced comparison. None of what is being tuned."""
         if not self.settled and self.search and self.search.written.mode == "tune":
             return []
         return [
-            Trial(self.name, variant, config, seed, self.conv_paths.get(config.conv, ""))
+            self.trial(variant, config, seed)
             for seed in self.seeds
             for variant, config in self.variants.items()
         ]
+
+    def trial(self, variant: str, config: Config, seed: int) -> Trial:
+        """One variant with one seed, as this sweep plans it."""
+        path = self.conv_paths.get(config.conv, "")
+        return Trial(self.name, variant, config, seed, path, self.digest)
 
     def candidate(self, cell: Cell, variant: str = "", *, searching: bool = True) -> Config:
         """The config of a search's cell: on top of a variant where each is tuned, else of `base`.
@@ -137,7 +149,11 @@ class Sweep:
             v: {k: x for k, x in asdict(c).items() if k != "options"} | self._all_options(c)
             for v, c in self.variants.items()
         }
-        identity = ("conv_digest", "conv_version")  # not a setting that a file has
+        identity = (
+            "conv_digest",
+            "conv_version",
+            "compile_version",
+        )  # not a setting that a file has
         keys = dict.fromkeys(k for row in flat.values() for k in row if k not in identity)
         named = {k for c in self.variants.values() for k in c.options}
         differing = [
@@ -304,6 +320,7 @@ def _load(
         ),
         base=file.base,
         arms={name: arm for name, arm in arms.items() if name in variants},
+        text=raw.text,
         search=search,
         settled=search is None,
     )

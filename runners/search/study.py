@@ -223,13 +223,8 @@ class Study:
 
     def _trial(self, config: Config, cell: Cell) -> Trial:
         label = ": ".join(filter(None, (self.variant, space.name(cell))))
-        return Trial(
-            f"{self.sweep.name}/search",
-            label,
-            config,
-            self.written.seed,
-            self.sweep.conv_paths.get(config.conv, ""),
-        )
+        trial = self.sweep.trial(label, config, self.written.seed)
+        return replace(trial, sweep=f"{self.sweep.name}/search")
 
     def _read(self, kept: FrozenTrial) -> Proposal:
         cell = decode(self.search, kept.params)

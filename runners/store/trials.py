@@ -139,6 +139,22 @@ class Store:
         """What it takes on disk."""
         return self.files.bytes_used() / 1e9
 
+    def keep(self, key: str, content: bytes) -> None:
+        """Write a file whose name has its content's digest, unless it is there."""
+        if not self.files.exists(key):
+            self.files.create(key, content)
+
+    def keep_sweep(self, sweep: Sweep) -> None:
+        """Keep the sweep file as it was planned: the file itself may be edited while trials run."""
+        self.keep(_sweep_key(sweep.name, sweep.digest), sweep.text.encode())
+
+    def sweep_file(self, name: str, digest: str) -> str | None:
+        """The text of the sweep file that `keep_sweep` kept; None where there is none."""
+        try:
+            return self.files.read(_sweep_key(name, digest)).decode()
+        except FileNotFoundError:
+            return None
+
     def keep_conv(self, path: str, digest: str) -> str:
         """A copy of a user's convolution under its digest, so that an edit while the sweep runs does not change its later trials."""
         source = Path(path).read_bytes()
@@ -147,8 +163,7 @@ class Store:
                 f"{path}: was edited after the sweep was planned; start the sweep again"
             )
         name = f"{Path(path).stem}-{digest}.py"
-        if not self.files.exists(f"convs/{name}"):
-            self.files.create(f"convs/{name}", source)
+        self.keep(f"convs/{name}", source)
         return self.conv(name)
 
     def conv(self, path: str) -> str:
@@ -193,3 +208,7 @@ class Store:
 
 def _key(trial_id: str, name: str) -> str:
     return f"trials/{trial_id}/{name}"
+
+
+def _sweep_key(name: str, digest: str) -> str:
+    return f"sweeps/{name}-{digest}.yaml"
