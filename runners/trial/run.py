@@ -14,29 +14,35 @@ from runners.data.dataset import Dataset
 from runners.errors import Diverged
 from runners.plan import Trial
 from runners.store import Epoch, Record, Store
-from runners.trial.provenance import commit
+from runners.trial.provenance import CODE, machine, moved
 from runners.trial.training import Training
 
 
 def run(
     trial: Trial, store: Store, data_root: str | None = None, device: str = "auto"
 ) -> Iterator[list[Epoch]]:
-    """Train a trial from wherever the store has it to its record; yields the epochs not yielded before (at first, all the saved ones).
+    """Train a trial from its last checkpoint, if it has one, to its record.
 
-    When an epoch is yielded it is on disk, and when the generator ends so is the record: finished, or diverged. A search's trial
-    (`config.test` False) is judged by its last epoch's validation: it has no result and keeps no weights.
+    Yields the epochs not yielded before; at first, all that are saved. An epoch that is yielded is
+    in the store, and so is the record when the generator ends: finished, or diverged. A trial of a
+    search (`config.test` False) is judged by its last epoch's validation: it has no result and keeps
+    no weights.
+
+    Raises:
+        Held: another process trains it.
+        StoreError: the store is full or unreachable.
     """
-    device = pick_device(device)
     with store.hold(trial.id):
         if record := store.record(trial.id):
             yield record.epochs
             return
         data = _data(trial.config.dataset, data_root, str(store.cache))
-        training, epochs = Training(trial, data, device), []
+        training, epochs = Training(trial, data, pick_device(device)), []
         if saved := store.checkpoint(trial.id):
             state, epochs = saved
             training.load(state)
             yield list(epochs)
+
         status, reason, result, weights = "finished", "", None, None
         try:
             for index in range(len(epochs), trial.config.epochs):
@@ -47,47 +53,51 @@ def run(
                 result, weights = training.result(epochs), training.model.state_dict()
         except Diverged as error:
             status, reason = "diverged", str(error)
+
+        if CODE.kept:
+            store.keep(f"patches/{CODE.digest}.patch", CODE.content)
         # workers that failed or died before this one
-        evidence = provenance(training) | {"attempts": 1 + len(store.failures(trial.id))}
-        store.commit(
-            Record(
-                trial.id,
-                trial.sweep,
-                trial.variant,
-                trial.seed,
-                asdict(trial.config),
-                status,
-                reason,
-                epochs,
-                result,
-                evidence,
-            ),
-            weights,
+        evidence = provenance(trial, training) | {"attempts": 1 + len(store.failures(trial.id))}
+        record = Record(
+            id=trial.id,
+            sweep=trial.sweep,
+            variant=trial.variant,
+            seed=trial.seed,
+            config=asdict(trial.config),
+            status=status,
+            reason=reason,
+            epochs=epochs,
+            result=result,
+            provenance=evidence,
         )
+        store.commit(record, weights)
 
 
-def provenance(training: Training) -> dict[str, str | int]:
-    """What a number needs beside it to be believed."""
-    device = (
-        torch.cuda.get_device_name(training.device)
-        if training.device.type == "cuda"
-        else f"CPU ({platform.machine()})"
-    )
-    return {
-        **commit(),
-        "device": device,
+def provenance(trial: Trial, training: Training) -> dict[str, str | int]:
+    """What a number needs beside it to be believed; nothing else of the machine's environment."""
+    on_gpu = training.device.type == "cuda"
+    name = torch.cuda.get_device_name(training.device) if on_gpu else platform.machine()
+    said: dict[str, str | int] = {
+        **CODE.evidence(),
+        **moved(),
+        "sweep_file": trial.sweep_digest,
+        "device": name if on_gpu else f"CPU ({name})",
         "precision": training.precision,
         "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
         "torch": torch.__version__,
+        **machine(torch if on_gpu else None),
         "data": training.data.digest,
         "train_images": len(training.data.train),
         "val_images": len(training.data.val),
         "test_images": len(training.data.test),
     }
+    if training.compiled:
+        said["compiled"] = training.compiled.outcome
+    return said
 
 
 def pick_device(name: str) -> str:
+    """The device called `name`; "auto" is the GPU where there is one."""
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 

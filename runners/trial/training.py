@@ -25,6 +25,7 @@ from runners.data.image_files import Files
 from runners.errors import Diverged
 from runners.plan import Config, Trial
 from runners.store import Epoch, Result
+from runners.trial.compiled import Compiled
 from runners.trial.network import build
 from runners.trial.provenance import peak_memory, reset_peak_memory
 from scconv import cost
@@ -45,8 +46,10 @@ class Training:
         # built on the CPU, so that a seed's first weights are the same on every device; channels_last is faster on both
         model, self.swapped = build(self.config, data.classes, trial.conv_path)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.forward = torch.compile(self.model) if self.config.compile else self.model
         c = self.config
+        batch = min(c.batch_size, len(self.data.train))
+        self.compiled = Compiled(self.model, batch) if c.compile else None
+        self.forward = self.compiled or self.model
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
             c.lr,
@@ -64,9 +67,10 @@ class Training:
     def state(self) -> dict:
         """Everything the next epoch depends on, but for the config."""
         parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
-        return {name: part.state_dict() for name, part in parts.items()} | {
-            "data": self.data.digest
-        }
+        state = {name: part.state_dict() for name, part in parts.items()}
+        if self.compiled:
+            state["compiled"] = self.compiled.outcome
+        return state | {"data": self.data.digest}
 
     def load(self, state: dict) -> None:
         """Go on from what `state` returned.
@@ -80,6 +84,8 @@ class Training:
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.compiled:
+            self.compiled.before = state.get("compiled", "unknown")
         if state["scaler"] and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
 
