@@ -91,3 +91,14 @@ def test_analysis_is_called_by_its_doors_alone(path):
 def test_reading_finished_trials_needs_no_torch(module):
     code = f"import sys, {module}; sys.exit(bool({{'torch', 'ray', 'mlflow'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda p: p.stem)
+def test_no_test_asserts_how_long_something_took(path):
+    """A busy machine fails it. A deadline of a wait is no such assertion: nothing is subtracted."""
+    clocks = ("time.monotonic()", "time.time()", "time.perf_counter()", "time.process_time()")
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Assert):
+            for part in (n for n in ast.walk(node.test) if isinstance(n, ast.BinOp)):
+                timed = isinstance(part.op, ast.Sub) and ast.unparse(part.left) in clocks
+                assert not timed, f"{path.name}, line {node.lineno}: count operations instead"

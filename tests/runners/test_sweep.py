@@ -127,9 +127,8 @@ def test_killed_mid_sweep_the_same_command_finishes_as_if_nothing_had_been(write
         assert store.record(trial.id).result.correct == undisturbed.record(trial.id).result.correct
 
     table = [line for line in out.splitlines() if line.startswith("|")]
-    begin = time.monotonic()
     code, again = finish(start(path), path)
-    assert code == 0 and time.monotonic() - begin < 20 and "to run" not in again
+    assert code == 0 and "to run" not in again
     assert [line for line in again.splitlines() if line.startswith("|")] == table
 
 
@@ -165,13 +164,9 @@ def test_a_worker_that_dies_goes_on_and_one_that_always_fails_does_not_stop_the_
     assert error in (store.folder(trials["broken"].id) / "log.txt").read_text()
     attempts = {v: store.record(t.id).provenance["attempts"] for v, t in trials.items()}
     assert attempts == {"R20": 1, "dies": 2, "broken": 3}
-    begin = time.monotonic()
     code, again = finish(start(path), path)
-    assert (
-        code == 1
-        and "broken: 1 failed (ArithmeticError: this convolution never works)." in again
-        and time.monotonic() - begin < 20
-    )
+    assert code == 1 and "to run" not in again
+    assert "broken: 1 failed (ArithmeticError: this convolution never works)." in again
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """MLflow as a server that goes away and comes back, and on PostgreSQL."""
 
 import importlib.util
-import time
 from dataclasses import replace
 
 import mlflow
@@ -42,14 +41,10 @@ def test_a_server_that_goes_away_misses_nothing_in_the_end(
         tracker.start(first)
         tracker.log(first, rows[:1])
         server.stop()
-        begun = time.monotonic()
         tracker.log(first, rows[1:])
         tracker.end(first, store.record(first.id))
         tracker.start(second)
-        assert (
-            time.monotonic() - begun < 60
-            and capsys.readouterr().err.count("MLflow: training goes on") == 1
-        )
+        assert capsys.readouterr().err.count("MLflow: training goes on") == 1
         server.start()
         list(run(second, store, device="cpu"))
         tracker.reconcile(
