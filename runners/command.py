@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from runners import output
@@ -86,6 +87,17 @@ def exits(main: Callable[..., int]) -> Callable[..., int]:
 def _end(line: str, status: int) -> int:
     print(mask(line), file=sys.stderr)
     return status
+
+
+@contextlib.contextmanager
+def kept_environment() -> Iterator[None]:
+    """Undo what a user's file does to this process's environment, which every worker inherits."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def settled(sweep: Sweep, store: Store) -> Sweep:

@@ -52,8 +52,9 @@ def main(argv: list[str] | None = None) -> int:
         if unfinished(known.trials, store, args.retry_failed) or not known.settled:
             from runners.trial.networks import networks
 
-            networks(known)
-            _check_data([*known.variants.values()], store, args)
+            with command.kept_environment():
+                networks(known)
+                _check_data([*known.variants.values()], store, args)
         return _drive(sweep, store, args)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -179,7 +180,9 @@ def _search(sweep: Sweep, store: Store, args: argparse.Namespace, limits: LimitW
         ):
             store.forget_failure(p.trial.id if p.trial else "")
     tracker = _tracker(sweep, store, args, of_search=True)
-    work = search.Searching(sweep, store, known_cost, tracker.learn)
+    # it builds networks of the user's files while the workers start
+    cost = command.kept_environment()(known_cost)
+    work = search.Searching(sweep, store, cost, tracker.learn)
     tracker.reconcile(work.trials, store.record)
     if work.over and not work.left():
         return ""
