@@ -96,8 +96,13 @@ def kept_environment() -> Iterator[None]:
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        # by difference: another thread may read the environment at any moment
+        for name in [*os.environ]:
+            if name not in before:
+                del os.environ[name]
+            elif os.environ[name] != before[name]:
+                os.environ[name] = before[name]
+        os.environ.update((k, v) for k, v in before.items() if k not in os.environ)
 
 
 def settled(sweep: Sweep, store: Store) -> Sweep:
