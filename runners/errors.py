@@ -9,6 +9,10 @@
 | Held | nobody's: another process holds the lock | the trial is tried again later | - |
 | Unfinished | a limit's, or the store's | the sweep stops; the same command continues | 75 |
 | Diverged | the trial's: its loss is not finite | recorded as diverged, never averaged in | 1 |
+| ValueError in a trial | the trial's: its config makes it certain | recorded as failed | 1 |
+| any other error in a trial | the trial's | two more attempts, then recorded as failed | 1 |
+
+Workers that end without an error have a table of their own, in runners/launch/attempts.py.
 """
 
 from __future__ import annotations

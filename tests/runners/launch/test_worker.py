@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from runners.errors import Held, StoreError
+from runners.errors import Held, StoreDenied, StoreError
 from runners.launch import worker
 from runners.launch.rounds import fewer
 from runners.launch.worker import Pool, Setting, fail
@@ -34,7 +34,7 @@ def test_any_error_is_tried_again_twice_and_then_is_the_trials_end(trial, store)
     }
     record = store.record(trial.id)
     assert (record.status, record.reason, record.result) == ("failed", "RuntimeError: odd", None)
-    assert record.provenance == {"attempts": 3}
+    assert record.provenance["attempts"] == 3
     store.forget_failure(trial.id)  # --retry-failed
     assert store.failures(trial.id) == []
     assert fail(trial, store, RuntimeError("odd"), 0)["attempt"] == 1
@@ -100,11 +100,12 @@ def test_another_process_with_the_trials_lock_is_no_failure(train_trial, trial, 
     assert store.failures(trial.id) == [] and not store.ended(trial.id)
 
 
+@pytest.mark.parametrize("kind", [StoreError, StoreDenied])
 @pytest.mark.parametrize("method", ["record", "checkpoint", "save", "commit"])
 def test_a_store_that_fails_is_no_failure_of_the_trial(
-    method, train_trial, trial, store, monkeypatch
+    method, kind, train_trial, trial, store, monkeypatch
 ):
-    trouble = StoreError("runs/trials cannot be written: Permission denied")
+    trouble = kind("runs/trials cannot be written: Permission denied")
     monkeypatch.setattr(f"runners.store.trials.Store.{method}", raising(trouble))
     reports, error = train_trial()
     assert error is None and reports[-1] == {"trouble": str(trouble)}
