@@ -19,7 +19,7 @@ from torch import nn
 
 
 def initialise(model: nn.Module) -> None:
-    """Draw the weights of every convolution in `model` from He's normal, as if a ReLU follows it."""
+    """Draw every convolution's weights from He's normal distribution, as if a ReLU follows it."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -37,10 +37,9 @@ def draw(conv: nn.Conv2d) -> None:
 def in_place_of(old: nn.Conv2d | None, seed: int, name: str) -> Iterator[None]:
     """While a design is built for the place of `old`: how the convolutions that it makes start.
 
-    The first plain convolution of the shape of `old` starts with the weights (and the bias) of
-    `old`: it is its counterpart. Every other
-    one is drawn by the rule. A design that sets its weights by itself keeps what it set, since it
-    does so after this.
+    The first plain convolution of the shape of `old` is its counterpart: it starts with the weights
+    (and the bias) of `old`. Every other one is drawn by the rule. A design that sets its weights
+    itself keeps them, since it does so after this.
 
     All draws come from a stream of their own, made from `seed` and `name`, and torch's global
     generator is left as it was. So neither the layers around it nor other places depend on how much

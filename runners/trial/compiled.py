@@ -12,10 +12,10 @@ BACKEND = "inductor"
 class Compiled:
     """A network's forward as torch.compile makes it, for batches of one size.
 
-    Dynamo keeps at most 8 graphs of one `forward` in a process and runs the next network uncompiled,
-    without an error. So its state is cleared for every trial. And a trial has one graph: the last
-    batch of an epoch, where it is smaller, runs uncompiled, as a second shape would be compiled once
-    more, for one batch, and otherwise.
+    Dynamo keeps at most 8 graphs of one `forward` in a process and runs the next network
+    uncompiled, without an error. So its state is cleared for every trial. A trial has one graph:
+    the last batch of an epoch, where it is smaller, runs uncompiled. To compile that shape too would
+    cost a second compilation for one batch per epoch.
 
     Args:
         batch: images in a batch that is compiled for.

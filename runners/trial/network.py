@@ -29,7 +29,7 @@ def build(
 
 
 def measure(config: Config, conv_path: str = "") -> tuple[Cost, int, str]:
-    """What a config's network costs for one image, how many convolutions it replaces, and its structure as text."""
+    """What a config's network costs for one image, how many convolutions it replaces, its layers."""
     if config.dataset not in datasets.SETS:
         datasets.load(config.dataset)  # for its error
     return _measure(_network(config), conv_path)
@@ -52,7 +52,10 @@ def _measure(canonical: str, conv_path: str) -> tuple[Cost, int, str]:
 
 
 def _structure(model: torch.nn.Module) -> str:
-    """Its layers in their order, without what merely wraps them: equal networks have equal ones, but not conversely."""
+    """Its layers in their order, without the modules that only wrap them.
+
+    Equal networks have equal layers; networks of equal layers may differ.
+    """
     lines = []
     for module in model.modules():
         leaf = not next(module.children(), None)
@@ -61,10 +64,10 @@ def _structure(model: torch.nn.Module) -> str:
 
 
 def fingerprint(config: Config, conv_path: str = "") -> str:
-    """Equal for networks that compute the same and start with the same weights: from one seed both would end alike.
+    """Equal for networks of one function and the same first weights: from one seed both end alike.
 
-    The weights are drawn again after building, in their order, so that what building draws does not show, and so that nothing hides
-    behind a weight that starts at zero.
+    For the function, weights are drawn again after building, in their order. So it does not depend on
+    what building draws, and no part of it is behind a weight that starts at zero.
     """
     return _fingerprint(_network(config), conv_path)
 

@@ -100,8 +100,8 @@ def _git(folder: Path, *args: str, accept: tuple[int, ...] = (0,)) -> str:
     return done.stdout.decode(errors="surrogateescape")
 
 
-# read when this module is imported, together with the rest of the code: what is on disk at a trial's
-# end may be another commit
+# read when this module is imported, together with the rest of the code: at a trial's end another
+# commit may be checked out
 CODE = read_code()
 
 

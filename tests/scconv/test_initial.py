@@ -35,7 +35,7 @@ def test_what_a_design_does_not_touch_starts_alike(conv):
     assert torch.equal(torch.rand(1), after), "draws after surgery depend on the design"
     ours, theirs = plain.state_dict(), other.state_dict()
     shared = [k for k in ours if k in theirs and "conv2" not in k]
-    # octave converts whole blocks; of every other design all layers but the replaced ones are shared
+    # octave converts whole blocks; every other design shares all layers but the replaced ones
     assert len(shared) > (8 if conv == "octave" else 50)
     assert all(torch.equal(ours[k], theirs[k]) for k in shared)
 

@@ -17,7 +17,8 @@ from scconv.backbones.resnet import Bottleneck, ResNet
 
 ROOT = Path(__file__).parents[3]
 
-# conv -> (VERSION, sum of the first weights' magnitudes, sum of the outputs' magnitudes), of the network below
+# conv -> (VERSION, sum of the first weights' magnitudes, sum of the outputs' magnitudes), of the
+# network below
 NUMBERS = {
     "depthwise": (2, 12156.6, 17.772),
     "ghost": (2, 11743.5, 17.207),
@@ -43,7 +44,10 @@ def test_every_convolution_of_the_catalogue_is_in_the_list():
 
 @pytest.mark.parametrize("conv", NUMBERS)
 def test_changed_numbers_need_a_new_version(conv):
-    """If this fails, trials of the new code would be mixed with finished ones: raise VERSION, then the figures here."""
+    """If this fails, trials of the new code would be mixed with finished ones.
+
+    Raise VERSION in the convolution's file, then change the figures here.
+    """
     torch.manual_seed(0)
     model = ResNet(Bottleneck, (1, 2), 32, 10)
     replace_convs(model, conv)

@@ -25,7 +25,7 @@ def trained(config: Config) -> list[torch.Tensor]:
 
 
 def test_one_group_and_the_standard_convolution_end_with_equal_weights():
-    """What an option does not change is the baseline, bit for bit: the designs differ, and nothing else."""
+    """An option that changes nothing gives the baseline, bit for bit."""
     plain, *others = (trained(Config(**BASE, **arm)) for arm in ({}, *TWINS.values()))
     for other in others:
         assert all(map(torch.equal, plain, other))
