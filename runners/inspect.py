@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import io
 import pickle
 import sys
 from collections import Counter
@@ -26,7 +25,7 @@ from runners.data import dataset as datasets
 from runners.data.dataset import Dataset
 from runners.errors import SweepError, suggest
 from runners.plan import Sweep, Trial, load
-from runners.store import Record, Store
+from runners.store import Record, State, Store, shown
 from runners.trial.network import build
 from runners.trial.run import pick_device
 from scconv.convs.octave import Octaves
@@ -90,7 +89,7 @@ class _Network:
             trial, record, _load(trial.config.dataset, data_root, store.cache)
         ).to(device)
         model, _ = build(trial.config, self.data.classes, trial.conv_path)
-        _put_weights(model, store, trial)
+        _put_weights(model, store, trial, record)
         # layout and precision as in training: another rounding could turn a close call
         self.model = model.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.device, self.precision = torch.device(device), record.provenance["precision"]
@@ -110,24 +109,21 @@ def _same_data(trial: Trial, record: Record, data: Dataset) -> Dataset:
     return data
 
 
-def _put_weights(model: nn.Module, store: Store, trial: Trial) -> None:
+def _put_weights(model: nn.Module, store: Store, trial: Trial, record: Record) -> None:
     path = store.address(trial.id, "weights.pt")
     try:
-        model.load_state_dict(
-            torch.load(
-                io.BytesIO(store.read(trial.id, "weights.pt")),
-                map_location="cpu",
-                weights_only=True,
-            )
-        )
+        model.load_state_dict(store.weights(record))
     except FileNotFoundError:
         raise SweepError(
-            f"{path}: the weights of {trial.name} are missing; remove record.json beside it to train the trial again"
+            f"{path}: the weights of {trial.name} are missing; restore them from a backup, or move"
+            " the trial's folder away and the sweep trains it again"
         ) from None
     except (RuntimeError, pickle.UnpicklingError, EOFError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())[:160]
         raise SweepError(
-            f"{path}: not the weights of {trial.name} as this code builds it ({reason}); use the record's commit, or remove its folder to train again"
+            f"{path}: not the weights of {trial.name} as this code builds it ({reason}); use the"
+            f" code of commit {record.provenance['commit']}, or move the trial's folder away and"
+            " the sweep trains it again"
         ) from None
 
 
@@ -204,13 +200,13 @@ def _finished(sweep: Sweep, store: Store, option: str, variant: str) -> dict[int
     status = {
         t.seed: record.status if (record := store.record(t.id)) else "not finished" for t in trials
     }
-    if "finished" not in status.values():
+    if State.FINISHED not in status.values():
         seen = ", ".join(f"{n} {s}" for s, n in Counter(status.values()).items())
         raise SweepError(
             f"{sweep.path}: {option} {variant}: no trial of it has finished in {store.root} ({seen}); "
             "run the sweep first, or give the --set and --storage of its run"
         )
-    return {t.seed: t for t in trials if status[t.seed] == "finished"}
+    return {t.seed: t for t in trials if status[t.seed] == State.FINISHED}
 
 
 def _seed_to_draw(sweep: Sweep, finished: dict[str, dict[int, Trial]], wanted: int | None) -> int:
@@ -258,9 +254,10 @@ def _compare(trial: Trial, store: Store, truth: np.ndarray, predicted: np.ndarra
         np.frombuffer(bytes.fromhex(record.result.correct), np.uint8), count=len(truth)
     ).astype(bool)
     if other := int((recorded != (truth == predicted)).sum()):
-        here, there = 100 * (truth == predicted).mean(), record.result.test_top1
+        here, there = 100 * (truth == predicted).mean(), record.result.scores["top1"]
         print(
-            f"{trial.name}: {other} of {len(truth)} test images come out otherwise than in its record (top-1 {here:.2f} %, there {there:.2f} %)"
+            f"{trial.name}: {other} of {len(truth)} test images come out otherwise than in its"
+            f" record ({shown('top1', here)}, there {there:.2f} %)"
         )
 
 

@@ -11,7 +11,7 @@ from analysis import report
 from runners.plan import Sweep, Trial, reference
 from runners.search import searching as search
 from runners.search.queue import unfinished
-from runners.store import Record, Store
+from runners.store import Record, State, Store
 from runners.trial.networks import known_cost, networks
 from scconv import Cost
 
@@ -119,7 +119,7 @@ def _earlier(sweep: Sweep, store: Store) -> Counter[str]:
     for trial in sweep.trials:
         for config in trial.config.earlier:
             record = store.record(replace(trial, config=config).id)
-            if record and record.status == "finished":
+            if record and record.status == State.FINISHED:
                 conv = config.conv_version < trial.config.conv_version
                 found[trial.config.conv if conv else "compile"] += 1
                 break
@@ -174,7 +174,7 @@ def _space(found: search.Survey) -> list[str]:
 def _status(trial: Trial, store: Store, records: dict[str, Record]) -> str:
     if trial.id in records:
         return records[trial.id].status
-    return "started" if store.started(trial.id) else "new"
+    return State.RUNNING if store.started(trial.id) else State.NEW
 
 
 def _estimate(

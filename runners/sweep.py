@@ -21,7 +21,7 @@ from runners.errors import StoreError, SweepError, Unfinished
 from runners.plan import Config, Sweep, Trial, load, reference
 from runners.search import searching as search
 from runners.search.queue import Work, unfinished
-from runners.store import Store
+from runners.store import State, Store
 
 if TYPE_CHECKING:
     from runners.launch.console import Console
@@ -176,7 +176,7 @@ def _search(sweep: Sweep, store: Store, args: argparse.Namespace, limits: LimitW
             p
             for study in search.open_studies(sweep, store)
             for p in study.proposals
-            if p.status in ("failed", "diverged")
+            if p.status in (State.FAILED, State.DIVERGED)
         ):
             store.forget_failure(p.trial.id if p.trial else "")
     tracker = _tracker(sweep, store, args, of_search=True)
@@ -237,6 +237,9 @@ def _launch(
     limits: LimitWatch,
 ) -> str:
     """Run the work on Ray; returns why it was stopped before all had ended, or nothing."""
+    from runners.launch import auth
+
+    auth.use(args.address)  # before anything imports Ray
     from runners.launch import cluster
     from runners.launch import rounds as launch
 
@@ -287,9 +290,11 @@ def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: str) -> int
     tracker.summarise(report.aggregates(table), ended, [*files, Path(sweep.path)])
     print(f"charts: {tracker.charts}")
 
-    bad = [(t, r) for t, r in records if r.status != "finished"]
+    bad = [(t, r) for t, r in records if r.status != State.FINISHED]
     searched = [p for study in table.studies for p in study.proposals if p.trained]
-    bad += [(p.trial, p.record) for p in searched if p.trial and p.record and p.status == "failed"]
+    bad += [
+        (p.trial, p.record) for p in searched if p.trial and p.record and p.status == State.FAILED
+    ]
     for trial, record in bad:
         line = f"{trial.name} {record.status}: {record.reason} (again with --retry-failed)"
         print(line, file=sys.stderr)

@@ -13,7 +13,7 @@ import torch
 from runners import command
 from runners.errors import SweepError, suggest
 from runners.plan import Sweep, Trial, load
-from runners.store import Epoch, Record, Store
+from runners.store import Epoch, Record, Store, shown
 from runners.trial.network import measure
 from runners.trial.run import pick_device, run
 
@@ -67,13 +67,14 @@ def _trial(sweep: Sweep, variant: str, seed: int) -> Trial:
 
 
 def _progress(epoch: Epoch, of: int) -> str:
-    val = f", validation {epoch.val_top1:.2f} %" if epoch.val_top1 is not None else ""
+    score = epoch.val_score
+    val = f", validation {shown(epoch.primary, score)}" if score is not None else ""
     return f"epoch {epoch.epoch}/{of}: loss {epoch.train_loss:.3f}{val} ({epoch.seconds:.1f} s)"
 
 
 def _outcome(record: Record) -> str:
     if record.result:
-        return f"test top-1 {record.result.test_top1:.2f} %"
+        return f"test {shown(record.primary, record.result.score)}"
     return f"{record.status}: {record.reason}"
 
 

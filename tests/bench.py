@@ -9,6 +9,7 @@ records, no MLflow, no report. The runs alternate, and the ratio is taken pair b
 import argparse
 import json
 import os
+import random
 import shutil
 import statistics
 import subprocess
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -39,7 +41,7 @@ def _train(trial) -> float:
 
     torch.set_num_threads(1)
     *_, result = train(trial, data.load(trial.config.dataset))
-    return result.test_top1
+    return result.score
 
 
 def loop(sweep_file: Path, processes: int) -> float:
@@ -71,14 +73,12 @@ def command(sweep_file: Path) -> float:
 
 def report(trials: int, epochs: int = 50) -> float:
     """Seconds from `trials` generated records, five seeds a variant, to a written report, as a whole process."""
-    from dataclasses import asdict
-
-    import numpy as np
 
     from runners.plan import load
-    from runners.store import Epoch, Record, Result, Store
+    from runners.store import Store
+    from tests.records import EVIDENCE, epoch, record, result
 
-    random = np.random.default_rng(0)
+    dice = random.Random(0)
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     rates = [round(0.001 * i, 4) for i in range(1, trials // 5 + 1)]
     base = "{backbone: resnet20, dataset: cifar10, recipe: short}"
@@ -86,52 +86,12 @@ def report(trials: int, epochs: int = 50) -> float:
         f"question: Which rate?\nbaseline: lr=0.001\nbase: {base}\nfactors: {{lr: {rates}}}\nseeds: 5\n"
     )
     store = Store(folder / "runs")
-    evidence = {
-        k: "x"
-        for k in (
-            "commit",
-            "dirty",
-            "device",
-            "precision",
-            "torch",
-            "data",
-            "train_images",
-            "val_images",
-        )
-    } | {"test_images": 10_000}
-    history = [
-        Epoch(n, 0.1, 2.0, 30.0, 1.0, 40.0, 1.0, 100.0, 1_700_000_000_000 + n, {"load": 1.0})
-        for n in range(1, epochs + 1)
-    ]
+    evidence = EVIDENCE | {"test_images": 10_000}
+    history = [epoch(n, ended=1_700_000_000_000 + n) for n in range(1, epochs + 1)]
     for trial in load(folder / "many.yaml").trials:
-        right = random.random(10_000) < 0.7
-        result = Result(
-            float(100 * right.mean()),
-            90.0,
-            np.packbits(right).tobytes().hex(),
-            10,
-            10,
-            10 + trial.seed,
-            10,
-            1.0,
-            1.0,
-            9,
-            1.0,
-        )
-        store.commit(
-            Record(
-                trial.id,
-                "many",
-                trial.variant,
-                trial.seed,
-                asdict(trial.config),
-                "finished",
-                "",
-                history,
-                result,
-                evidence,
-            )
-        )
+        right = dice.randrange(6_000, 8_000)
+        ended = record(trial, epochs=history, provenance=evidence)
+        store.commit(replace(ended, result=result(right, 10_000)))
     start = time.perf_counter()
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run(

@@ -610,7 +610,7 @@ def outcome(sweep: Round) -> dict[str, tuple]:
             else {}
         )
         parts = tuple((name, value.numpy().tobytes()) for name, value in weights.items())
-        losses = tuple((e.train_loss, e.val_top1) for e in record.epochs) if record else ()
+        losses = tuple((e.train_loss, e.val_score) for e in record.epochs) if record else ()
         found[trial.id] = (
             record.status if record else None,
             record.result.correct if record and record.result else None,

@@ -41,7 +41,8 @@ def shares(found: dict[str, tuple[float, float]], sampler: str, seed: int) -> li
     """The search's share of the grid's hypervolume after 1, 2, ... trained cells."""
     from runners.plan import load
     from runners.search.searching import Searching, hypervolume
-    from runners.store import Epoch, Record, Store
+    from runners.store import Store
+    from tests.records import epoch, record
 
     def cost(config, path: str) -> dict[str, float]:
         known = prices.get(json.dumps(asdict(config), sort_keys=True))
@@ -68,21 +69,8 @@ def shares(found: dict[str, tuple[float, float]], sampler: str, seed: int) -> li
         work.begin(Counter())
         while trial := work.next():
             points.append(prices[json.dumps(asdict(trial.config), sort_keys=True)])
-            epochs = [Epoch(1, 0.1, 1.0, 50.0, 1.0, points[-1][1], 1.0, 1.0, 1)]
-            store.commit(
-                Record(
-                    trial.id,
-                    trial.sweep,
-                    trial.variant,
-                    trial.seed,
-                    asdict(trial.config),
-                    "finished",
-                    "",
-                    epochs,
-                    None,
-                    {},
-                )
-            )
+            epochs = [epoch(1, val=points[-1][1])]
+            store.commit(record(trial, epochs=epochs))
     everything = [*found.values()]
     whole = hypervolume(everything, everything)
     return [100 * hypervolume(points[: n + 1], everything) / whole for n in range(len(points))]

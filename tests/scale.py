@@ -43,7 +43,7 @@ def _train(config: dict) -> None:
 
     torch.set_num_threads(1)
     *_, result = train(config["trial"], data.load("synthetic"))
-    tune.report({"top1": result.test_top1})
+    tune.report({"top1": result.score})
 
 
 def bare(sweep_file: Path, count: Path) -> None:

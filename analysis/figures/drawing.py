@@ -43,12 +43,12 @@ def curves(table: Table) -> Figure:
         figure, axes = plt.subplots()
         rows, note = _fewer(table)
         with_val = all(
-            e.val_top1 is not None for row in rows for r in row.records for e in r.epochs
+            e.val_score is not None for row in rows for r in row.records for e in r.epochs
         )
         for i, (row, colour) in enumerate(zip(rows, _colours(table, rows), strict=True)):
             series = [
                 [
-                    e.val_top1 if e.val_top1 is not None and with_val else e.train_top1
+                    e.val_score if e.val_score is not None and with_val else e.train_score
                     for e in r.epochs
                 ]
                 for r in row.records

@@ -34,7 +34,7 @@ def lines(table: Table) -> list[str]:
         over = f"over {names}" + (f" ({len(cells)} cells)" if cells is not None else "")
         what = f"Search{f' for {study.variant}' if study.variant else ''} ({w.mode}, {w.sampler}, seed {w.seed}) {over}: "
         parts = [f"{len(trained)} of {w.trials} trials proposed"]
-        for status in ("finished", "stopped", "diverged", "failed", "not finished"):
+        for status in ("finished", "pruned", "diverged", "failed", "not finished"):
             if n := sum(p.status == status for p in trained):
                 parts.append(f"{n} {status}")
         if again := sum(p.trial is not None and not p.trained for p in ps):

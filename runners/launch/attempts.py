@@ -19,6 +19,7 @@ from runners.launch.memory import Full, Pressure
 from runners.launch.recorder import Recorder
 from runners.launch.worker import RETRIES
 from runners.plan import Trial
+from runners.store import State
 
 DEATHS = 5  # of a trial's workers in a row, without an epoch in between
 
@@ -96,6 +97,6 @@ class Attempts:
         self.recorder.store.note_failure(trial.id, how)
         self.ends[trial.id, how] += 1
         if self.ends[trial.id, how] > most:
-            self.recorder.verdicts[trial.id] = ("failed", why)
+            self.recorder.verdicts[trial.id] = (State.FAILED, why)
             return False
         return True

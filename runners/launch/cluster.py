@@ -11,8 +11,10 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+from runners.launch import auth
+
 os.environ.update(
+    auth.missing(),
     RAY_AIR_NEW_OUTPUT="0",
     RAY_CHDIR_TO_TRIAL_DIR="0",
     RAY_USAGE_STATS_ENABLED="0",
@@ -67,8 +69,8 @@ def connect(address: str) -> None:
         raise KeyboardInterrupt from None
     except (OSError, ValueError, RuntimeError) as error:
         raise SweepError(
-            f"--address {address}: {' '.join(str(error).split())[:200]}; start one with `ray start --head`, give this process its RAY_AUTH_MODE "
-            "and RAY_AUTH_TOKEN if it has a token, or leave --address out"
+            f"--address {address}: {' '.join(str(error).split())[:200]}; start one with `ray start --head`, "
+            "give this process the token that its nodes have, or leave --address out"
         ) from None
     finally:
         signal.signal(signal.SIGTERM, ours)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from runners.masking import mask
 from runners.plan import Sweep, Trial
-from runners.store import Epoch, Record
+from runners.store import Epoch, Record, State, label, shown
 
 
 class Console:
@@ -46,12 +46,17 @@ class Console:
     def ended(self, trial: Trial, record: Record) -> None:
         self.running.pop(trial.id, None)
         self.records[trial.id] = record
-        if not self.live or record.status not in ("finished", "stopped"):
+        if not self.live or record.status not in (State.FINISHED, State.PRUNED):
             self.say(f"[{len(self.records)}/{self._total}] {trial.name}: {_outcome(record)}")
 
     @property
     def _total(self) -> int:
         return len(self.trials)
+
+    @property
+    def _primary(self) -> str:
+        """The name of the primary score; empty until a trial has ended with figures."""
+        return next((r.primary for r in self.records.values() if r.primary), "")
 
     def say(self, line: str) -> None:
         line = mask(line)
@@ -92,11 +97,12 @@ class Console:
         )
         table.add_column("variant")
         table.add_column("seeds done", justify="right")
-        table.add_column("mean top-1", justify="right")
+        table.add_column(f"mean {label(self._primary)}", justify="right")
         table.add_column("running")
         for variant, config in self.sweep.variants.items():
             mine = [t for t in self.trials.values() if t.variant == variant]
-            top1 = [r.result.test_top1 for t in mine if (r := self.records.get(t.id)) and r.result]
+            ended = [self.records[t.id] for t in mine if t.id in self.records]
+            scores = [r.score for r in ended if r.score is not None]
             now = [
                 f"seed {t.seed}: epoch {e.epoch if (e := self.running[t.id]) else 0}/{config.epochs}"
                 for t in mine
@@ -104,8 +110,8 @@ class Console:
             ]
             table.add_row(
                 variant,
-                f"{len(top1)}/{len(mine)}",
-                f"{statistics.fmean(top1):.2f}" if top1 else "",
+                f"{len(scores)}/{len(mine)}",
+                f"{statistics.fmean(scores):.2f}" if scores else "",
                 ", ".join(now),
             )
         return table
@@ -148,14 +154,14 @@ class SearchConsole(Console):
             title_justify="left",
         )
         table.add_column("best so far")
-        table.add_column("val top-1", justify="right")
+        table.add_column(f"val {label(self._primary)}", justify="right")
         done = [
-            (r.val_top1, self.trials[i])
+            (r.val_score, self.trials[i])
             for i, r in self.records.items()
-            if r.status == "finished" and r.val_top1 is not None
+            if r.status == State.FINISHED and r.val_score is not None
         ]
-        for top1, trial in sorted(done, key=lambda pair: -pair[0])[:5]:
-            table.add_row(trial.variant, f"{top1:.2f}")
+        for score, trial in sorted(done, key=lambda pair: -pair[0])[:5]:
+            table.add_row(trial.variant, f"{score:.2f}")
         for i, epoch in self.running.items():
             table.add_row(
                 f"running: {self.trials[i].variant}, epoch {epoch.epoch if epoch else 0}/{self.trials[i].config.epochs}",
@@ -169,9 +175,10 @@ class SearchConsole(Console):
 
 def _outcome(record: Record) -> str:
     if record.result:
-        return f"test top-1 {record.result.test_top1:.2f} %, {record.result.minutes:.1f} min"
-    if record.status == "finished":
-        return f"validation top-1 {record.val_top1:.2f} %, {record.minutes:.1f} min"
+        score = shown(record.primary, record.result.score)
+        return f"test {score}, {record.result.minutes:.1f} min"
+    if record.status == State.FINISHED and record.val_score is not None:
+        return f"validation {shown(record.primary, record.val_score)}, {record.minutes:.1f} min"
     return f"{record.status}: {record.reason}"
 
 

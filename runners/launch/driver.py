@@ -21,6 +21,7 @@ from runners.launch.signals import Signals
 from runners.launch.stopping import Stop
 from runners.masking import mask
 from runners.plan import Trial
+from runners.store import State
 
 
 @dataclass
@@ -207,7 +208,7 @@ class Stopper(tune.Stopper):
             if key in driver.round.running and (rows := result.get("epochs")):
                 trial = driver.round.running[key].config["trial"]
                 if why := driver.work.judge(trial, driver.recorder.read(rows)):
-                    driver.recorder.verdicts[trial.id] = ("stopped", why)
+                    driver.recorder.verdicts[trial.id] = (State.PRUNED, why)
                     return True
         return False
 

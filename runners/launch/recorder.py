@@ -10,7 +10,7 @@ from runners.launch.limits import LimitWatch
 from runners.launch.worker import failed
 from runners.plan import Trial
 from runners.search.queue import Work
-from runners.store import Epoch, Record, Store
+from runners.store import Epoch, Record, State, Store
 
 if TYPE_CHECKING:
     from runners.launch.console import Console
@@ -30,7 +30,7 @@ class Recorder:
         # trial -> epoch -> its figures: a resumed trial reports its old epochs again
         self.reported: dict[str, dict[int, Epoch]] = {}
         # trial -> (status, reason), for one whose record the driver has to write
-        self.verdicts: dict[str, tuple[str, str]] = {}
+        self.verdicts: dict[str, tuple[State, str]] = {}
         self.unlogged: dict[str, tuple[Trial, list[Epoch]]] = {}
         self.logged_at = 0.0
 
@@ -41,7 +41,7 @@ class Recorder:
     @staticmethod
     def read(rows: list[dict[str, Any]]) -> list[Epoch]:
         """The epochs of a worker's report."""
-        return [Epoch(**row) for row in rows]
+        return [Epoch.read(row) for row in rows]
 
     def epochs(self, trial: Trial, rows: list[dict[str, Any]]) -> tuple[list[Epoch], bool]:
         """Keep the epochs that a worker reports; returns them, and whether one of them is new."""
@@ -74,14 +74,14 @@ class Recorder:
         self.unlogged.pop(trial.id, None)  # the record has them all
         self.tracker.end(trial, record)
         self.console.ended(trial, record)
-        self.limits.failed += record.status == "failed"
+        self.limits.failed += record.status == State.FAILED
         return True
 
     def _verdict(self, trial: Trial) -> Record:
         status, reason = self.verdicts[trial.id]
         epochs = [*self.reported.get(trial.id, {}).values()]
         record = failed(trial, reason, epochs, len(self.store.failures(trial.id)))
-        if status == "failed":
+        if status == State.FAILED:
             return record
         return replace(record, status=status, provenance=record.provenance | self.work.mark(trial))
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import time
 from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 from runners.errors import StoreError
+from runners.launch import scratch
 from runners.launch.cluster import Searcher, tune
 from runners.launch.console import Console
 from runners.launch.driver import Driver, Round, Stopper
@@ -25,7 +25,7 @@ from runners.launch.signals import Signals
 from runners.launch.worker import RETRIES, Pool, Setting, train_trial
 from runners.plan import Resources, Sweep
 from runners.search.queue import Work
-from runners.store import Store
+from runners.store import State, Store
 from runners.tracking.tracker import Tracker
 
 # the queue hands a trial out again; Tune never does, a preempted node's included
@@ -154,7 +154,7 @@ def _suspect(done: Round, suspicions: Counter[str], driver: Driver) -> None:
     for trial in driver.work.trials:
         if suspicions[trial.id] > RETRIES:
             why = f"Ray ended {RETRIES + 1} times while it ran: {done.problem}"
-            driver.recorder.verdicts.setdefault(trial.id, ("failed", why))
+            driver.recorder.verdicts.setdefault(trial.id, (State.FAILED, why))
 
 
 def fewer(resources: Resources) -> Resources:
@@ -168,7 +168,7 @@ def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver) -
     driver.round = done = Round()
     # trials that failed are the driver's to print
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
+    with scratch.folder() as storage:
         try:
             tune.Tuner(
                 tune.with_resources(
@@ -181,7 +181,7 @@ def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver) -
                 ),
                 run_config=tune.RunConfig(
                     name=sweep.name,
-                    storage_path=scratch,
+                    storage_path=storage,
                     verbose=0,
                     callbacks=[driver],
                     stop=Stopper(driver),

@@ -19,7 +19,7 @@ from runners.errors import Held, StoreError, SweepError, reason
 from runners.launch import cluster
 from runners.launch.cluster import tune
 from runners.plan import Config, Resources, Trial
-from runners.store import Epoch, Record, Store
+from runners.store import Epoch, Record, State, Store
 
 RETRIES = 2  # of a trial after an error
 GPU_FULL = r"CUDA error: out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"  # not torch's allocator
@@ -152,7 +152,7 @@ def failed(trial: Trial, why: str, epochs: list[Epoch], attempts: int) -> Record
         variant=trial.variant,
         seed=trial.seed,
         config=asdict(trial.config),
-        status="failed",
+        status=State.FAILED,
         reason=why,
         epochs=epochs,
         result=None,

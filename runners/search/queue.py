@@ -6,7 +6,7 @@ import time
 from collections import Counter
 
 from runners.plan import Trial
-from runners.store import Epoch, Store
+from runners.store import Epoch, State, Store
 
 LOOK_S = 1.0  # between two looks at trials that other processes train
 
@@ -78,6 +78,6 @@ def unfinished(trials: list[Trial], store: Store, retry_failed: bool = False) ->
     left = []
     for trial in trials:
         record = store.record(trial.id)
-        if record is None or (retry_failed and record.status != "finished"):
+        if record is None or (retry_failed and record.status != State.FINISHED):
             left.append(trial)
     return left

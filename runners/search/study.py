@@ -31,7 +31,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from runners.plan import Config, Sweep, Trial, space
 from runners.plan.space import Cell, Search
 from runners.search import journal
-from runners.store import Epoch, Record, Store
+from runners.store import Epoch, Record, State, Store
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -74,7 +74,9 @@ class Proposal:
     @property
     def top1(self) -> float | None:
         """Validation top-1 after the last epoch, if it was trained to the end."""
-        return self.record.val_top1 if self.record and self.record.status == "finished" else None
+        return (
+            self.record.val_score if self.record and self.record.status == State.FINISHED else None
+        )
 
 
 class Study:
@@ -148,7 +150,7 @@ class Study:
     def _ended(self, trial: Trial) -> Record | None:
         """How the trial ended; that another search has stopped it says nothing here."""
         record = self.store.record(trial.id)
-        if record and record.status == "stopped" and record.provenance.get("study") != self.name:
+        if record and record.status == State.PRUNED and record.provenance.get("study") != self.name:
             if self.cost:
                 self.store.forget_failure(trial.id)
             return None
@@ -255,17 +257,17 @@ class Study:
             if (
                 len(self.search.goals) == 1
                 and e.epoch not in kept.intermediate_values
-                and e.val_top1 is not None
+                and e.val_score is not None
             ):
-                trial.report(e.val_top1, e.epoch)
+                trial.report(e.val_score, e.epoch)
         trial.set_user_attr("minutes", p.record.minutes)
-        if p.record.status == "finished":
+        if p.record.status == State.FINISHED:
             study.tell(p.number, _values(self.search, p))
         else:
             trial.set_user_attr("reason", p.record.reason)
             study.tell(
                 p.number,
-                state=TrialState.PRUNED if p.record.status == "stopped" else TrialState.FAIL,
+                state=TrialState.PRUNED if p.record.status == State.PRUNED else TrialState.FAIL,
             )
 
     def judge(self, p: Proposal, epochs: list[Epoch]) -> str:
@@ -280,9 +282,9 @@ class Study:
         trial = optuna.Trial(study, kept._trial_id)
         assert p.trial
         for e in (
-            e for e in epochs if e.epoch not in kept.intermediate_values and e.val_top1 is not None
+            e for e in epochs if e.epoch not in kept.intermediate_values and e.val_score is not None
         ):
-            trial.report(e.val_top1 or 0.0, e.epoch)
+            trial.report(e.val_score or 0.0, e.epoch)
             if e.epoch < p.trial.config.epochs and trial.should_prune():
                 why = f"{self.written.stop} stopped it after epoch {e.epoch} of {p.trial.config.epochs}"
                 trial.set_user_attr("stop", why)
@@ -370,13 +372,13 @@ def seen(search: Search, p: Proposal, known: bool) -> FrozenTrial:
     if p.why or not known or p.record is None:
         return frozen(search, p)
     state = {
-        "finished": TrialState.COMPLETE,
-        "diverged": TrialState.COMPLETE,
-        "stopped": TrialState.PRUNED,
+        State.FINISHED: TrialState.COMPLETE,
+        State.DIVERGED: TrialState.COMPLETE,
+        State.PRUNED: TrialState.PRUNED,
     }.get(p.record.status, TrialState.FAIL)
     values = _values(search, p) if state == TrialState.COMPLETE else None
     reported = (
-        {e.epoch: e.val_top1 for e in p.record.epochs if e.val_top1 is not None}
+        {e.epoch: e.val_score for e in p.record.epochs if e.val_score is not None}
         if state == TrialState.PRUNED
         else None
     )
@@ -415,7 +417,7 @@ def _distributions(search: Search, p: Proposal) -> dict[str, BaseDistribution]:
 
 def _values(search: Search, p: Proposal) -> list[float]:
     assert p.record
-    top1 = p.record.val_top1 if p.record.status == "finished" else 0.0
+    top1 = p.record.val_score if p.record.status == State.FINISHED else 0.0
     return [top1 or 0.0, *(p.cost[goal] for goal in search.goals[1:])]
 
 

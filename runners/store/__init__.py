@@ -1,6 +1,8 @@
 """What trials leave behind, on disk or in a bucket: the only truth."""
 
 from runners.store.record import EVIDENCE, Epoch, Record, Result
+from runners.store.scores import label, shown
+from runners.store.state import State
 from runners.store.trials import Store
 
-__all__ = ["EVIDENCE", "Epoch", "Record", "Result", "Store"]
+__all__ = ["EVIDENCE", "Epoch", "Record", "Result", "State", "Store", "label", "shown"]

@@ -7,13 +7,14 @@ at any moment none. Importing this needs no torch.
 from __future__ import annotations
 
 import hashlib
-import io
 import pickle
 from dataclasses import asdict
 from typing import Any
 
+from runners.errors import StoreError
 from runners.store.place import Place
 from runners.store.record import Epoch
+from runners.store.weights import packed, unpacked
 
 DIGEST = 32  # bytes of SHA-256 at the start of the file
 
@@ -24,33 +25,42 @@ def save(files: Place, trial_id: str, state: dict[str, Any], epochs: list[Epoch]
     # at every moment one whole checkpoint is there
     if files.exists(last):
         files.keep(last, before)
-    data = packed(state | {"epochs": [asdict(e) for e in epochs]})
+    data = packed(state | {"trial": trial_id, "epochs": [asdict(e) for e in epochs]})
     files.write(last, hashlib.sha256(data).digest(), data)
 
 
 def load(files: Place, trial_id: str) -> tuple[dict[str, Any], list[Epoch]] | None:
     """The state and the epochs that `save` wrote last; None where there is no usable checkpoint.
 
-    A damaged one is set aside, the one before it is taken instead, and the log has a line.
+    A damaged one, or another trial's, is set aside, the one before it is taken instead, and the
+    log has a line. So it is with one that cannot be read, but never does the trial start over then.
+
+    Raises:
+        StoreError: a checkpoint cannot be read, and no other is usable.
     """
     last, before = _keys(trial_id)
+    unreadable: StoreError | None = None
     for key in (last, before):
         try:
             content = files.read(key)
         except FileNotFoundError:
             continue
+        except StoreError as error:
+            unreadable = unreadable or error
+            continue
         try:
-            return _unpacked(content)
+            found = _unpacked(content, trial_id)
         # any other error is the machine's trouble, not the file's
         except (ValueError, TypeError, KeyError, pickle.UnpicklingError) as error:
-            _set_aside(files, key)
-            older = key == last and files.exists(before)
-            instead = "goes on from the one before" if older else "starts over"
-            print(
-                f"{files.address(key)}: damaged ({type(error).__name__}: {error}), set aside;"
-                f" the trial {instead}",
-                flush=True,
-            )
+            if not unreadable:
+                older = key == last and files.exists(before)
+                _set_aside(files, key, f"damaged ({error})", starts_over=not older)
+            continue
+        if unreadable:
+            _set_aside(files, last, str(unreadable))
+        return found
+    if unreadable:
+        raise unreadable
     return None
 
 
@@ -65,31 +75,28 @@ def drop(files: Place, trial_id: str) -> None:
         files.delete(key)
 
 
-def packed(state: dict[str, Any]) -> memoryview:
-    """Tensors and plain values as torch writes them."""
-    import torch
+def _unpacked(content: bytes, trial_id: str) -> tuple[dict[str, Any], list[Epoch]]:
+    """A checkpoint's state and epochs. Only content that its checksum covers is unpickled.
 
-    content = io.BytesIO()
-    torch.save(state, content)
-    return content.getbuffer()
-
-
-def _unpacked(content: bytes) -> tuple[dict[str, Any], list[Epoch]]:
-    """A checkpoint's state and epochs. Only tensors and plain values that the checksum covers
-    are unpickled.
+    Raises:
+        ValueError: its checksum is wrong, or it is another trial's.
     """
-    import torch
-
     digest, data = content[:DIGEST], content[DIGEST:]
     if hashlib.sha256(data).digest() != digest:
         raise ValueError("its checksum is wrong")
-    state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    return state, [Epoch(**row) for row in state.pop("epochs")]
+    state = unpacked(data)
+    # the checkpoints of version 1 do not name their trial
+    if (owner := state.pop("trial", trial_id)) != trial_id:
+        raise ValueError(f"it is the checkpoint of another trial, {owner}")
+    return state, [Epoch.read(row) for row in state.pop("epochs")]
 
 
-def _set_aside(files: Place, key: str) -> None:
+def _set_aside(files: Place, key: str, reason: str, *, starts_over: bool = False) -> None:
+    """Keep a checkpoint that is of no use under another name, and log why."""
     files.keep(key, key.replace(".pt", ".damaged"))
     files.delete(key)
+    instead = "starts over" if starts_over else "goes on from the one before"
+    print(f"{files.address(key)}: {reason}, set aside; the trial {instead}", flush=True)
 
 
 def _keys(trial_id: str) -> tuple[str, str]:

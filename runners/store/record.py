@@ -1,77 +1,21 @@
-"""What a trial's record says: its epochs, its result and the evidence beside them."""
+"""A trial's record: its epochs, its result and the evidence beside them.
+
+A record is open: a figure added later is one more name in `train`, `val`, `scores` or `costs`, and
+records without it stay readable (runners/store/record_file.py).
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any
 
+from pydantic import Field, PlainValidator
 
-@dataclass(frozen=True)
-class Epoch:
-    """One epoch's figures; top-1 in per cent, `seconds` with validation, `images_per_s` of training alone, `ended` in ms since 1970.
+from runners.store import upgrade
+from runners.store.state import State
 
-    Without a validation split `val_loss` and `val_top1` are None.
-    """
-
-    epoch: int
-    lr: float
-    train_loss: float
-    train_top1: float
-    val_loss: float | None
-    val_top1: float | None
-    seconds: float
-    images_per_s: float
-    ended: int
-    sys: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished trial's figures; the test set was read once, after the last epoch. `correct` packs one bit per test image, in hex."""
-
-    test_top1: float
-    test_top5: float
-    correct: str
-    params: int
-    paper_params: int
-    macs: int
-    paper_flops: int
-    images_per_s: float
-    peak_memory_gb: float
-    swapped: int
-    minutes: float
-
-
-@dataclass(frozen=True)
-class Record:
-    """How a trial ended. `provenance`: commit, device, versions, data digest, ...
-
-    `result` is what the test set says: None for a trial that was "stopped" by its search, or was not to read the test set at all.
-    """
-
-    id: str
-    sweep: str
-    variant: str
-    seed: int
-    config: dict[str, Any]
-    status: Literal["finished", "diverged", "failed", "stopped"]
-    reason: str
-    epochs: list[Epoch]
-    result: Result | None
-    provenance: dict[str, Any]
-
-    @property
-    def val_top1(self) -> float | None:
-        """Of the last epoch, in per cent."""
-        return self.epochs[-1].val_top1 if self.epochs else None
-
-    @property
-    def minutes(self) -> float:
-        """Of training and validation."""
-        return sum(e.seconds for e in self.epochs) / 60
-
-
-# what a finished trial's provenance says at least: a number needs it beside it
+# evidence that a result needs beside it
 EVIDENCE = (
     "commit",
     "dirty",
@@ -83,3 +27,156 @@ EVIDENCE = (
     "val_images",
     "test_images",
 )
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    return value
+
+
+def _ended(value: Any) -> State:
+    ended = [state for state in State if state.ended]
+    if value not in ended:
+        raise ValueError(f"must be one of {', '.join(ended)}")
+    return State(value)
+
+
+Number = Annotated[float, PlainValidator(_finite)]
+Whole = Annotated[int, Field(strict=True, ge=0)]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch's figures.
+
+    Attributes:
+        epoch: counted from 1.
+        lr: the learning rate of its last batch.
+        primary: the name of the score that judges a trial.
+        train: `loss` and scores over the epoch's batches, as they were trained; top-k in per cent.
+        val: the same of the validation split; empty without one, and without a loss that overflowed.
+        seconds: of training and validation.
+        images_per_s: of training alone.
+        ended: ms since 1970.
+        sys: the machine's figures, such as memory_gb.
+    """
+
+    epoch: Whole
+    lr: Number
+    primary: str
+    train: dict[str, Number]
+    val: dict[str, Number]
+    seconds: Number
+    images_per_s: Number
+    ended: Whole
+    sys: dict[str, Number] = field(default_factory=dict)
+
+    @property
+    def train_loss(self) -> float:
+        return self.train["loss"]
+
+    @property
+    def val_loss(self) -> float | None:
+        return self.val.get("loss")
+
+    @property
+    def train_score(self) -> float:
+        return self.train[self.primary]
+
+    @property
+    def val_score(self) -> float | None:
+        """None without a validation split."""
+        return self.val.get(self.primary)
+
+    @classmethod
+    def read(cls, row: dict[str, Any]) -> Epoch:
+        """An epoch as a checkpoint or a worker's report has it, of any version."""
+        return cls(**upgrade.epoch(row) if "train_loss" in row else row)
+
+
+def _cost(name: str) -> Any:
+    return property(lambda self: self.costs[name])
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished trial's figures; the test set was read once, after the last epoch.
+
+    Attributes:
+        primary: the name of the score that a comparison is about.
+        scores: name -> figure on the test set; top-k in per cent.
+        correct: one bit per test image, packed, in hex.
+        costs: name -> figure of the network and of its training.
+    """
+
+    primary: str
+    scores: dict[str, Number]
+    correct: str
+    costs: dict[str, Number]
+
+    @property
+    def score(self) -> float:
+        """The primary one."""
+        return self.scores[self.primary]
+
+    params = _cost("params")
+    paper_params = _cost("paper_params")
+    macs = _cost("macs")
+    paper_flops = _cost("paper_flops")
+    images_per_s = _cost("images_per_s")
+    peak_memory_gb = _cost("peak_memory_gb")
+    swapped = _cost("swapped")
+    minutes = _cost("minutes")
+
+    @property
+    def test_top1(self) -> float:
+        return self.scores["top1"]
+
+    @property
+    def test_top5(self) -> float:
+        return self.scores["top5"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """How a trial ended.
+
+    Attributes:
+        result: None for a trial that did not finish, or that must not read the test set.
+        provenance: commit, device, versions, data digest, ...
+        weights_sha256: of weights.pt; empty where there is none, or its writer made none yet.
+    """
+
+    id: str
+    sweep: str
+    variant: str
+    seed: Whole
+    config: dict[str, Any]
+    status: Annotated[State, PlainValidator(_ended)]
+    reason: str
+    epochs: list[Epoch]
+    result: Result | None
+    provenance: dict[str, Any]
+    weights_sha256: str = ""
+
+    @property
+    def primary(self) -> str:
+        """The name of the score that judges this trial; empty where it has no figures."""
+        last = self.result or (self.epochs[-1] if self.epochs else None)
+        return last.primary if last else ""
+
+    @property
+    def score(self) -> float | None:
+        """The primary score on the test set; None without a result."""
+        return self.result.score if self.result else None
+
+    @property
+    def val_score(self) -> float | None:
+        """The primary score of the last epoch on the validation split."""
+        return self.epochs[-1].val_score if self.epochs else None
+
+    @property
+    def minutes(self) -> float:
+        """Of training and validation."""
+        return sum(e.seconds for e in self.epochs) / 60

@@ -1,7 +1,8 @@
-"""What a trial leaves behind: a checkpoint after every epoch, then its record. The truth of the project.
+"""The store: one folder per trial id, on disk or in a bucket. The truth of the project.
 
-One folder per trial id: `checkpoint.pt` (and the one before it) while it trains; `weights.pt` and, last, `record.json` when it has ended; `log.txt`.
-Every file is replaced as a whole (runners/files.py), so a kill at any moment leaves the one before. Importing this needs no torch.
+A folder has `checkpoint.pt` (and the one before it) while its trial trains; `weights.pt` and, last,
+`record.json` when the trial has ended; `log.txt`. Every file is replaced as a whole, so a kill at
+any moment leaves the one before. Importing this needs no torch.
 """
 
 from __future__ import annotations
@@ -11,23 +12,28 @@ import hashlib
 import io
 import json
 import uuid
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from runners.errors import SweepError
-from runners.plan import Sweep
-from runners.store import checkpoint, locks, place
+from runners.plan import Sweep, Trial
+from runners.store import checkpoint, locks, place, record_file, weights
 from runners.store.disk import Disk
 from runners.store.log import trial_log
-from runners.store.record import EVIDENCE, Epoch, Record, Result
+from runners.store.record import Epoch, Record
+from runners.store.record_file import NewerRecord
+from runners.store.state import State
 
 
 class Store:
-    """The place of all trials, a folder or s3://bucket/folder; many processes may read it and, each its own trial, write it.
+    """The place of all trials: a folder or s3://bucket/folder.
+
+    Many processes may read it at a time; each may write trials of its own.
 
     Args:
-        patience_s: how long to try again where the place is full or unreachable.
+        patience_s: how long to retry where the place is full or unreachable.
         proven: it has been used by this sweep before: a bucket's refusal is an outage like others.
 
     Raises:
@@ -39,7 +45,8 @@ class Store:
         self.files = place.at(root, patience_s, proven=proven)
         self.root = self.files.root if isinstance(self.files, Disk) else str(root)
         self.cache = self.files.local / "data"
-        self.known: set[str] = set()  # trials that have ended; one that finished stays so
+        self.known: set[str] = set()  # trials that have ended
+        self.finished: dict[str, Record] = {}  # a finished trial's record never changes
         self.books: dict[str, Any] = {}  # what is opened once and used by several
 
     @property
@@ -67,23 +74,55 @@ class Store:
         return self.files.read(_key(trial_id, name))
 
     def record(self, trial_id: str) -> Record | None:
-        """How the trial ended, or None while it has not."""
+        """How the trial ended, or None while it has not.
+
+        Raises:
+            SweepError: the record is damaged, another trial's, or of a later version.
+            StoreError: it cannot be read.
+        """
+        if trial_id in self.finished:
+            return self.finished[trial_id]
+        path = self.address(trial_id, "record.json")
         try:
-            raw = json.loads(self.read(trial_id, "record.json"))
-            raw["epochs"] = [Epoch(**row) for row in raw["epochs"]]
-            raw["result"] = Result(**raw["result"]) if raw["result"] else None
-            if raw["result"] and (
-                lacking := [key for key in EVIDENCE if key not in raw["provenance"]]
-            ):
-                raise KeyError(f"its provenance lacks {', '.join(lacking)}")
-            return Record(**raw)
+            record = record_file.read(self.read(trial_id, "record.json"), trial_id)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, KeyError) as error:
-            path = self.address(trial_id, "record.json")
+        except NewerRecord as error:
             raise SweepError(
-                f"{path}: not a record of this version ({type(error).__name__}: {error}); remove it to train the trial again"
+                f"{path}: written by a later version of this code ({error});"
+                " update the code, or use another --storage"
             ) from None
+        except ValueError as error:
+            if isinstance(error, SweepError):
+                raise
+            raise SweepError(
+                f"{path}: this record is damaged: {error}; restore it from a backup, or move it"
+                " away and the same command trains the trial again"
+            ) from None
+        self.known.add(trial_id)
+        if record.status == State.FINISHED:
+            self.finished[trial_id] = record
+        return record
+
+    def records(self, trials: Iterable[Trial]) -> dict[str, Record]:
+        """trial id -> how it ended, of those trials that have; read once, to be handed down.
+
+        Raises:
+            SweepError: as `record`; the other records that cannot be used are counted.
+            StoreError: one cannot be read.
+        """
+        found, refused = {}, []
+        for trial_id in dict.fromkeys(trial.id for trial in trials):
+            try:
+                if record := self.record(trial_id):
+                    found[trial_id] = record
+            except SweepError as error:
+                refused.append(str(error))
+        if refused:
+            others = len(refused) - 1
+            more = f" ({others} more record{'s' * (others > 1)} like this)" if others else ""
+            raise SweepError(refused[0] + more)
+        return found
 
     def ended(self, trial_id: str) -> bool:
         """Whether there is a record; without reading it."""
@@ -103,20 +142,50 @@ class Store:
         """The state and epochs that `save` wrote last, or before; None where neither is usable."""
         return checkpoint.load(self.files, trial_id)
 
-    def commit(self, record: Record, weights: dict[str, Any] | None = None) -> None:
-        """The trial has ended: keep its weights, then its record (the commit point), and drop the checkpoint of one that will not go on."""
-        if weights is not None:
-            self.files.write(_key(record.id, "weights.pt"), checkpoint.packed(weights))
-        self.files.write(
-            _key(record.id, "record.json"), json.dumps(asdict(record), indent=1).encode()
-        )
-        if record.status in ("finished", "stopped"):
+    def commit(self, record: Record, state: dict[str, Any] | None = None) -> None:
+        """The trial has ended: keep its weights, then its record, which is the commit point.
+
+        The checkpoint of a trial that will not go on is dropped.
+
+        Args:
+            state: the weights, of a trial that has a result.
+
+        Raises:
+            ValueError: the record could not be read back; nothing was written.
+        """
+        data = weights.packed(state) if state is not None else b""
+        if data:
+            record = replace(record, weights_sha256=hashlib.sha256(data).hexdigest())
+        content = record_file.write(record)
+        if data:
+            self.files.write(_key(record.id, "weights.pt"), data)
+        self.files.write(_key(record.id, "record.json"), content)
+        self.finished.pop(record.id, None)
+        if record.status in (State.FINISHED, State.PRUNED):
             checkpoint.drop(self.files, record.id)
+
+    def weights(self, record: Record, *, parse: bool = True) -> dict[str, Any]:
+        """The weights of a finished trial, on the CPU; with `parse` False they are only checked.
+
+        Raises:
+            FileNotFoundError: they are missing.
+            SweepError: they are damaged.
+        """
+        content = self.read(record.id, "weights.pt")
+        try:
+            weights.check(content, record.weights_sha256)
+        except ValueError as error:
+            raise SweepError(
+                f"{self.address(record.id, 'weights.pt')}: these weights are damaged: {error};"
+                " restore them from a backup, or move the trial's folder away and the same"
+                " command trains it again"
+            ) from None
+        return weights.unpacked(content) if parse else {}
 
     def forget_failure(self, trial_id: str) -> None:
         """Let a trial that did not finish run again, from its last checkpoint."""
         record = self.record(trial_id)
-        if record and record.status != "finished":
+        if record and record.status != State.FINISHED:
             self.files.delete(_key(trial_id, "failures.json"))
             self.files.delete(_key(trial_id, "record.json"))
             self.known.discard(trial_id)
@@ -129,10 +198,10 @@ class Store:
 
     def failures(self, trial_id: str) -> list[str]:
         """In which ways the trial has failed, in their order."""
-        try:
+        # a torn file counts as none: it only spares a trial that fails every time a few attempts
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
             return json.loads(self.read(trial_id, "failures.json"))
-        except FileNotFoundError:
-            return []
+        return []
 
     @property
     def gigabytes(self) -> float:

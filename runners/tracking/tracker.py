@@ -22,7 +22,7 @@ from typing import Any
 
 from runners.plan import Sweep, Trial
 from runners.search.study import Proposal
-from runners.store import Epoch, Record, Result
+from runners.store import Epoch, Record, Result, State
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
@@ -36,11 +36,16 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 QUIET_S = 20.0
-STATUS = {"finished": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "stopped": "KILLED"}
+STATUS = {
+    State.FINISHED: "FINISHED",
+    State.DIVERGED: "FAILED",
+    State.FAILED: "FAILED",
+    State.PRUNED: "KILLED",
+}
 NOTE = """**{question}**
 
 One run per trial: a variant and a seed. Open the *Chart* view, group by `variant`; filter with `params.variant = "S+C"` or
-`tags.status = "finished"`. `val/...` is a split of the training data; `test/top1` was read once, after the last epoch.
+`tags.status = "finished"`. `val/...` is a split of the training data; `test/...` was read once, after the last epoch.
 Means over seeds and the report are in the experiment `{name}/summary`."""
 
 SEARCH_NOTE = """**{question}**
@@ -173,7 +178,7 @@ class Tracker:
         elif self.runs[trial.id].info.status != "RUNNING":
             run_id = self.runs[trial.id].info.run_id
             self.client.log_batch(
-                run_id, tags=[RunTag("status", "running")], params=self._params(trial)
+                run_id, tags=[RunTag("status", str(State.RUNNING))], params=self._params(trial)
             )
             self.client.update_run(run_id, status="RUNNING")
             self._refresh(trial)
@@ -212,7 +217,7 @@ class Tracker:
                 run_id, metrics=[Metric(k, v, ended, 0) for k, v in finals]
             )  # step 0: bars in the UI
         tags = {
-            "status": record.status,
+            "status": str(record.status),
             "reason": record.reason[:500],
             **{f"env.{k}": str(v) for k, v in record.provenance.items()},
         }
@@ -326,7 +331,7 @@ class Tracker:
             "sweep": trial.sweep,
             "variant": trial.variant,
             "seed": str(trial.seed),
-            "status": "running",
+            "status": str(State.RUNNING),
             "store": self.store,
         }
         self.runs[trial.id] = self.client.create_run(
@@ -360,17 +365,11 @@ class Tracker:
 
 
 def _epoch_metrics(e: Epoch) -> list[Metric]:
-    values = {
-        "train/loss": e.train_loss,
-        "train/top1": e.train_top1,
-        "val/loss": e.val_loss,
-        "val/top1": e.val_top1,
-        "lr": e.lr,
-    }
-    values |= {"sys/images_per_s": e.images_per_s, "sys/epoch_s": e.seconds} | {
-        f"sys/{k}": v for k, v in e.sys.items()
-    }
-    return [Metric(k, v, e.ended, e.epoch) for k, v in values.items() if v is not None]
+    values = {f"train/{k}": v for k, v in e.train.items()}
+    values |= {f"val/{k}": v for k, v in e.val.items()}
+    values |= {"lr": e.lr, "sys/images_per_s": e.images_per_s, "sys/epoch_s": e.seconds}
+    values |= {f"sys/{k}": v for k, v in e.sys.items()}
+    return [Metric(k, v, e.ended, e.epoch) for k, v in values.items()]
 
 
 def _final_metrics(r: Result) -> list[tuple[str, float]]:
@@ -384,7 +383,8 @@ def _final_metrics(r: Result) -> list[tuple[str, float]]:
         "cost/peak_memory_gb": r.peak_memory_gb,
         "cost/minutes": r.minutes,
     }
-    return [*({"test/top1": r.test_top1, "test/top5": r.test_top5} | millions | measured).items()]
+    scores = {f"test/{name}": value for name, value in r.scores.items()}
+    return [*(scores | millions | measured).items()]
 
 
 def _absolute(uri: str) -> str:

@@ -13,7 +13,7 @@ from runners.data import dataset as datasets
 from runners.data.dataset import Dataset
 from runners.errors import Diverged
 from runners.plan import Trial
-from runners.store import Epoch, Record, Store
+from runners.store import Epoch, Record, State, Store
 from runners.trial.provenance import CODE, machine, moved
 from runners.trial.training import Training
 
@@ -43,7 +43,7 @@ def run(
             training.load(state)
             yield list(epochs)
 
-        status, reason, result, weights = "finished", "", None, None
+        status, reason, result, weights = State.FINISHED, "", None, None
         try:
             for index in range(len(epochs), trial.config.epochs):
                 epochs.append(training.epoch(index))
@@ -52,7 +52,7 @@ def run(
             if trial.config.test:
                 result, weights = training.result(epochs), training.model.state_dict()
         except Diverged as error:
-            status, reason = "diverged", str(error)
+            status, reason = State.DIVERGED, str(error)
 
         if CODE.kept:
             store.keep(f"patches/{CODE.digest}.patch", CODE.content)

@@ -12,7 +12,7 @@ import os
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ from runners.trial.compiled import Compiled
 from runners.trial.network import build
 from runners.trial.provenance import peak_memory, reset_peak_memory
 from scconv import cost
+
+PRIMARY = "top1"  # the score that a classifier is judged by, in training, validation and test
 
 
 class Training:
@@ -100,36 +102,42 @@ class Training:
         trained = time.perf_counter() - start
         if not math.isfinite(loss):
             raise Diverged(f"the training loss was {loss} in epoch {index + 1}")
-        val_loss, hits = self._evaluate(self.data.val) if len(self.data.val) else (None, None)
         return Epoch(
             epoch=index + 1,
             lr=self.optimizer.param_groups[0]["lr"],
-            train_loss=loss,
-            train_top1=100 * top1,
-            val_loss=val_loss,
-            val_top1=_per_cent(hits[:, 0]) if hits is not None else None,
+            primary=PRIMARY,
+            train={"loss": loss, "top1": 100 * top1},
+            val=self._validate(),
             seconds=time.perf_counter() - start,
             images_per_s=len(self.data.train) / trained,
             ended=time.time_ns() // 1_000_000,
             sys={"memory_gb": self._memory_gb(), "load": os.getloadavg()[0]},
         )
 
+    def _validate(self) -> dict[str, float]:
+        """Loss and scores on the validation split; empty without one."""
+        if not len(self.data.val):
+            return {}
+        loss, hits = self._evaluate(self.data.val)
+        figures = {"loss": loss, "top1": _per_cent(hits[:, 0])}
+        # the loss may overflow while the training goes on; a record has finite figures alone
+        return {name: value for name, value in figures.items() if math.isfinite(value)}
+
     def result(self, epochs: list[Epoch]) -> Result:
         """Read the test set, once."""
         _, hits = self._evaluate(self.data.test)
         counts = cost(self.model, self.data.image)
         return Result(
-            test_top1=_per_cent(hits[:, 0]),
-            test_top5=_per_cent(hits.any(1)),
+            primary=PRIMARY,
+            scores={"top1": _per_cent(hits[:, 0]), "top5": _per_cent(hits.any(1))},
             correct=np.packbits(hits[:, 0].numpy()).tobytes().hex(),
-            params=counts.params,
-            paper_params=counts.paper_params,
-            macs=counts.macs,
-            paper_flops=counts.paper_flops,
-            images_per_s=statistics.median(e.images_per_s for e in epochs),
-            peak_memory_gb=max(self._memory_gb(), *(e.sys["memory_gb"] for e in epochs)),
-            swapped=self.swapped,
-            minutes=sum(e.seconds for e in epochs) / 60,
+            costs={
+                **asdict(counts),
+                "images_per_s": statistics.median(e.images_per_s for e in epochs),
+                "peak_memory_gb": max(self._memory_gb(), *(e.sys["memory_gb"] for e in epochs)),
+                "swapped": self.swapped,
+                "minutes": sum(e.seconds for e in epochs) / 60,
+            },
         )
 
     def _train(self, index: int) -> tuple[float, float]:

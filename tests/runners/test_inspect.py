@@ -1,8 +1,8 @@
 """Looking into finished trials: what is computed is what was recorded, and what cannot be looked at is told in one line."""
 
-import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from runners.data import dataset as data
 from runners.errors import SweepError
 from runners.inspect import feature_maps, main, predictions
 from runners.plan import load
-from runners.store import Store
+from runners.store import State, Store
 from runners.trial.network import build
 from runners.trial.run import run
 
@@ -261,6 +261,7 @@ def test_weights_that_are_missing_damaged_or_of_another_network(home, copy, insp
     whole = weights.read_bytes()
     for content in (
         whole[: len(whole) // 2],
+        whole[:-1000] + bytes([whole[-1000] ^ 1]) + whole[-999:],
         b"",
         b"not weights",
         (copy.folder(trial(home, SRU).id) / "weights.pt").read_bytes(),
@@ -268,28 +269,25 @@ def test_weights_that_are_missing_damaged_or_of_another_network(home, copy, insp
         weights.write_bytes(content)
         assert inspect("--variant", "R20", storage=copy.root) == 2
         error = capsys.readouterr().err
-        assert (
-            "weights.pt: not the weights of R20 seed1 as this code builds it (" in error
-            and error.count("\n") == 1
-        )
+        assert f"{weights}: these weights are damaged: its checksum" in error
+        assert error.count("\n") == 1
+    # a record of version 1 has no checksum of them
+    copy.commit(replace(copy.record(trial(home, "R20", 1).id), weights_sha256=""))
+    assert inspect("--variant", "R20", storage=copy.root) == 2
+    error = capsys.readouterr().err
+    assert "weights.pt: not the weights of R20 seed1 as this code builds it (" in error
     weights.unlink()
     assert inspect("--variant", "R20", storage=copy.root) == 2
     assert re.search(
-        r"weights\.pt: the weights of R20 seed1 are missing; remove record\.json beside it",
+        r"weights\.pt: the weights of R20 seed1 are missing; restore them",
         capsys.readouterr().err,
     )
     assert not (copy.root.parent / "results").exists()
 
 
-def edit(store: Store, trial_id: str, change) -> None:
-    path = store.folder(trial_id) / "record.json"
-    record = json.loads(path.read_text())
-    change(record)
-    path.write_text(json.dumps(record))
-
-
 def test_other_data_than_it_was_trained_on(home, copy, inspect, capsys):
-    edit(copy, trial(home, "R20").id, lambda record: record["provenance"].update(data="0123"))
+    record = copy.record(trial(home, "R20").id)
+    copy.commit(replace(record, provenance=record.provenance | {"data": "0123"}))
     assert inspect("--variant", "R20", storage=copy.root) == 2
     assert re.search(
         r"R20 seed0 was trained on synthetic with digest 0123, this is \w{16}; .* --data",
@@ -298,7 +296,8 @@ def test_other_data_than_it_was_trained_on(home, copy, inspect, capsys):
 
 
 def test_an_unfinished_trial_is_refused(home, copy):
-    edit(copy, trial(home, "R20").id, lambda record: record.update(status="diverged", result=None))
+    record = copy.record(trial(home, "R20").id)
+    copy.commit(replace(record, status=State.DIVERGED, result=None))
     with pytest.raises(
         SweepError, match="R20 seed0 is diverged: only a finished trial can be inspected"
     ):
@@ -308,15 +307,14 @@ def test_an_unfinished_trial_is_refused(home, copy):
 
 
 def test_predictions_that_are_not_the_records_are_told(home, copy, inspect, capsys):
-    one = trial(home, "R20")
-    flip = (
-        "0" if copy.record(one.id).result.correct[0] != "0" else "8"
-    )  # some of the first four images
-    edit(
-        copy,
-        one.id,
-        lambda record: record["result"].update(correct=flip + record["result"]["correct"][1:]),
-    )
+    record = copy.record(trial(home, "R20").id)
+    result = record.result
+    # some of the first four images
+    flip = "0" if result.correct[0] != "0" else "8"
+    correct = flip + result.correct[1:]
+    top1 = 100 * int(correct, 16).bit_count() / 160
+    other = replace(result, correct=correct, scores=result.scores | {"top1": top1})
+    copy.commit(replace(record, result=other))
     assert inspect("--variant", "R20", storage=copy.root) == 0
     assert re.search(
         r"R20 seed0: [1-4] of 160 test images come out otherwise than in its record \(top-1 ",

@@ -4,7 +4,7 @@ import csv
 import io
 import random
 import subprocess
-from dataclasses import asdict, replace
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,13 +14,18 @@ import pytest
 from analysis import answer as conclusion
 from analysis import figures, report, tables
 from runners.plan import load, reference
-from runners.store import Epoch, Record, Result, Store
+from runners.store import Result, Store
+from tests import records
 
 ROOT = Path(__file__).parents[3]
-EVIDENCE = {
-    "commit": "c0ffee", "dirty": "no", "device": "CPU (test)", "precision": "fp32", "torch": "2.0", "data": "d1",
-    "train_images": 288, "val_images": 32, "test_images": 160,
-}  # fmt: skip
+EVIDENCE = records.EVIDENCE
+MEASURED = {"images_per_s": 100.0, "peak_memory_gb": 1.0, "swapped": 9, "minutes": 0.5}
+COSTS = {
+    "R20": MEASURED
+    | {"params": 272_474, "paper_params": 272_474, "macs": 2_551_424, "paper_flops": 2_576_512},
+    "S+C": MEASURED
+    | {"params": 162_000, "paper_params": 160_000, "macs": 1_520_000, "paper_flops": 1_600_000},
+}
 SCREENED = {"R20": [70.0, 72.0, 71.0], "S+C": [71.0, 74.0, 72.0], "C": [60.0, None, 62.0]}
 
 
@@ -30,41 +35,33 @@ def bits(top1: float, images: int = 160, seed: int = 0) -> str:
     return np.packbits(right).tobytes().hex()
 
 
-def fill(store: Store, sweep, top1: dict[str, list], evidence=EVIDENCE, config=None) -> Store:
+def _whole(count: float) -> bool:
+    return abs(count - round(count)) < 1e-6
+
+
+def fill(store: Store, sweep, top1: dict[str, list], evidence=EVIDENCE) -> Store:
     """A record for every trial of the sweep that `top1` has a value for; None is one that diverged."""
-    epochs = [
-        Epoch(n, 0.1, 2.0, 30.0, 1.0, 40.0 + n, 1.0, 100.0, 1_700_000_000_000 + n) for n in (1, 2)
-    ]
+    epochs = [records.epoch(n, loss=2.0, val=40.0 + n) for n in (1, 2)]
+    values = [value for row in top1.values() for value in row if value is not None]
+    # so many that each of the figures is that of a whole number of images
+    images = next(
+        n for n in (160, 200, 320, 800, 40_000) if all(_whole(v * n / 100) for v in values)
+    )
+    evidence = evidence | {"test_images": images}
     for trial in sweep.trials:
         if len(top1[trial.variant]) <= sweep.seeds.index(trial.seed):
             continue
         value = top1[trial.variant][sweep.seeds.index(trial.seed)]
-        cost = (
-            (272_474, 272_474, 2_551_424, 2_576_512)
-            if trial.variant == "R20"
-            else (162_000, 160_000, 1_520_000, 1_600_000)
-        )
-        result = (
-            Result(value, 99.0, bits(value, seed=trial.seed), *cost, 100.0, 1.0, 9, 0.5)
-            if value is not None
-            else None
-        )
-        status, reason = ("finished", "") if result else ("diverged", "the loss was nan")
-        settings = asdict(config or trial.config)
-        store.commit(
-            Record(
-                trial.id,
-                sweep.name,
-                trial.variant,
-                trial.seed,
-                settings,
-                status,
-                reason,
-                epochs,
-                result,
-                evidence,
-            )
-        )
+        if value is None:
+            reason = "the loss was nan"
+            store.commit(records.record(trial, "diverged", reason=reason, epochs=epochs))
+            continue
+        right = bits(value, images, seed=trial.seed)
+        scores = {"top1": float(value), "top5": 99.0}
+        costs = COSTS["R20" if trial.variant == "R20" else "S+C"]
+        result = Result("top1", scores, right, costs)
+        ended = records.record(trial, epochs=epochs, result=result, provenance=evidence)
+        store.commit(ended)
     return store
 
 
@@ -579,7 +576,11 @@ def test_verify_names_what_differs(screened, tmp_path, capsys):
     assert "the stored report says what the trials say" in capsys.readouterr().out
     store, trial = Store(tmp_path / "runs"), screened.sweep.trials[0]
     record = store.record(trial.id)
-    store.commit(replace(record, result=replace(record.result, test_top1=69.0)))
+    scores, correct = (
+        record.result.scores | {"top1": 69.0},
+        bits(69.0, record.provenance["test_images"]),
+    )
+    store.commit(replace(record, result=replace(record.result, scores=scores, correct=correct)))
     assert report.main([*arguments, "--verify"]) == 1
     out = capsys.readouterr().out
     assert (
@@ -612,11 +613,14 @@ def test_sweeps_of_one_name_are_not_reported_together(screened, tmp_path, capsys
     assert "two of these sweeps are called tiny" in capsys.readouterr().err
 
 
-def test_a_record_without_its_evidence_is_refused_in_one_line(screened, tmp_path, capsys):
+def test_a_damaged_record_is_refused_in_one_line(screened, tmp_path, capsys):
     store, trial = Store(tmp_path / "runs"), screened.sweep.trials[0]
-    store.commit(replace(store.record(trial.id), provenance={"commit": "c0ffee"}))
+    path = store.folder(trial.id) / "record.json"
+    path.write_bytes(path.read_bytes().replace(b'"dirty"', b'"other"'))
     assert report.main([screened.sweep.path, "--storage", str(tmp_path / "runs")]) == 2
-    assert "its provenance lacks dirty, device" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"{path}: this record is damaged: its checksum is wrong; restore it" in error
+    assert error.count("\n") == 1
 
 
 def test_names_that_matplotlib_would_read_are_drawn(make, tmp_path):

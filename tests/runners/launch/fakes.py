@@ -6,9 +6,10 @@ from runners.launch.recorder import Recorder
 from runners.launch.signals import Signals
 from runners.plan import Limits, Trial
 from runners.search.queue import Work
-from runners.store import Epoch, Store
+from runners.store import Store
+from tests.records import epoch
 
-ROW = Epoch(1, 0.1, 1.0, 50.0, 1.0, 50.0, 1.0, 1.0, 1)
+ROW = epoch(1)
 
 
 class Quiet:

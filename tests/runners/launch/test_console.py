@@ -8,27 +8,17 @@ from rich.live import Live
 
 from runners.launch.console import Console, duration
 from runners.plan import load
-from runners.store import Epoch, Record, Result
+from tests import records
 
 
-def epoch(n: int) -> Epoch:
-    return Epoch(n, 0.1, 1.0, 50.0, 1.0, 50.0, 2.0, 100.0, n)
+def epoch(n: int):
+    return records.epoch(n, seconds=2.0)
 
 
-def record(trial, top1=90.0) -> Record:
-    result = Result(top1, 99.0, "ff", 1, 1, 1, 1, 1.0, 1.0, 0, 0.5) if top1 else None
-    return Record(
-        trial.id,
-        "s",
-        trial.variant,
-        trial.seed,
-        {},
-        "finished" if top1 else "failed",
-        "" if top1 else "why",
-        [epoch(1)],
-        result,
-        {},
-    )
+def record(trial, top1=90.0):
+    if not top1:
+        return records.record(trial, "failed")
+    return records.record(trial, result=records.result(round(top1 * 1.6), minutes=0.5))
 
 
 def test_fifty_trials_print_fewer_than_200_lines(write_sweep, capsys):

@@ -10,10 +10,11 @@ import torch
 from runners.errors import SweepError
 from runners.plan import Trial, load
 from runners.plan.catalogue import catalogue, version_of
-from runners.store import Record, Store
+from runners.store import Store
 from runners.sweep import main
 from scconv import replace_convs
 from scconv.backbones.resnet import Bottleneck, ResNet
+from tests import records
 
 ROOT = Path(__file__).parents[3]
 
@@ -97,7 +98,7 @@ def test_a_file_of_ones_own_has_the_version_of_the_surgery(write_sweep, tmp_path
 
 
 def finished(store: Store, trial: Trial) -> None:
-    store.commit(Record(trial.id, "s", trial.variant, trial.seed, {}, "finished", "", [], None, {}))
+    store.commit(records.record(trial))
 
 
 def test_the_plan_says_what_an_earlier_version_has_finished(

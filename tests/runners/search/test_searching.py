@@ -6,7 +6,7 @@ import os
 import random
 import signal
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -18,9 +18,10 @@ from runners.plan import Trial, load
 from runners.search import searching as search
 from runners.search.searching import Searching
 from runners.search.study import Study, decode, encode
-from runners.store import Epoch, Record, Store
+from runners.store import Epoch, Store
 from runners.trial.run import run
 from runners.trial.training import Training
+from tests import records
 from tests.runners.test_sweep import finish, start, wait_for
 
 SPACE = {
@@ -51,7 +52,7 @@ def accuracy(trial: Trial) -> float:
 
 
 def epoch(trial: Trial, n: int) -> Epoch:
-    return Epoch(n, 0.1, 1.0, 50.0, 1.0, accuracy(trial), 30.0, 100.0, n)
+    return records.epoch(n, val=accuracy(trial), seconds=30.0)
 
 
 def commit(
@@ -62,20 +63,8 @@ def commit(
     evidence: dict | None = None,
 ) -> None:
     rows = [epoch(trial, n) for n in range(1, epochs + 1)]
-    store.commit(
-        Record(
-            trial.id,
-            trial.sweep,
-            trial.variant,
-            trial.seed,
-            asdict(trial.config),
-            status,
-            "",
-            rows,
-            None,
-            evidence or {},
-        )
-    )
+    ended = records.record(trial, status, epochs=rows, reason="", provenance=evidence or {})
+    store.commit(ended)
 
 
 def drive(sweep, store: Store, order: int, killed_after: int = 10**9, slots: int = 2) -> Searching:
@@ -331,15 +320,12 @@ def test_asha_stops_the_worst_and_survivors_alone_are_compared(write_sweep, tmp_
                 assert (
                     Searching(sweep, store, cost).judge(
                         trial,
-                        [
-                            Epoch(m, 0.1, 1.0, 50.0, 1.0, accuracy(trial), 1.0, 1.0, m)
-                            for m in range(1, n + 1)
-                        ],
+                        [epoch(trial, m) for m in range(1, n + 1)],
                     )
                     == why
                 )
                 break
-        commit(store, trial, "stopped" if trial.id in stopped else "finished", n, work.mark(trial))
+        commit(store, trial, "pruned" if trial.id in stopped else "finished", n, work.mark(trial))
     survivors = [t for t in work.trials if t.id not in stopped]
     assert (
         stopped
@@ -371,8 +357,8 @@ def test_what_one_screening_stopped_another_search_trains(write_sweep, tmp_path)
     work = Searching(sweep, store, cost)
     work.begin(Counter())
     while trial := work.next():
-        commit(store, trial, "stopped", 1, work.mark(trial))
-    assert {p.status for p in Searching(sweep, store, cost).studies[0].proposals} == {"stopped"}
+        commit(store, trial, "pruned", 1, work.mark(trial))
+    assert {p.status for p in Searching(sweep, store, cost).studies[0].proposals} == {"pruned"}
     other = Searching(load(write_sweep(search=found | {"min_epochs": 9})), store, cost)
     other.begin(Counter())
     first = other.next()
@@ -477,7 +463,7 @@ def test_a_median_screening_waits_for_min_epochs(write_sweep, tmp_path):
     work.begin(Counter())
     while trial := work.next():
         ran = next((n for n in range(1, 10) if work.judge(trial, [epoch(trial, n)])), 9)
-        commit(store, trial, "finished" if ran == 9 else "stopped", ran, work.mark(trial))
+        commit(store, trial, "finished" if ran == 9 else "pruned", ran, work.mark(trial))
         lengths.append(ran)
     assert min(lengths) == 5, lengths
 
@@ -554,7 +540,7 @@ def test_a_searchs_trial_never_touches_the_test_set(sweep, tmp_path, monkeypatch
     store = Store(tmp_path)
     assert [len(rows) for rows in run(trial, store)] == [1]
     record = store.record(trial.id)
-    assert record.status == "finished" and record.result is None and record.val_top1 is not None
+    assert record.status == "finished" and record.result is None and record.val_score is not None
     assert (
         record.provenance["test_images"] == 0
         and not (store.folder(trial.id) / "weights.pt").exists()
@@ -665,11 +651,11 @@ def test_screened_out_trials_are_listed_and_never_averaged(write_sweep, tmp_path
     sweep, store = load(path), Store(tmp_path / "runs")
     proposals = Study(sweep, "", store).proposals
     statuses = Counter(p.status for p in proposals)
-    assert statuses["stopped"] >= 1 and statuses["finished"] >= 1 and sum(statuses.values()) == 4, (
+    assert statuses["pruned"] >= 1 and statuses["finished"] >= 1 and sum(statuses.values()) == 4, (
         statuses
     )
     for p in proposals:
-        if p.status == "stopped":
+        if p.status == "pruned":
             assert (
                 len(p.record.epochs) < 6
                 and f"after epoch {len(p.record.epochs)} of 6" in p.record.reason
@@ -677,7 +663,7 @@ def test_screened_out_trials_are_listed_and_never_averaged(write_sweep, tmp_path
             )
             assert not (store.folder(p.trial.id) / "checkpoint.pt").exists()
     listed = (tmp_path / "results" / "tiny" / "search.csv").read_text()
-    assert listed.count("asha stopped it after epoch") == statuses["stopped"]
+    assert listed.count("asha stopped it after epoch") == statuses["pruned"]
     assert {r[1] for r in runs_of(path, "tiny/search")} == {"KILLED", "FINISHED"}
 
 

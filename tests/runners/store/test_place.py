@@ -8,6 +8,7 @@ import resource
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,12 @@ import torch
 from runners.errors import StoreError
 from runners.plan import load
 from runners.search.searching import Searching
-from runners.store import Record, Store
+from runners.store import Store
 from runners.store import place as files
 from runners.trial.run import run
+from tests import records
 from tests.runners.search.test_searching import FRONT, cost, drive, told
-from tests.runners.store.test_trials import EPOCH
+from tests.runners.store.test_trials import EPOCH, TRIAL
 from tests.runners.test_sweep import MINE, finish, mlflow_runs, start, wait_for
 
 
@@ -53,41 +55,41 @@ def test_a_store_that_two_begin_has_one_identity(place):
 
 
 def test_trials_come_back_as_they_went(place):
-    store = Store(place)
+    store, key = Store(place), TRIAL.id
     assert (
-        store.record("a") is None
-        and store.checkpoint("a") is None
-        and not store.started("a")
-        and not store.ended("a")
+        store.record(key) is None
+        and store.checkpoint(key) is None
+        and not store.started(key)
+        and not store.ended(key)
     )
     for n in (1, 2):
-        store.save("a", {"w": torch.full((3,), float(n))}, [EPOCH] * n)
-    assert Store(place).checkpoint("a")[0]["w"].tolist() == [2, 2, 2]
-    content = bytearray(store.read("a", "checkpoint.pt"))
+        store.save(key, {"w": torch.full((3,), float(n))}, [EPOCH] * n)
+    assert Store(place).checkpoint(key)[0]["w"].tolist() == [2, 2, 2]
+    content = bytearray(store.read(key, "checkpoint.pt"))
     content[len(content) // 2] ^= 1
-    store.files.write("trials/a/checkpoint.pt", bytes(content))
-    assert Store(place).checkpoint("a")[0]["w"].tolist() == [
+    store.files.write(f"trials/{key}/checkpoint.pt", bytes(content))
+    assert Store(place).checkpoint(key)[0]["w"].tolist() == [
         1,
         1,
         1,
     ]  # the one before; the damaged one is set aside
-    assert store.files.exists("trials/a/checkpoint.damaged") and not store.files.exists(
-        "trials/a/checkpoint.pt"
+    assert store.files.exists(f"trials/{key}/checkpoint.damaged") and not store.files.exists(
+        f"trials/{key}/checkpoint.pt"
     )
-    record = Record("a", "s", "v", 0, {"lr": 0.1}, "failed", "because", [EPOCH], None, {})
+    record = records.record(TRIAL, "failed")
     store.commit(record, {"w": torch.ones(1)})
-    assert (
-        store.record("a") == record and store.ended("a") and Store(place).identity == store.identity
-    )
-    store.forget_failure("a")
-    assert store.record("a") is None and not store.ended("a") and store.started("a")
-    assert [store.note_failure("a", "error") for _ in range(2)] == [1, 2]
-    with store.log("a") as log:
+    kept = store.record(key)
+    assert store.weights(kept)["w"].tolist() == [1] and replace(kept, weights_sha256="") == record
+    assert store.ended(key) and Store(place).identity == store.identity
+    store.forget_failure(key)
+    assert store.record(key) is None and not store.ended(key) and store.started(key)
+    assert [store.note_failure(key, "error") for _ in range(2)] == [1, 2]
+    with store.log(key) as log:
         log.write("first\n")
-    with contextlib.suppress(ZeroDivisionError), store.log("a") as log:
+    with contextlib.suppress(ZeroDivisionError), store.log(key) as log:
         log.write("second\n")
         _ = 1 / 0
-    assert store.read("a", "log.txt") == b"first\nsecond\n"
+    assert store.read(key, "log.txt") == b"first\nsecond\n"
 
 
 def test_a_users_convolution_reaches_another_machine(place, tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import multiprocessing
 import sqlite3
 import time
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import mlflow
 import pytest
@@ -13,35 +13,20 @@ from runners.errors import SweepError
 from runners.plan import load
 from runners.search import searching as search
 from runners.search.searching import Searching
-from runners.store import EVIDENCE, Epoch, Record, Result, Store
+from runners.store import Store
 from runners.tracking import tracker as tracking
 from runners.tracking.tracker import Tracker
+from tests import records
 
 
-def epoch(n: int) -> Epoch:
-    return Epoch(
-        n, 0.1, 2.0 / n, 50.0, 1.0 / n, 60.0 + n, 1.5, 300.0, 1_700_000_000_000 + n, {"load": 0.5}
+def epoch(n: int):
+    return records.epoch(
+        n, loss=2.0 / n, val=60.0 + n, ended=1_700_000_000_000 + n, sys={"load": 0.5}
     )
 
 
-RESULT = Result(91.0, 99.0, "ff", 1_000_000, 1_000_000, 2_000_000, 2_100_000, 300.0, 1.0, 9, 0.1)
-
-
-def record(trial, status="finished") -> Record:
-    epochs = [epoch(n) for n in (1, 2, 3)]
-    result = RESULT if status == "finished" else None
-    return Record(
-        trial.id,
-        trial.sweep,
-        trial.variant,
-        trial.seed,
-        {"lr": 0.1},
-        status,
-        "" if result else "why",
-        epochs,
-        result,
-        {"data": "abc"},
-    )
+def record(trial, status="finished"):
+    return records.record(trial, status, epochs=[epoch(n) for n in (1, 2, 3)])
 
 
 @pytest.fixture
@@ -95,7 +80,7 @@ def test_a_trials_run_is_flat_named_and_complete(sweep, uri):
     assert keys | {"cost/peak_memory_gb", "cost/minutes", "sys/load"} <= set(run.data.metrics)
     assert steps(client, run) == [1, 2, 3] and steps(client, run, "test/top1") == [0]
     assert (
-        run.inputs.dataset_inputs[0].dataset.digest == "abc"
+        run.inputs.dataset_inputs[0].dataset.digest == "d1"
         and run.inputs.dataset_inputs[0].dataset.name == "synthetic"
     )
     assert [a.path for a in client.list_artifacts(run.info.run_id)] == ["config.json"]
@@ -272,11 +257,11 @@ def test_a_lost_database_is_made_again_from_the_store(write_sweep, tmp_path, mon
     work = Searching(sweep, store, lambda config, path: {"macs_m": 1.0, "params_m": 2.0})
     work.begin(Counter())
     while trial := work.next():
-        store.commit(replace(record(trial), result=None, config=asdict(trial.config)))
+        store.commit(record(trial))
     work.left()
     settled = search.conclude(sweep, store)
     for trial in settled.trials[:3]:
-        store.commit(replace(record(trial), provenance=dict.fromkeys(EVIDENCE, "abc")))
+        store.commit(record(trial))
     uris = [f"sqlite:///{tmp_path}/{name}.db" for name in ("mlflow", "new")]
     Tracker(settled, uris[0], store.identity).start(settled.trials[0])  # one run, cut off
     for uri in (

@@ -141,7 +141,7 @@ def test_without_a_validation_split_nothing_is_held_out():
         replace(TRIAL, config=replace(TRIAL.config, val_fraction=0.0, epochs=1)),
         data.load("synthetic"),
     )
-    assert epochs[0].val_top1 is None and epochs[0].val_loss is None
+    assert epochs[0].val_score is None and epochs[0].val_loss is None
 
 
 def test_the_test_set_is_read_once_after_the_last_epoch(monkeypatch):

@@ -1,0 +1,159 @@
+"""A record as its file: written with a version and a checksum, checked whenever it is read.
+
+Reading checks that the parts agree with each other and with the folder, so that neither a damaged
+figure nor another trial's record passes for this trial's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, fields
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from runners.plan import Config, Trial
+from runners.store import upgrade
+from runners.store.record import EVIDENCE, Record, Result
+from runners.store.state import State
+
+VERSION = 2
+_RECORD = TypeAdapter(Record)
+
+
+class NewerRecord(Exception):
+    """A later version of this code wrote the record; the message names what is not known here."""
+
+
+def write(record: Record) -> bytes:
+    """A record as its file, with version and checksum.
+
+    Raises:
+        ValueError: it could not be read back; says which figure or contradiction is why.
+    """
+    # through JSON once, so that the checksum is of what a reader will see
+    raw = json.loads(json.dumps({"version": VERSION, **asdict(record)}))
+    content = json.dumps(raw | {"sha256": _checksum(raw)}, indent=1).encode()
+    read(content, record.id)
+    return content
+
+
+def read(content: bytes, trial_id: str) -> Record:
+    """The record in a trial's folder, of any version so far.
+
+    Raises:
+        ValueError: it is damaged, contradicts itself or is of another trial; says where.
+        NewerRecord: it is of a later version.
+    """
+    raw = json.loads(content)
+    if not isinstance(raw, dict):
+        raise ValueError(f"must be a mapping, got {_clip(raw)}")
+    try:
+        record = _parsed(raw)
+    except NewerRecord:
+        # a damaged file need not be of a later version
+        _check_intact(raw)
+        raise
+    _check_intact(raw)
+    _check(record, trial_id)
+    return record
+
+
+def _parsed(raw: dict[str, Any]) -> Record:
+    """The record that this mapping is, upgraded to today's version."""
+    version = raw.get("version", 1)
+    if version == 1:
+        return _shaped(upgrade.from_version_1(raw))
+    if version != VERSION:
+        raise NewerRecord(f"version {version}, and this code knows {VERSION}")
+    return _shaped(raw)
+
+
+def _check_intact(raw: dict[str, Any]) -> None:
+    """Version 1 had no checksum; every later version has."""
+    if raw.get("version", 1) != 1 and raw.get("sha256") != _checksum(raw):
+        raise ValueError("its checksum is wrong")
+
+
+def _checksum(raw: dict[str, Any]) -> str:
+    """SHA-256 over the canonical JSON of everything but the checksum itself."""
+    content = {k: v for k, v in raw.items() if k != "sha256"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _shaped(raw: dict[str, Any]) -> Record:
+    """Every field is there and of its kind, figures are finite, the config is complete.
+
+    Raises:
+        ValueError: the first that is not; names it.
+    """
+    try:
+        record = _RECORD.validate_python(raw | {"config": _completed(raw.get("config"))})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "missing":
+            raise ValueError(f"{place} is missing") from None
+        rule = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+        raise ValueError(f"{place}: {rule}, got {_clip(first['input'])}") from None
+    return record
+
+
+def _completed(config: Any) -> dict[str, Any]:
+    """A config with the fields that were added since it was written, at their defaults."""
+    if not isinstance(config, dict):
+        raise ValueError(f"config: must be a mapping, got {_clip(config)}")
+    known = {f.name: f.default for f in fields(Config)}
+    if later := next((key for key in config if key not in known), None):
+        raise NewerRecord(f"config.{later} is not known to this code")
+    if lacking := next((key for key in ("backbone", "dataset") if key not in config), None):
+        raise ValueError(f"config.{lacking} is missing")
+    values: dict[str, Any] = {}
+    for key, value in config.items():
+        # JSON has no tuples
+        values[key] = tuple(value) if isinstance(known[key], tuple) else value
+    return asdict(Config(**values))
+
+
+def _check(record: Record, trial_id: str) -> None:
+    """The parts of a record agree with each other, and with its folder.
+
+    Raises:
+        ValueError: two of them do not; says which.
+    """
+    if record.id != trial_id:
+        whose = f"{record.variant} seed{record.seed}, {record.id}"
+        raise ValueError(f"it is the record of another trial ({whose})")
+    trial = Trial(record.sweep, record.variant, Config(**record.config), record.seed)
+    if trial.id != record.id:
+        raise ValueError(f"its config and seed are those of the trial {trial.id}")
+    finished = record.status == State.FINISHED and trial.config.test
+    if finished != (record.result is not None):
+        has = "has a result" if record.result else "has no result"
+        raise ValueError(f"its status is {record.status}, but it {has}")
+    if record.result:
+        _check_result(record.result, record.provenance)
+
+
+def _check_result(result: Result, provenance: dict[str, Any]) -> None:
+    if lacking := [key for key in EVIDENCE if key not in provenance]:
+        raise ValueError(f"provenance.{lacking[0]} is missing")
+    if result.primary not in result.scores:
+        raise ValueError(f"result.scores.{result.primary} is missing")
+    images, bits = provenance["test_images"], bytes.fromhex(result.correct)
+    if "top1" not in result.scores or not bits:
+        return
+    if not isinstance(images, int) or len(bits) != math.ceil(images / 8):
+        raise ValueError(f"result.correct: {len(bits)} bytes are not of {images} test images")
+    counted = 100 * int.from_bytes(bits).bit_count() / images
+    if not math.isclose(counted, result.scores["top1"], rel_tol=1e-9):
+        said = result.scores["top1"]
+        raise ValueError(f"result.scores.top1 is {said}, but result.correct counts {counted}")
+
+
+def _clip(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:57]}..."
