@@ -40,6 +40,9 @@ class Queue(Searcher):
         self.work, self.setting, self.driver = work, setting, driver
         self.named: dict[str, str] = {}  # trials of other processes that the console has named
 
+    def __reduce__(self):  # Tune pickles it for a restore that we never make; a connection cannot
+        return object, ()
+
     def suggest(self, trial_id: str) -> Any:
         if self.driver.stop.asked:
             return Searcher.FINISHED

@@ -1,5 +1,7 @@
 """Fit after fit of Ray Tune: which trials run again, on how much of a GPU, and when it ends."""
 
+import os
+import pickle
 from collections import Counter
 
 import pytest
@@ -194,6 +196,35 @@ def test_the_queue_waits_for_what_is_handed_out_since_it_may_come_back(write_swe
         store.commit(failed(trial, "the end", [], 1))
         driver.on_trial_complete(0, [], Tuned(trial, key))
     assert queue.suggest("d") == Queue.FINISHED
+
+
+def test_trials_that_another_process_trains_are_waited_for_and_then_handed_out(
+    write_sweep, store, monkeypatch
+):
+    monkeypatch.setattr("runners.search.queue.LOOK_S", 0)
+    shared, own = load(write_sweep(seeds=1)).trials
+    work = Work([shared, own], store)
+    driver = driver_of(work, store)
+    driver.round = Round()
+    queue = Queue(work, SETTING, driver)
+    work.begin(Counter())
+    with Store(store.root).hold(shared.id):
+        assert queue.suggest("1")["trial"] == own and queue.suggest("2") is None
+        driver.round.handed.clear()
+        # nothing else is left: it waits, and says for whom, once
+        assert [queue.suggest("2") for _ in range(3)] == [None] * 3
+        lines = [f"{shared.name}: waiting for its training by process {os.getpid()} on"]
+        assert [line[: len(lines[0])] for line in driver.console.lines] == lines
+        driver.stop.ask({})
+        assert queue.suggest("2") == Queue.FINISHED
+        driver.stop.asked = False
+    assert queue.suggest("2")["trial"] == shared and not work.elsewhere
+
+
+def test_a_queue_whose_store_is_a_bucket_can_be_pickled_by_tune(bucket, write_sweep):
+    store = Store(bucket("runs"))
+    work = Work(load(write_sweep()).trials, store)
+    pickle.dumps(Queue(work, SETTING, driver_of(work, store)))
 
 
 def test_a_search_whose_trials_fill_the_gpu_does_not_wait_for_ever(write_sweep, store):
