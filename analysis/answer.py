@@ -6,6 +6,7 @@ from analysis import stats
 from analysis.stats import effects
 from analysis.tables import Row, Table, correct
 from runners.store import Record
+from runners.trial.datasets import changed_since
 
 _MIXED = (
     ("code", "commit"),
@@ -102,6 +103,8 @@ def footer(table: Table) -> list[str]:
         lines.append(f"Not the sweep as its file has it: {', '.join(sweep.overrides)}.")
     if records:
         lines += _evidence(table)
+    lines += sweep.notes
+    lines += changed_since(sweep, [(row.variant, r) for row in table.rows for r in row.records])
     if whys := [*dict.fromkeys(row.against_paper for row in table.rows if row.against_paper[0])]:
         lines.append(f"Paper: {table.reference.title}.")
         if len(whys) == 1 or {why for _, why in whys} == {whys[0][1]}:

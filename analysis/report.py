@@ -19,6 +19,7 @@ from runners import command
 from runners.errors import SweepError
 from runners.plan import load
 from runners.store import Store
+from runners.trial.datasets import identified
 
 __all__ = ["Table", "aggregates", "main", "markdown", "read", "text", "write"]
 
@@ -155,7 +156,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "sweeps", nargs="+", metavar="sweep", help="the sweep file; several make one page"
     )
-    command.share(parser, "--set", "--seeds", "--only", "--storage", "--out")
+    command.share(parser, "--set", "--seeds", "--only", "--data", "--storage", "--out")
     parser.add_argument(
         "--x",
         default="macs",
@@ -179,7 +180,8 @@ def main(argv: list[str] | None = None) -> int:
     """0: done; 1: --verify found differences; 2: bad input."""
     args = _arguments(argv)
     store = Store(args.storage)
-    found = [read(load(path, args.set, args.seeds, args.only), store) for path in args.sweeps]
+    sweeps = [load(path, args.set, args.seeds, args.only) for path in args.sweeps]
+    found = [read(identified(sweep, store, args.data), store) for sweep in sweeps]
     labels = [table.sweep.label for table in found]
     if twin := next((label for label in labels if labels.count(label) > 1), None):
         raise SweepError(

@@ -8,7 +8,6 @@ Nothing is trained, and nothing should be chosen by what is seen here: it is the
 from __future__ import annotations
 
 import argparse
-import functools
 import pickle
 import sys
 from collections import Counter
@@ -21,18 +20,17 @@ from torch.nn import functional as F
 
 from analysis.inspect import Side, constant, redundancy, seen, write_classes, write_features
 from runners import command
-from runners.data import dataset as datasets
-from runners.data.dataset import Dataset
+from runners import data as datasets
+from runners.data.dataset import Dataset, in_order
 from runners.errors import SweepError, suggest
 from runners.plan import Sweep, Trial, load
 from runners.store import Record, State, Store, shown
+from runners.trial.datasets import identified
 from runners.trial.network import build
 from runners.trial.run import pick_device
 from scconv.convs.octave import Octaves
 
 IMAGES = 100  # the first ones of the test set, over which redundancy is averaged
-
-_load = functools.lru_cache(1)(datasets.load)  # kept between the trials of one command
 
 
 def predictions(
@@ -46,7 +44,7 @@ def predictions(
     network = _Network(trial, store, data_root, pick_device(device))
     batches = [
         (y, network.run(network.model, x).argmax(1))
-        for x, y in datasets.in_order(network.data, network.data.test)
+        for x, y in in_order(network.data, network.data.test)
     ]
     truth, predicted = (torch.cat(parts).cpu().numpy() for parts in zip(*batches, strict=True))
     return truth, predicted
@@ -85,10 +83,9 @@ class _Network:
             raise SweepError(
                 f"{trial.name} is {record.status if record else 'not finished'}: only a finished trial can be inspected; train it first"
             )
-        self.data = _same_data(
-            trial, record, _load(trial.config.dataset, data_root, store.cache)
-        ).to(device)
-        model, _ = build(trial.config, self.data.classes, trial.conv_path)
+        data = datasets.of_trial(trial.config, trial.own, data_root, store.cache)
+        self.data = _same_data(trial, record, data).to(device)
+        model, _ = build(trial.config, self.data.classes, trial.own)
         _put_weights(model, store, trial, record)
         # layout and precision as in training: another rounding could turn a close call
         self.model = model.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -140,7 +137,8 @@ def main(argv: list[str] | None = None) -> int:
     """0: written; 2: bad input, one line says why."""
     args = _arguments(argv)
     store = Store(args.storage)
-    sweep = command.settled(load(args.sweep, args.set, args.seeds), store)
+    sweep = identified(load(args.sweep, args.set, args.seeds), store, args.data)
+    sweep = command.settled(sweep, store)
     names = {"--variant": args.variant} | ({"--against": args.against} if args.against else {})
     finished = {name: _finished(sweep, store, option, name) for option, name in names.items()}
     seed = _seed_to_draw(sweep, finished, args.seed)

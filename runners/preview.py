@@ -12,6 +12,7 @@ from runners.plan import Sweep, Trial, reference
 from runners.search import searching as search
 from runners.search.queue import unfinished
 from runners.store import Record, State, Store
+from runners.trial.datasets import changed_since
 from runners.trial.networks import known_cost, networks
 from scconv import Cost
 
@@ -37,6 +38,8 @@ def preview(sweep: Sweep, store: Store, retry_failed: bool, as_json: bool) -> st
         if not sweep.settled:
             return "\n".join(lines)
     lines += _counts(sweep, store, records)
+    notes = *sweep.notes, *changed_since(sweep, _finished(sweep, records))
+    lines += [f"note: {note}" for note in notes]
     weights = sum(costs[t.variant][0].params * 4 for t in to_run)
     lines.append(
         f"to run: {len(to_run)}; disk: {weights / 1e9:.2f} GB of weights, and up to six times "
@@ -76,6 +79,7 @@ def _for_programs(
         "variants": variants,
         "done": len(trials) - len(to_run),
         "to_run": len(to_run),
+        "notes": [*sweep.notes, *changed_since(sweep, _finished(sweep, records))],
         "earlier_versions": _earlier(sweep, store),
         "search": _search_plan(sweep, store)[0] if sweep.search else {},
     }
@@ -124,6 +128,11 @@ def _earlier(sweep: Sweep, store: Store) -> Counter[str]:
                 found[trial.config.conv if conv else "compile"] += 1
                 break
     return found
+
+
+def _finished(sweep: Sweep, records: dict[str, Record]) -> list[tuple[str, Record]]:
+    """(variant, record) of every finished trial."""
+    return [(t.variant, r) for t in sweep.trials if (r := records.get(t.id)) and r.result]
 
 
 def _search_plan(sweep: Sweep, store: Store) -> tuple[dict[str, Any], list[str]]:

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 from analysis import report
 from runners import command
 from runners.errors import StoreError, SweepError, Unfinished
-from runners.plan import Config, Sweep, Trial, load, reference
+from runners.plan import Sweep, Trial, load, reference
 from runners.search import searching as search
 from runners.search.queue import Work, unfinished
 from runners.store import State, Store
+from runners.trial import datasets
 
 if TYPE_CHECKING:
     from runners.launch.console import Console
@@ -42,11 +43,14 @@ def main(argv: list[str] | None = None) -> int:
     try:
         sweep = load(args.sweep, args.set, args.seeds, args.only)
         store = Store(args.storage, PATIENCE_S)
+        sweep = datasets.identified(sweep, store, _data_root(args))
         reference.load(sweep)
         known = search.conclude(sweep, store)
         if args.plan:
             from runners.preview import preview  # torch takes two seconds
 
+            if unfinished(known.trials, store, args.retry_failed):
+                datasets.refuse_damaged(known, store, _data_root(args))
             print(preview(known, store, args.retry_failed, args.json))
             return command.DONE
         if unfinished(known.trials, store, args.retry_failed) or not known.settled:
@@ -54,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
 
             with command.kept_environment():
                 networks(known)
-                _check_data([*known.variants.values()], store, args)
+                datasets.check(known, store, _data_root(args))
         return _drive(sweep, store, args)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -71,6 +75,7 @@ def _drive(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     try:
         with store.drive(sweep, args.tracking_uri):
             begun = True
+            datasets.remember(sweep, store)
             return _run(sweep, store, args)
     except StoreError as error:
         if begun:
@@ -107,19 +112,6 @@ def _data_root(args: argparse.Namespace) -> str:
     return str(Path(args.data or os.environ.get("DATA_ROOT") or "data").resolve())
 
 
-def _check_data(configs: list[Config], store: Store, args: argparse.Namespace) -> None:
-    """Load what the trials need: a data set that is missing is found before anything is launched, and decoded pixels are cached."""
-    from runners.data import dataset as data
-
-    for name in {c.dataset for c in configs}:
-        whole = data.load(name, _data_root(args), store.cache)
-        for fraction in {c.val_fraction for c in configs if c.dataset == name}:
-            if len(whole.train) - round(fraction * len(whole.train)) < 2:
-                raise SweepError(
-                    f"val_fraction: {fraction:g} leaves no training images of {len(whole.train)}; use less"
-                )
-
-
 def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     from runners.launch.limits import LimitWatch
 
@@ -139,12 +131,7 @@ def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
 
         for trial in todo:
             store.forget_failure(trial.id)
-        kept = [
-            replace(t, conv_path=store.keep_conv(t.conv_path, t.config.conv_digest))
-            if t.conv_path
-            else t
-            for t in todo
-        ]
+        kept = [replace(t, own=store.keep_own(t.own, t.config)) for t in todo]
         console = Console(sweep, {t.id: r for t in sweep.trials if (r := store.record(t.id))})
         stopped = _launch(
             sweep,
@@ -165,11 +152,7 @@ def _search(sweep: Sweep, store: Store, args: argparse.Namespace, limits: LimitW
     from runners.trial.networks import known_cost
 
     sweep = replace(
-        sweep,
-        conv_paths={
-            name: store.keep_conv(path, sweep.conv_digests[name])
-            for name, path in sweep.conv_paths.items()
-        },
+        sweep, lookup=sweep.lookup.moved(lambda file: store.keep_file(file.path, file.digest))
     )
     if args.retry_failed:
         for p in (
@@ -245,9 +228,7 @@ def _launch(
 
     cluster.connect(args.address)
     try:
-        cluster.check_nodes(
-            store, (config.dataset for config in sweep.variants.values()), _data_root(args)
-        )
+        cluster.check_nodes(store, datasets.needs(sweep, store), _data_root(args))
         resources = cluster.fit_resources(sweep.resources)
         at_a_time = min(cluster.slots(resources), work.widest)
         console.say(

@@ -14,6 +14,7 @@ from runners import command
 from runners.errors import SweepError, suggest
 from runners.plan import Sweep, Trial, load
 from runners.store import Epoch, Record, Store, shown
+from runners.trial import datasets
 from runners.trial.network import measure
 from runners.trial.run import pick_device, run
 
@@ -23,11 +24,12 @@ def main(argv: list[str] | None = None) -> int:
     """0: finished; 1: it failed or diverged; 2: bad input, one line says why; 130: interrupted."""
     args = _arguments(argv)
     store = Store(args.storage)
-    sweep = command.settled(load(args.sweep, args.set), store)
+    sweep = datasets.identified(load(args.sweep, args.set), store, args.data)
+    sweep = command.settled(sweep, store)
     trial = _trial(sweep, args.variant, args.seed)
     if args.threads:
         torch.set_num_threads(args.threads)
-    measure(trial.config, trial.conv_path)
+    measure(trial.config, trial.own)
     _check_device(pick_device(args.device))
 
     # a person who runs one trial by hand wants to see it fail

@@ -36,7 +36,7 @@ seeds: {seeds}
 def _train(trial) -> float:
     import torch
 
-    from runners.data import dataset as data
+    from runners import data
     from runners.trial.training import train
 
     torch.set_num_threads(1)

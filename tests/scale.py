@@ -37,7 +37,7 @@ def _train(config: dict) -> None:
     """What Tune's workers do without us."""
     import torch
 
-    from runners.data import dataset as data
+    from runners import data
     from runners.launch.cluster import tune
     from runners.trial.training import train
 

@@ -1,1 +1,74 @@
-"""Data sets as bytes in memory or files on disk, and batches of them."""
+"""Data sets by their names, one file each; as bytes in memory or as files on disk, and batches of them.
+
+A file of this folder, or of the user's, that defines `load(root, *, option=default)` is a data set;
+the others read, check and measure what it returns: four arrays (runners/data/arrays.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runners.data.measuring import measured
+from runners.data.source import find, root_of
+from runners.plan import Config, Data, Own
+
+if TYPE_CHECKING:
+    from runners.data.dataset import Dataset
+
+__all__ = ["load", "measured", "of_trial", "shape"]
+
+
+def load(
+    name: str,
+    root: str | Path | None = None,
+    cache: str | Path | None = None,
+    path: str = "",
+    options: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """The data set called `name`, without a validation split.
+
+    Args:
+        root: where its files are, or are downloaded to; default: DATA_ROOT, else `data`.
+        cache: a folder for the pixels of data sets that are slow to decode.
+        path: the file that defines it, for a data set of one's own; with its `options`.
+
+    Raises:
+        ValueError: no data set of that name, or it is neither there nor can it be downloaded, or
+            cannot be read; says what to do.
+    """
+    from runners.data.dataset import prepare  # and torch with it
+
+    source = find(name, path, options)
+    return prepare(source, source.read(root_of(root), Path(cache) if cache else None))
+
+
+def of_trial(
+    config: Config, own: Own, root: str | Path | None, cache: str | Path | None
+) -> Dataset:
+    """The data of a trial.
+
+    Raises:
+        ValueError: as `load`; or it is not what the trial was planned with.
+    """
+    found = load(config.dataset, root, cache, own.dataset, config.dataset_options)
+    if own.data and own.data.digest and found.digest != own.data.digest:
+        raise ValueError(
+            f"dataset '{config.dataset}': the data in {root_of(root)} on this machine has digest "
+            f"{found.digest}, the sweep was planned with {own.data.digest}; give every node the "
+            "same data, and start the sweep again where it was edited"
+        )
+    return found
+
+
+def shape(name: str, data: Data | None = None) -> tuple[int, tuple[int, int, int]]:
+    """(classes, (c, h, w)): as measured, else as the package's own file says.
+
+    Raises:
+        ValueError: no data set of that name.
+    """
+    if data:
+        return data.classes, data.image
+    source = find(name)
+    return source.setting("CLASSES"), source.setting("IMAGE")

@@ -1,30 +1,25 @@
-"""Image data sets as uint8 tensors in memory, and batches of them, augmented on the device they are on.
+"""Image data sets as uint8 tensors in memory, and batches of them, augmented on their device.
 
-The function's name is the data set's name. CIFAR fits in memory whole: no worker processes, no decoding while training. What does not
-fit (imagenet) is read from its files by runners/folder.py.
+CIFAR fits in memory whole: no worker processes, no decoding while training. A data set that does not fit
+is read from its files by runners/data/image_files.py.
 """
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import io
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from runners.data import image_files as folder
+from runners.data import arrays as four
+from runners.data import imagenet
+from runners.data.arrays import Arrays
+from runners.data.image_check import names_and_sizes
 from runners.data.image_files import Files
-
-Arrays = tuple[
-    np.ndarray, np.ndarray, np.ndarray, np.ndarray
-]  # train images (n, h, w, 3), train labels, test images, test labels
+from runners.data.source import Source
 
 
 @dataclass(frozen=True)
@@ -56,9 +51,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """`mean` and `std` per channel, of pixels scaled to 0..1; `pad` and `flip` are the augmentation that suits it.
+    """`mean` and `std` per channel, of pixels scaled to 0..1; `pad` and `flip` augment it.
 
-    `digest` is the hash of every pixel and label (of files, every name and size): two trials with one digest saw the same data.
+    `digest` is the hash of every pixel and label (of image files, every name and size): two trials with
+    one digest saw the same data. `train_digest` is the training images' and their labels' alone.
     """
 
     name: str
@@ -71,6 +67,7 @@ class Dataset:
     val: Split | Files
     test: Split | Files
     digest: str
+    train_digest: str
 
     @property
     def image(self) -> tuple[int, int, int]:
@@ -132,11 +129,11 @@ def batches(
             break
         images = data.train.images[rows]
         if augment:
-            images = _shift_and_flip(images, shift[rows], flip[rows], data.pad)
+            images = shift_and_flip(images, shift[rows], flip[rows], data.pad)
         yield data.normalise(images), data.train.labels[rows]
 
 
-def _shift_and_flip(images: Tensor, shift: Tensor, flip: Tensor, pad: int) -> Tensor:
+def shift_and_flip(images: Tensor, shift: Tensor, flip: Tensor, pad: int) -> Tensor:
     """Pad with black, crop at `shift` and mirror, each image its own way: (n, h, w, 3) -> (n, h, w, 3)."""
     n, h, w, _ = images.shape
     padded = torch.nn.functional.pad(images, (0, 0, pad, pad, pad, pad))
@@ -148,186 +145,53 @@ def _shift_and_flip(images: Tensor, shift: Tensor, flip: Tensor, pad: int) -> Te
     ]
 
 
-def load(name: str, root: str | Path | None = None, cache: str | Path | None = None) -> Dataset:
-    """The data set called `name`, without a validation split.
-
-    Args:
-        root: where its files are, or are downloaded to; default: the variable DATA_ROOT, else `data`.
-        cache: a folder for the decoded pixels of data sets that are slow to decode.
-
-    Raises:
-        ValueError: no data set of that name, or it is neither there nor can it be downloaded; says what to do.
-    """
-    if name not in SETS:
-        close = difflib.get_close_matches(name, SETS, n=1)
-        raise ValueError(
-            f"unknown dataset '{name}'"
-            + (f": did you mean '{close[0]}'?" if close else f"; use one of {', '.join(SETS)}")
-        )
-    classes, _, pad, flip = SETS[name]
-    if name == "imagenet":
-        train, test, digest = folder.find(Path(root or os.environ.get("DATA_ROOT") or "data"))
-        return Dataset(
-            name,
-            classes,
-            (0.485, 0.456, 0.406),
-            (0.229, 0.224, 0.225),
-            pad,
-            flip,
-            train,
-            train.subset(torch.arange(0)),
-            test,
-            digest,
-        )
-    arrays = globals()[name](
-        Path(root or os.environ.get("DATA_ROOT") or "data"), Path(cache) if cache else None
-    )
-    train_x, train_y, test_x, test_y = (np.ascontiguousarray(a) for a in arrays)
-    digest = hashlib.sha256()
-    for array in (train_x, train_y, test_x, test_y):
-        digest.update(array.data)
-    pixels = train_x.reshape(-1, 3)
-    # in pieces: a float copy of the whole training set would take four times its memory
-    sums = [
-        (p.sum(0, dtype=np.float64), (p.astype(np.float32) ** 2).sum(0, dtype=np.float64))
-        for p in np.array_split(pixels, 64)
-    ]
-    mean = np.sum([s for s, _ in sums], axis=0) / len(pixels)
-    std = np.sqrt(np.sum([q for _, q in sums], axis=0) / len(pixels) - mean**2)
-    train, test = (
-        Split(torch.from_numpy(x), torch.from_numpy(y))
-        for x, y in ((train_x, train_y), (test_x, test_y))
-    )
-    none = Split(train.images[:0], train.labels[:0])
+def prepare(source: Source, arrays: Arrays) -> Dataset:
+    """A data set without a validation split from its four arrays."""
+    train_x, train_y, test_x, test_y = arrays
+    labels = torch.from_numpy(train_y), torch.from_numpy(test_y)
+    mean, std = source.setting("MEAN"), source.setting("STD")
+    train: Split | Files
+    test: Split | Files
+    if train_x.ndim == 1:
+        side = source.setting("SIZE")
+        train, test = Files(train_x, labels[0], side), Files(test_x, labels[1], side)
+        mean, std = mean or imagenet.MEAN, std or imagenet.STD
+        digest, train_digest = names_and_sizes(train_x.tolist(), test_x.tolist())
+    else:
+        train = Split(torch.from_numpy(train_x), labels[0])
+        test = Split(torch.from_numpy(test_x), labels[1])
+        if not (mean and std):
+            mean, std = _moments(train_x)
+        digest, train_digest = four.digests(arrays, shapes=source.own)
     return Dataset(
-        name, classes, _rgb(mean), _rgb(std), pad, flip, train, none, test, digest.hexdigest()[:16]
+        name=source.name,
+        classes=source.setting("CLASSES") or int(train_y.max()) + 1,
+        mean=mean,
+        std=std,
+        pad=source.setting("PAD"),
+        flip=source.setting("FLIP"),
+        train=train,
+        val=train.subset(torch.arange(0)),
+        test=test,
+        digest=digest,
+        train_digest=train_digest,
     )
+
+
+def _moments(images: np.ndarray) -> tuple[tuple, tuple]:
+    """Mean and deviation of each channel, of pixels scaled to 0..1."""
+    pixels = images.reshape(-1, 3)
+    sums = np.zeros(3), np.zeros(3)
+    # in pieces: a float copy of the whole training set would take four times its memory
+    for piece in np.array_split(pixels, 64):
+        sums[0][:] += piece.sum(0, dtype=np.float64)
+        sums[1][:] += (piece.astype(np.float32) ** 2).sum(0, dtype=np.float64)
+    mean = sums[0] / len(pixels)
+    std = np.sqrt(np.maximum(sums[1] / len(pixels) - mean**2, 0))
+    # a channel that never changes carries nothing, whatever it is divided by
+    return _rgb(mean), _rgb(np.where(std > 0, std, 255))
 
 
 def _rgb(bytes_: np.ndarray) -> tuple[float, float, float]:
     r, g, b = (round(float(x) / 255, 5) for x in bytes_)
     return r, g, b
-
-
-# name -> classes, (c, h, w), pixels of padding for the random crop, horizontal flip
-SETS: dict[str, tuple[int, tuple[int, int, int], int, bool]] = {
-    "cifar10": (10, (3, 32, 32), 4, True),
-    "cifar100": (100, (3, 32, 32), 4, True),
-    "digits": (10, (3, 8, 8), 1, False),
-    "imagenet": (
-        1000,
-        (3, folder.SIZE, folder.SIZE),
-        0,
-        True,
-    ),  # a tree of files; a subset of the classes keeps the head of 1000
-    "synthetic": (10, (3, 8, 8), 1, False),
-}
-
-
-def cifar10(root: Path, cache: Path | None = None) -> Arrays:
-    """CIFAR-10 (Krizhevsky 2009) through torchvision, which checks each file's checksum before it reads it."""
-    from torchvision.datasets import CIFAR10
-
-    return _torchvision(CIFAR10, "cifar10", root)
-
-
-def cifar100(root: Path, cache: Path | None = None) -> Arrays:
-    """CIFAR-100 (Krizhevsky 2009): a folder of Parquet files as the Hugging Face hub has it, else through torchvision."""
-    for place in (root, root / "cifar100"):
-        train, test = sorted(place.glob("train-*.parquet")), sorted(place.glob("test-*.parquet"))
-        if train and test:
-            return _cached(train, test, cache)
-    from torchvision.datasets import CIFAR100
-
-    return _torchvision(CIFAR100, "cifar100", root)
-
-
-def digits(root: Path, cache: Path | None = None) -> Arrays:
-    """The 1,797 handwritten digits that ship inside scikit-learn (Alpaydin and Kaynak 1998), grey in three channels; every fifth is for testing."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise ValueError(
-            "dataset 'digits' ships inside scikit-learn, which is not installed: pip install scikit-learn"
-        ) from None
-    pixels, target = load_digits(return_X_y=True)
-    images = np.repeat(
-        (pixels.reshape(-1, 8, 8) * (255 / 16)).round().astype(np.uint8)[..., None], 3, axis=-1
-    )
-    labels = np.asarray(target, np.int64)
-    test = np.arange(len(labels)) % 5 == 4
-    return images[~test], labels[~test], images[test], labels[test]
-
-
-def synthetic(root: Path, cache: Path | None = None) -> Arrays:
-    """A fixed pattern per class under noise, for tests: 320 images to train on and 160 to test on."""
-    random = np.random.default_rng(0)
-    patterns = random.integers(0, 256, (10, 8, 8, 3))
-    labels = np.tile(np.arange(10), 48)
-    noisy = (0.5 * patterns[labels] + 0.5 * random.integers(0, 256, (480, 8, 8, 3))).astype(
-        np.uint8
-    )
-    return noisy[:320], labels[:320], noisy[320:], labels[320:]
-
-
-def _torchvision(kind: type, name: str, root: Path) -> Arrays:
-    try:
-        train, test = (kind(root=str(root), train=t, download=True) for t in (True, False))
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise ValueError(
-            f"dataset '{name}' is neither in {root} nor could it be downloaded ({reason}); put torchvision's archive"
-            f"{' or the Parquet files of the Hugging Face hub' if name == 'cifar100' else ''} there, or name another folder by --data or DATA_ROOT"
-        ) from None
-    return (
-        train.data,
-        np.asarray(train.targets, np.int64),
-        test.data,
-        np.asarray(test.targets, np.int64),
-    )
-
-
-def _parquet(files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
-    """Images and fine labels of Parquet files whose `img` column holds encoded images; nothing in them is unpickled."""
-    try:
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise ValueError(
-            "reading Parquet files needs pyarrow, which is not installed: pip install pyarrow"
-        ) from None
-    from PIL import Image
-
-    images, labels = [], []
-    for file in files:
-        if missing := {"img", "fine_label"} - {*pq.read_schema(file).names}:
-            raise ValueError(
-                f"{file}: has no column {' and '.join(sorted(missing))}; CIFAR-100 as the Hugging Face hub has it is expected"
-            )
-        table = pq.read_table(file, columns=["img", "fine_label"])
-        labels.append(table["fine_label"].to_numpy())
-        images += [
-            np.asarray(Image.open(io.BytesIO(row["bytes"])).convert("RGB"))
-            for row in table["img"].to_pylist()
-        ]
-    return np.stack(images), np.concatenate(labels).astype(np.int64)
-
-
-def _cached(train: list[Path], test: list[Path], cache: Path | None) -> Arrays:
-    """The decoded files, kept in `cache` under a name that changes with them."""
-    if cache is None:
-        return (*_parquet(train), *_parquet(test))
-    stats = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in train + test]
-    path = (
-        cache
-        / f"{train[0].parent.name}-{hashlib.sha256(repr(stats).encode()).hexdigest()[:12]}.npz"
-    )
-    if path.exists():
-        with np.load(path, allow_pickle=False) as stored:
-            return stored["a0"], stored["a1"], stored["a2"], stored["a3"]
-    arrays = (*_parquet(train), *_parquet(test))
-    cache.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, **{f"a{i}": a for i, a in enumerate(arrays)})
-    os.replace(temporary, path)
-    return arrays

@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from runners.launch import auth
@@ -39,8 +39,9 @@ from ray.tune.search import Searcher as Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from runners.errors import SweepError
-from runners.plan import Resources
+from runners.plan import Config, Resources
 from runners.store import Store
+from runners.trial.datasets import Need
 
 JOIN_S = 60.0  # for the workers of a cluster that is just starting
 READY_S = 180  # for a node to import torch and to look at the data
@@ -118,7 +119,7 @@ def slots(resources: Resources) -> int:
     return int(sum(min(pair) for pair in zip(by_cpu, by_gpu, strict=True)))
 
 
-def check_nodes(store: Store, datasets: Iterable[str], data_root: str) -> None:
+def check_nodes(store: Store, needs: Sequence[Need], data_root: str) -> None:
     """Ask every other node whether it reaches the store, has the code, and finds the data.
 
     Raises:
@@ -129,7 +130,7 @@ def check_nodes(store: Store, datasets: Iterable[str], data_root: str) -> None:
     if not others:
         return
     ask = ray.remote(lacking)
-    arguments = str(store.root), store.identity, sorted(set(datasets)), data_root
+    arguments = str(store.root), store.identity, [*needs], data_root
     asked = [
         ask.options(
             num_cpus=0,
@@ -163,7 +164,7 @@ def unseen(store: Store, identity: str) -> str:
     return f"--storage {store.root}: it does not see it, or has another there; use a folder that all nodes share, or s3://bucket/folder"
 
 
-def lacking(storage: str, identity: str, datasets: list[str], data_root: str) -> str:
+def lacking(storage: str, identity: str, needs: list[Need], data_root: str) -> str:
     """What this node lacks for training; empty: nothing."""
     try:
         store = Store(storage)
@@ -172,10 +173,11 @@ def lacking(storage: str, identity: str, datasets: list[str], data_root: str) ->
         mark = f"nodes/{socket.gethostname()}-{os.getpid()}"
         store.files.write(mark, b"")
         store.files.delete(mark)
-        from runners.data import dataset as data
+        from runners import data
 
-        for name in datasets:
-            data.load(name, data_root, store.cache)
+        for name, options, own in needs:
+            config = Config(backbone="", dataset=name, dataset_options=options)
+            data.of_trial(config, store.fetch_own(own), data_root, store.cache)
     except (SweepError, ValueError, OSError) as error:
         return " ".join(str(error).split())
     return ""

@@ -97,7 +97,7 @@ def _train(trial: Trial, store: Store, setting: Setting) -> dict[str, Any]:
         from runners.trial.run import run
 
         torch.set_num_threads(setting.threads)
-        ours = replace(trial, conv_path=store.conv(trial.conv_path))
+        ours = replace(trial, own=store.fetch_own(trial.own))
         for epochs in run(ours, store, setting.data, "auto" if setting.gpu else "cpu"):
             tune.report({"epochs": [asdict(e) for e in epochs]})
         return {}

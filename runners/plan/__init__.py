@@ -1,6 +1,18 @@
 """A question becomes trials: read, checked, named, identified. Needs no torch."""
 
-from runners.plan.config import RECIPES, Config, Trial
+from runners.plan.config import NETWORK, PACKAGE, RECIPES, Config, Data, Own, Trial
 from runners.plan.sweep import Limits, Resources, Sweep, load
 
-__all__ = ["RECIPES", "Config", "Limits", "Resources", "Sweep", "Trial", "load"]
+__all__ = [
+    "NETWORK",
+    "PACKAGE",
+    "RECIPES",
+    "Config",
+    "Data",
+    "Limits",
+    "Own",
+    "Resources",
+    "Sweep",
+    "Trial",
+    "load",
+]

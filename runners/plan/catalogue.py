@@ -1,4 +1,7 @@
-"""A convolution's file and options, found and checked by its source alone: without importing it, and so without torch."""
+"""The catalogue: a name in a sweep file is a file, in the package or else beside the sweep file.
+
+A file and its options are found and checked by the source alone: nothing is imported, and so no torch.
+"""
 
 from __future__ import annotations
 
@@ -6,77 +9,182 @@ import ast
 import functools
 import importlib.util
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from runners.errors import SweepError, suggest
+from runners.plan.config import Data
+from runners.plan.imports import digest_of, tree_of
 
 
-def catalogue() -> Path:
-    """The folder of the project's own convolutions."""
-    spec = importlib.util.find_spec(
-        "scconv"
-    )  # finds the package without importing it, and so without torch
-    assert spec and spec.submodule_search_locations
-    return Path(spec.submodule_search_locations[0]) / "convs"
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """One kind of thing that a sweep file names.
 
-
-def find_file(name: str, folder: Path, place: str) -> Path:
-    """The file of the convolution called `name`: in the catalogue, else in `folder`.
-
-    Raises:
-        SweepError: in neither.
+    `functions`: a Python file of the kind defines one of them, with the signature; its options are
+    the keyword-only arguments. A kind without functions is a table of figures.
     """
-    known = sorted(p.stem for p in catalogue().glob("[a-z]*.py"))
-    if name in known:
-        return catalogue() / f"{name}.py"
-    if name.isidentifier() and (folder / f"{name}.py").is_file():
-        return folder / f"{name}.py"
-    raise SweepError(
-        f"{place}: unknown conv {name!r}{suggest(name, known)}; a conv of your own is {name}.py beside the sweep file"
-    )
+
+    key: str  # in a sweep file, and the word for it
+    room: str  # the package's own files, as a module's name
+    functions: Mapping[str, str] = field(default_factory=dict)
+    suffix: str = ".py"
+
+    @property
+    def options(self) -> str:
+        """The key of its options."""
+        return "options" if self.key == "conv" else f"{self.key}_options"
+
+    @property
+    def digest(self) -> str:
+        """The field of a config that has the digest of a user's file."""
+        return f"{self.key}_digest"
+
+    @property
+    def folder(self) -> Path:
+        """Of the package's own files."""
+        top, *inner = self.room.split(".")
+        spec = importlib.util.find_spec(top)  # finds the package without importing it
+        assert spec and spec.submodule_search_locations
+        return Path(spec.submodule_search_locations[0], *inner)
 
 
-def defaults_of(file: Path) -> dict[str, Any]:
-    """What `_defaults` reads, kept until the file changes: a search asks a thousand times.
-
-    Raises:
-        SweepError: the file defines neither `drop_in` nor `convert`, or an option's default is not a literal.
-    """
-    stat = file.stat()
-    return dict(_defaults(file, stat.st_mtime_ns, stat.st_size))
+CONV = Kind(
+    "conv",
+    "scconv.convs",
+    {
+        "drop_in": "drop_in(conv, *, option=default, ...) -> nn.Module",
+        "convert": "convert(model, *, option=default, ...) -> {path: nn.Module}",
+    },
+)
+BACKBONE = Kind(
+    "backbone",
+    "scconv.backbones",
+    {"build": "build(classes, *, option=default, ...) -> nn.Module"},
+)
+DATASET = Kind(
+    "dataset",
+    "runners.data",
+    {"load": "load(root, *, option=default, ...) -> images, labels, test images, test labels"},
+)
+REFERENCE = Kind("reference", "scconv.paper", suffix=".csv")
+KINDS = (CONV, BACKBONE, DATASET)  # of which a config names one each
 
 
 @functools.cache
-def _defaults(file: Path, changed: int, size: int) -> dict[str, Any]:
-    """name -> default of a convolution's options, read from its source without importing it.
+def names(kind: Kind) -> tuple[str, ...]:
+    """The package's own names: its files that define one of the kind's functions."""
+    paths = sorted(kind.folder.glob(f"[a-z]*{kind.suffix}"))
+    return tuple(p.stem for p in paths if not kind.functions or _function(kind, p))
+
+
+def find(kind: Kind, name: str, folder: Path, place: str) -> Path:
+    """The file of a name: in the package, else in `folder`.
 
     Raises:
-        SweepError: the file defines neither `drop_in` nor `convert`, or an option's default is not a literal.
+        SweepError: in neither, or in both.
     """
+    beside = folder / f"{name}{kind.suffix}"
+    there = name.isidentifier() and beside.is_file()
+    if name in names(kind):
+        if there and kind.functions and _function(kind, beside):
+            raise SweepError(
+                f"{place}: {name!r} is a {kind.key} of the package, and {beside} is one as well; "
+                "rename the file"
+            )
+        return kind.folder / f"{name}{kind.suffix}"
+    if there:
+        return beside
+    raise SweepError(
+        f"{place}: unknown {kind.key} {name!r}{suggest(name, names(kind))}; "
+        f"a {kind.key} of your own is {name}{kind.suffix} beside the sweep file"
+    )
+
+
+@dataclass(frozen=True)
+class UserFile:
+    """A file that is not the package's: where it is, and its digest as it was found."""
+
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What the names of one sweep file stand for, each looked up once."""
+
+    folder: Path = Path()
+    files: dict[tuple[str, str], UserFile] = field(default_factory=dict)  # (kind's key, name)
+    data: dict[str, Data] = field(default_factory=dict)  # by `data_key`
+
+    def file(self, kind: Kind, name: str, place: str = "") -> Path:
+        """The file of a name; a user's file is remembered as it is now.
+
+        Raises:
+            SweepError: there is none, or it imports what cannot be kept.
+        """
+        if known := self.files.get((kind.key, name)):
+            return Path(known.path)
+        file = find(kind, name, self.folder, place)
+        if file.parent != kind.folder:
+            file = file.resolve()
+            self.files[kind.key, name] = UserFile(str(file), digest_of(file))
+        return file
+
+    def user_file(self, kind: Kind, name: str) -> UserFile:
+        """A user's file that was looked up; an empty one where the name is the package's."""
+        return self.files.get((kind.key, name), UserFile("", ""))
+
+    def moved(self, move: Callable[[UserFile], str]) -> Lookup:
+        """The same with every user's file somewhere else."""
+        files = {key: replace(file, path=move(file)) for key, file in self.files.items()}
+        return replace(self, files=files)
+
+
+def data_key(dataset: str, digest: str, options: Mapping[str, Any]) -> str:
+    """Of a data set with its options: what it is measured by, once."""
+    return json.dumps([dataset, digest, dict(options)], sort_keys=True)
+
+
+def defaults_of(kind: Kind, file: Path) -> dict[str, Any]:
+    """name -> default of the options that a file of the kind has.
+
+    Raises:
+        SweepError: the file defines none of the kind's functions, or not as the kind has them.
+    """
+    stat = file.stat()
+    # kept until the file changes: a search asks a thousand times
+    return dict(_defaults(kind, file, stat.st_mtime_ns, stat.st_size))
+
+
+@functools.cache
+def _defaults(kind: Kind, file: Path, changed: int, size: int) -> dict[str, Any]:
+    node = _function(kind, file)
+    if node is None:
+        raise SweepError(f"{file}: must define {next(iter(kind.functions.values()))}")
+    arguments = node.args
+    positional = len(arguments.posonlyargs) + len(arguments.args)
+    if kind is not CONV and (positional != 1 or arguments.vararg or arguments.kwarg):
+        raise SweepError(
+            f"{file}: {node.name} must take one argument, and its options after a `*`: "
+            f"{kind.functions[node.name]}"
+        )
+    pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (SyntaxError, UnicodeDecodeError) as error:
-        raise SweepError(f"{file}: not valid Python: {error}") from None
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name in ("drop_in", "convert"):
-            pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-            try:
-                return {
-                    arg.arg: ast.literal_eval(default) if default else None
-                    for arg, default in pairs
-                }
-            except ValueError:
-                raise SweepError(
-                    f"{file}: the options of {node.name} must have literal defaults, so that sweeps can be checked"
-                ) from None
-    raise SweepError(f"{file}: must define drop_in(conv, *, option=default, ...) -> nn.Module")
+        return {a.arg: ast.literal_eval(default) if default else None for a, default in pairs}
+    except ValueError:
+        raise SweepError(
+            f"{file}: the options of {node.name} must have literal defaults, "
+            "so that sweeps can be checked"
+        ) from None
 
 
 def version_of(file: Path) -> int:
-    """VERSION of a convolution of the catalogue, read from its source without importing it; 1 where it has none.
+    """VERSION of a convolution of the catalogue, read from its source; 1 where it has none.
 
     Raises:
         SweepError: it is not a whole number.
@@ -87,7 +195,7 @@ def version_of(file: Path) -> int:
 
 @functools.cache
 def _version(file: Path, changed: int, size: int) -> int:
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+    for node in tree_of(file).body:
         if isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == ["VERSION"]:
             value = getattr(node.value, "value", None)
             if type(value) is not int or value < 1:
@@ -99,18 +207,28 @@ def _version(file: Path, changed: int, size: int) -> int:
     return 1
 
 
-def canonical(conv: str, options: dict[str, Any], file: Path, place: str) -> dict[str, Any]:
+def _function(kind: Kind, file: Path) -> ast.FunctionDef | None:
+    """The first of the kind's functions that a file defines."""
+    for node in tree_of(file).body:
+        if isinstance(node, ast.FunctionDef) and node.name in kind.functions:
+            return node
+    return None
+
+
+def canonical(
+    kind: Kind, name: str, options: dict[str, Any], file: Path, place: str
+) -> dict[str, Any]:
     """The options in canonical form: each of its default's type, those at their default left out.
 
     Raises:
-        SweepError: an option that the convolution does not have, or a value of another type.
+        SweepError: an option that the file does not have, or a value of another type.
     """
-    defaults = defaults_of(file)
+    defaults = defaults_of(kind, file)
     canonical = {}
     for key, value in options.items():
         if key not in defaults:
             way = suggest(key, defaults) if defaults else ": it takes none"
-            raise SweepError(f"{place}: conv '{conv}' has no option '{key}'{way}")
+            raise SweepError(f"{place}: {kind.key} '{name}' has no option '{key}'{way}")
         value = _like(defaults[key], value, f"{place}.{key}")
         if value != plain(defaults[key]):
             canonical[key] = value
@@ -120,17 +238,16 @@ def canonical(conv: str, options: dict[str, Any], file: Path, place: str) -> dic
 def _like(default: Any, value: Any, place: str) -> Any:
     """`value` as the type of `default`: 1 and "1e-1" are floats where the default is one."""
     if isinstance(default, bool | int | float | str):
+        strict = isinstance(default, bool | str)
+        # pydantic would take true for the number 1
+        given = value if not isinstance(value, bool) or strict else str(value)
         try:
-            strict = isinstance(default, bool | str)
-            return TypeAdapter(type(default)).validate_python(
-                value if not isinstance(value, bool) or strict else str(value), strict=strict
-            )
+            return TypeAdapter(type(default)).validate_python(given, strict=strict)
         except ValidationError:
-            kind = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[
-                type(default)
-            ]
+            kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
             raise SweepError(
-                f"{place}: must be {kind}, got {value!r}; the default is {default!r}"
+                f"{place}: must be {kinds[type(default)]}, got {value!r}; "
+                f"the default is {default!r}"
             ) from None
     try:
         json.dumps(value)

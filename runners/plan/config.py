@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -30,8 +30,17 @@ RECIPES: dict[str, dict] = {
     "short": {"epochs": 12, "lr": 0.1, "nesterov": True, "schedule": "cosine", "warmup": 0.15},
 }
 
+
 # fields of Config that were added after records and studies had been written
-LATER = ("conv_version", "compile_version")
+LATER = (
+    "conv_version",
+    "compile_version",
+    "backbone_digest",
+    "backbone_options",
+    "dataset_digest",
+    "dataset_options",
+    "data",
+)
 
 
 @dataclass(frozen=True)
@@ -43,10 +52,10 @@ class Config:
     backbone: str
     dataset: str
     conv: str = "standard"
-    conv_digest: str = ""  # of the file, for a convolution outside the catalogue
-    options: dict[str, Any] = field(
-        default_factory=dict
-    )  # the convolution's, those at their default left out
+    # of the file and the local files that it imports, for a convolution of one's own
+    conv_digest: str = ""
+    # the convolution's, those at their default left out
+    options: dict[str, Any] = field(default_factory=dict)
     epochs: Whole = 200
     batch_size: Annotated[int, Field(strict=True, ge=2)] = 128
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
@@ -73,11 +82,16 @@ class Config:
     # version are other trials
     conv_version: int = 1
     compile_version: int = 1
+    backbone_digest: str = ""
+    backbone_options: dict[str, Any] = field(default_factory=dict)
+    dataset_digest: str = ""
+    dataset_options: dict[str, Any] = field(default_factory=dict)
+    data: str = ""  # the digest of data of one's own; "" for data with published checksums
 
     @cached_property
     def canonical(self) -> str:
         """The same text for the same numbers: what is at its default is left out."""
-        defaults = {f.name: f.default for f in fields(Config)} | {"options": {}}
+        defaults = {f.name: {} if f.default is MISSING else f.default for f in fields(Config)}
         return json.dumps(
             {k: v for k, v in asdict(self).items() if v != defaults[k]}, sort_keys=True
         )
@@ -92,9 +106,56 @@ class Config:
         return older[:-1]
 
     def written(self) -> dict[str, Any]:
-        """All fields but those of LATER at their default: the same text for the same numbers as before these existed."""
-        later = {f.name: f.default for f in fields(Config) if f.name in LATER}
-        return {k: v for k, v in asdict(self).items() if k not in later or v != later[k]}
+        """All fields but those of LATER at their default.
+
+        A digest over it stays the same when a field is added.
+        """
+        default = Config("", "")
+        return {k: v for k, v in asdict(self).items() if k not in LATER or v != getattr(default, k)}
+
+
+# the fields that say which network is built
+NETWORK = (
+    "backbone",
+    "backbone_digest",
+    "backbone_options",
+    "conv",
+    "conv_digest",
+    "conv_version",
+    "options",
+)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What was measured of a data set.
+
+    `identity` is what a trial's id has of it: "" for data with published checksums. `digest` is what a
+    record says of it, `contents` covers the bytes of every image file of every split; "" where they
+    are not known. `image` is (c, h, w).
+    """
+
+    classes: int
+    image: tuple[int, int, int]
+    identity: str = ""
+    digest: str = ""
+    contents: str = ""
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a trial uses that is not the package's: the paths of its user's files, and their data.
+
+    A path is "" where the name is the package's; `data` is None where nothing had to be measured.
+    """
+
+    conv: str = ""
+    backbone: str = ""
+    dataset: str = ""
+    data: Data | None = None
+
+
+PACKAGE = Own()  # of a trial that uses nothing else
 
 
 @dataclass(frozen=True)
@@ -105,7 +166,7 @@ class Trial:
     variant: str
     config: Config
     seed: int
-    conv_path: str = ""  # where the convolution's file is, outside the catalogue
+    own: Own = PACKAGE
     sweep_digest: str = ""  # of the sweep file that planned it; no part of the id
 
     @cached_property

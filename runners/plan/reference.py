@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from runners.plan.catalogue import catalogue
+from runners.plan.catalogue import REFERENCE
 from runners.plan.config import RECIPES, Config
 from runners.plan.sweep import Sweep
 
@@ -95,7 +95,7 @@ def load(sweep: Sweep) -> Reference:
         raise ValueError(
             f"reference: unknown table {sweep.reference!r}; there are {', '.join(TITLES)}"
         )
-    with open(catalogue().parent / "paper" / f"{sweep.reference}.csv", newline="") as file:
+    with open(REFERENCE.folder / f"{sweep.reference}.csv", newline="") as file:
         lines = [*csv.DictReader(file)]
     config = sweep.variants.get(sweep.baseline) or next(iter(sweep.variants.values()))
     backbones = [*dict.fromkeys(line["backbone"] for line in lines)]

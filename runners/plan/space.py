@@ -273,7 +273,12 @@ def _condition(place: str, key: str, values: Any, earlier: list[Parameter]) -> t
 
 def name(cell: Cell) -> str:
     """What a cell is called: "alpha=0.25,groups=2"."""
-    return ",".join(f"{key.removeprefix('options.')}={short(value)}" for key, value in cell.items())
+    return ",".join(f"{label(key)}={short(value)}" for key, value in cell.items())
+
+
+def label(key: str) -> str:
+    """What a setting is called: "alpha" for "options.alpha", "backbone.width" for another's option."""
+    return key.removeprefix("options.").replace("_options.", ".")
 
 
 def short(value: Any) -> str:
@@ -281,11 +286,15 @@ def short(value: Any) -> str:
 
 
 def settings(cell: Cell) -> dict[str, Any]:
-    """A cell as a variant's settings: what begins with "options." is the convolution's."""
-    options = {k.removeprefix("options."): v for k, v in cell.items() if k.startswith("options.")}
-    return {k: v for k, v in cell.items() if not k.startswith("options.")} | (
-        {"options": options} if options else {}
-    )
+    """A cell as a variant's settings: "options.alpha" is the option `alpha` of the convolution."""
+    found: dict[str, Any] = {}
+    for key, value in cell.items():
+        owner, dot, option = key.partition(".")
+        if dot and owner.endswith("options"):
+            found.setdefault(owner, {})[option] = value
+        else:
+            found[key] = value
+    return found
 
 
 def grid(factors: dict[str, list]) -> list[Cell]:

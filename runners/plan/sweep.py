@@ -19,9 +19,9 @@ from pydantic import ConfigDict, Field
 
 from runners.errors import SweepError, suggest
 from runners.plan import space
-from runners.plan.catalogue import catalogue, defaults_of, plain
+from runners.plan.catalogue import KINDS, Lookup, data_key, defaults_of, plain
 from runners.plan.checking import validate
-from runners.plan.config import Config, Trial
+from runners.plan.config import Config, Data, Own, Trial
 from runners.plan.reading import Document, override, read
 from runners.plan.settings import config_of, inherits
 from runners.plan.space import Cell, Search, Whole
@@ -71,10 +71,7 @@ class Sweep:
     margin_pp: float | None = None  # a difference below this, in percentage points, does not matter
     reference: str = ""
     report: tuple[str, ...] = ("comparison", "curves", "cost")
-    conv_paths: dict[str, str] = field(default_factory=dict)
-    conv_digests: dict[str, str] = field(
-        default_factory=dict
-    )  # as the files were when the sweep was read
+    lookup: Lookup = field(default_factory=Lookup)  # the files that its names stand for
     overrides: tuple[str, ...] = ()
     base: dict[str, Any] = field(default_factory=dict)  # as in the file
     arms: dict[str, tuple[str, dict]] = field(
@@ -84,6 +81,7 @@ class Sweep:
     search: Search | None = None
     settled: bool = True  # False while a search has yet to say what is compared
     found: tuple[str, ...] = ()  # the variants that it said
+    notes: tuple[str, ...] = ()  # what a reader must know of its data, a sentence each
 
     @property
     def label(self) -> str:
@@ -112,8 +110,7 @@ class Sweep:
 
     def trial(self, variant: str, config: Config, seed: int) -> Trial:
         """One variant with one seed, as this sweep plans it."""
-        path = self.conv_paths.get(config.conv, "")
-        return Trial(self.name, variant, config, seed, path, self.digest)
+        return Trial(self.name, variant, config, seed, self.own(config), self.digest)
 
     def candidate(self, cell: Cell, variant: str = "", *, searching: bool = True) -> Config:
         """The config of a search's cell: on top of a variant where each is tuned, else of `base`.
@@ -127,35 +124,43 @@ class Sweep:
         assert self.search
         arm = dict(self.arms[variant][1]) if variant else {}
         for layer in (self.search.written.base if searching else {}, space.settings(cell)):
-            options = (
-                layer.get("options", {})
-                if "conv" in layer
-                else (arm.get("options") or {}) | layer.get("options", {})
-            )
-            arm |= layer | ({"options": options} if options else {})
-        config = config_of(
-            "search.space",
-            self.base,
-            arm,
-            Path(self.path).parent,
-            self.conv_paths,
-            self.conv_digests,
-        )
+            merged = dict(layer)
+            for kind in KINDS:
+                # another convolution's options would mean nothing to this one
+                before = {} if kind.key in layer else arm.get(kind.options) or {}
+                if options := before | layer.get(kind.options, {}):
+                    merged[kind.options] = options
+            arm |= merged
+        config = config_of("search.space", self.base, arm, self.lookup)
         return replace(config, test=not searching)
+
+    def own(self, config: Config) -> Own:
+        """What a trial with this config uses that is not the package's."""
+        conv, backbone, dataset = (
+            self.lookup.user_file(kind, getattr(config, kind.key)).path for kind in KINDS
+        )
+        key = data_key(config.dataset, config.dataset_digest, config.dataset_options)
+        return Own(conv, backbone, dataset, self.lookup.data.get(key))
+
+    def with_data(self, data: dict[str, Data]) -> Sweep:
+        """The sweep with what was measured of its data sets, by `data_key`: its trials' identity."""
+        variants = {}
+        for name, c in self.variants.items():
+            measured = data.get(data_key(c.dataset, c.dataset_digest, c.dataset_options))
+            variants[name] = replace(c, data=measured.identity) if measured else c
+        return replace(self, variants=variants, lookup=replace(self.lookup, data=data))
 
     def varying(self) -> dict[str, dict[str, Any]]:
         """variant -> the settings in which the variants differ (options by their own names)."""
-        flat = {
-            v: {k: x for k, x in asdict(c).items() if k != "options"} | self._all_options(c)
-            for v, c in self.variants.items()
+        flat = {v: self._flat(c) for v, c in self.variants.items()}
+        keys = dict.fromkeys(k for row in flat.values() for k in row)
+        named = {
+            label
+            for c in self.variants.values()
+            for kind in KINDS
+            for key in getattr(c, kind.options)
+            if (label := space.label(f"{kind.options}.{key}"))
         }
-        identity = (
-            "conv_digest",
-            "conv_version",
-            "compile_version",
-        )  # not a setting that a file has
-        keys = dict.fromkeys(k for row in flat.values() for k in row if k not in identity)
-        named = {k for c in self.variants.values() for k in c.options}
         differing = [
             k
             for k in keys
@@ -163,9 +168,21 @@ class Sweep:
         ]
         return {v: {k: row[k] for k in differing if k in row} for v, row in flat.items()}
 
-    def _all_options(self, config: Config) -> dict[str, Any]:
-        file = Path(self.conv_paths.get(config.conv) or catalogue() / f"{config.conv}.py")
-        return {k: plain(v) for k, v in defaults_of(file).items()} | config.options
+    def _flat(self, config: Config) -> dict[str, Any]:
+        """Every setting by its own name, the options at their defaults too."""
+        dropped = {
+            "data",
+            "conv_version",
+            "compile_version",
+            *(k.options for k in KINDS),
+            *(k.digest for k in KINDS),
+        }
+        flat = {key: value for key, value in asdict(config).items() if key not in dropped}
+        for kind in KINDS:
+            defaults = defaults_of(kind, self.lookup.file(kind, getattr(config, kind.key)))
+            options = {k: plain(v) for k, v in defaults.items()} | getattr(config, kind.options)
+            flat |= {space.label(f"{kind.options}.{k}"): v for k, v in options.items()}
+        return flat
 
 
 @dataclass(frozen=True)
@@ -276,22 +293,12 @@ def _load(
     path: Path, raw: Document, sets: tuple[str, ...], seeds: int | None, only: tuple[str, ...]
 ) -> Sweep:
     file, seed_list = _file(raw)
-    conv_paths: dict[str, str] = {}
-    digests: dict[str, str] = {}
+    lookup = Lookup(path.parent)
     arms = _arms(file)
     search = space.parse(file.search, seed_list) if file.search is not None else None
-    if (
-        file.base.get("options")
-        and not (search and search.written.mode != "tune")
-        and not any(inherits(file.base, arm) for _, arm in arms.values())
-    ):
-        raise SweepError(
-            "base.options: no variant has base's convolution, so they would apply to none; set them in the variants"
-        )
-    every = {
-        name: config_of(place, file.base, arm, path.parent, conv_paths, digests)
-        for name, (place, arm) in arms.items()
-    }
+    if not (search and search.written.mode != "tune"):
+        _refuse_idle_options(file.base, [arm for _, arm in arms.values()])
+    every = {name: config_of(place, file.base, arm, lookup) for name, (place, arm) in arms.items()}
     variants = _chosen(every, file.baseline, only)
     sweep = Sweep(
         name=path.stem,
@@ -311,8 +318,7 @@ def _load(
         margin_pp=file.margin_pp,
         reference=file.reference,
         report=file.report,
-        conv_paths=conv_paths,
-        conv_digests=digests,
+        lookup=lookup,
         overrides=(
             *(s for s in sets if not s.strip().startswith(("resources", "limits"))),
             *([f"seeds={seeds}"] if seeds is not None else []),
@@ -332,20 +338,14 @@ def _load(
 def _check_search(sweep: Sweep, search: Search) -> None:
     """Every choice, and both ends of every range, makes a config; and there is something to judge it by."""
     for name in [*search.written.space, *search.written.base]:
-        if name in ("dataset", "val_fraction", "recipe"):
+        if name.partition(".")[0] in ("dataset", "dataset_options", "val_fraction", "recipe"):
             raise SweepError(
                 f"search: '{name}' must be the same for the whole search; set it in base"
             )
     if twice := next((key for key in search.written.base if key in search.written.space), None):
         raise SweepError(f"search.base: '{twice}' is in the space as well; remove one")
-    folder, known = Path(sweep.path).parent, (sweep.conv_paths, sweep.conv_digests)
-    config_of(
-        "search.base",
-        sweep.base,
-        {k: v for k, v in search.written.base.items() if k != "options"},
-        folder,
-        *known,
-    )
+    kept = {k: v for k, v in search.written.base.items() if k not in {x.options for x in KINDS}}
+    config_of("search.base", sweep.base, kept, sweep.lookup)
     probes = list(search.probes)
     arms = [*sweep.variants] if search.written.mode == "tune" else [""]
     seen: dict[tuple[bool, str], tuple[str, str]] = {}
@@ -405,6 +405,16 @@ def _arms(file: _File) -> dict[str, tuple[str, dict]]:
                 f"variants: a name is at most 60 printable characters without '/' and '\\' and no dot first, got {name!r}"
             )
     return arms
+
+
+def _refuse_idle_options(base: dict, arms: list[dict]) -> None:
+    for kind in KINDS:
+        if base.get(kind.options) and not any(inherits(kind, base, arm) for arm in arms):
+            thing = {"conv": "convolution", "dataset": "data set"}.get(kind.key, kind.key)
+            raise SweepError(
+                f"base.{kind.options}: no variant has base's {thing}, so they would apply to none; "
+                "set them in the variants"
+            )
 
 
 def _refuse_twins(variants: Mapping[str, Config]) -> None:

@@ -73,14 +73,8 @@ class Searching(Work):
         return None
 
     def _kept(self, trial: Trial) -> Trial:
-        """With a copy of the user's convolution that no edit changes."""
-        return (
-            replace(
-                trial, conv_path=self.store.keep_conv(trial.conv_path, trial.config.conv_digest)
-            )
-            if trial.conv_path
-            else trial
-        )
+        """With copies of the user's files that no edit changes."""
+        return replace(trial, own=self.store.keep_own(trial.own, trial.config))
 
     def mark(self, trial: Trial) -> dict[str, str]:
         return {"study": self._of(trial)[0].name}
@@ -217,7 +211,7 @@ def survey(study: Study, cells: list[Cell], cost: Cost, seconds: float) -> Surve
             break
         try:
             config = study.sweep.candidate(cell, study.variant)
-            counted = cost(config, study.sweep.conv_paths.get(config.conv, ""))
+            counted = cost(config, study.sweep.own(config))
             if study.beyond(counted)[1]:
                 found.refused["out of bounds"] += 1
             else:

@@ -28,7 +28,7 @@ from optuna.storages import JournalStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from runners.plan import Config, Sweep, Trial, space
+from runners.plan import Config, Own, Sweep, Trial, space
 from runners.plan.space import Cell, Search
 from runners.search import journal
 from runners.store import Epoch, Record, State, Store
@@ -39,9 +39,8 @@ CAP = 20  # proposals per trial: where nearly all are impossible or repeated, a 
 PATIENCE = (
     3  # proposals in a row that need no training, before one is drawn from the cells not tried yet
 )
-Cost = Callable[
-    [Config, str], dict[str, float]
-]  # (config, convolution's file) -> macs_m and params_m; raises ValueError
+# macs_m and params_m of a config's network; raises ValueError
+Cost = Callable[[Config, Own], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -198,8 +197,7 @@ class Study:
                 return replace(p, number=number, params=params, record=None)
         try:
             config = self.sweep.candidate(cell, self.variant)
-            path = self.sweep.conv_paths.get(config.conv, "")
-            cost = self.cost(config, path)
+            cost = self.cost(config, self.sweep.own(config))
         except Exception as error:  # a convolution of the user's own may raise anything
             return Proposal(number, cell, params, None, number, {}, self.variant, 1.0, told(error))
         violation, why = self.beyond(cost)

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from runners.errors import SweepError
-from runners.plan import Sweep, Trial
-from runners.store import checkpoint, locks, place, record_file, weights
+from runners.plan import Config, Own, Sweep, Trial
+from runners.store import checkpoint, locks, place, record_file, user_files, weights
 from runners.store.disk import Disk
 from runners.store.log import trial_log
 from runners.store.record import Epoch, Record
@@ -224,25 +224,35 @@ class Store:
         except FileNotFoundError:
             return None
 
-    def keep_conv(self, path: str, digest: str) -> str:
-        """A copy of a user's convolution under its digest, so that an edit while the sweep runs does not change its later trials."""
-        source = Path(path).read_bytes()
-        if hashlib.sha256(source).hexdigest()[:16] != digest:
-            raise SweepError(
-                f"{path}: was edited after the sweep was planned; start the sweep again"
-            )
-        name = f"{Path(path).stem}-{digest}.py"
-        self.keep(f"convs/{name}", source)
-        return self.conv(name)
+    def keep_own(self, own: Own, config: Config) -> Own:
+        """The same trial's user files as copies in the store, which no edit changes.
 
-    def conv(self, path: str) -> str:
-        """Where on this machine the copy of a user's convolution is that `keep_conv` made, here or on another; '' is ''."""
-        here = self.files.local / "convs" / Path(path).name
-        if path and not here.exists():
-            Disk(self.files.local).write(
-                f"convs/{here.name}", self.files.read(f"convs/{here.name}")
-            )
-        return str(here) if path else ""
+        Raises:
+            SweepError: a file was edited after the sweep was planned.
+        """
+        return replace(
+            own,
+            conv=self.keep_file(own.conv, config.conv_digest),
+            backbone=self.keep_file(own.backbone, config.backbone_digest),
+            dataset=self.keep_file(own.dataset, config.dataset_digest),
+        )
+
+    def keep_file(self, path: str, digest: str) -> str:
+        """The path of a copy of a user's file, and of what it imports; "" is "".
+
+        Raises:
+            SweepError: it was edited after the sweep was planned.
+        """
+        return user_files.keep(self.files, path, digest) if path else ""
+
+    def fetch_own(self, own: Own) -> Own:
+        """The copies that `keep_own` made, here or on another machine, on this machine."""
+        return replace(
+            own,
+            conv=user_files.fetch(self.files, own.conv),
+            backbone=user_files.fetch(self.files, own.backbone),
+            dataset=user_files.fetch(self.files, own.dataset),
+        )
 
     def log(self, trial_id: str) -> contextlib.AbstractContextManager[io.TextIOBase]:
         """The trial's log, to append to; text that a full disk does not take is dropped."""

@@ -14,6 +14,7 @@ from runners.plan import Sweep, load
 from runners.search import searching as search
 from runners.store import Store
 from runners.tracking.tracker import Tracker
+from runners.trial.datasets import identified
 
 
 def rebuild(sweep: Sweep, store: Store, uri: str) -> tuple[int, str]:
@@ -44,7 +45,8 @@ def rebuild(sweep: Sweep, store: Store, uri: str) -> tuple[int, str]:
 def main(argv: list[str] | None = None) -> int:
     """0: done; 2: bad input, or MLflow cannot be written."""
     args = _arguments(argv)
-    sweep, store = load(args.sweep, args.set, args.seeds), Store(args.storage)
+    store = Store(args.storage)
+    sweep = identified(load(args.sweep, args.set, args.seeds), store, args.data)
     try:
         with store.drive(sweep, args.tracking_uri):
             ended, where = rebuild(sweep, store, args.tracking_uri)
@@ -60,7 +62,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         description="Make a sweep's MLflow runs again from the store.",
     )
     parser.add_argument("action", choices=["rebuild"])
-    command.share(parser, "sweep", "--set", "--seeds", "--storage", "--tracking-uri")
+    command.share(parser, "sweep", "--set", "--seeds", "--data", "--storage", "--tracking-uri")
     return parser.parse_args(argv)
 
 

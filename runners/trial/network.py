@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from dataclasses import replace
 
 import torch
 
-from runners.data import dataset as datasets
-from runners.plan import Config
+from runners import data
+from runners.plan import NETWORK, PACKAGE, Config, Own
 from scconv import Cost, backbones, cost, replace_convs
 
 
 def build(
-    config: Config, classes: int, conv_path: str = "", *, device: str = "cpu"
+    config: Config, classes: int, own: Own = PACKAGE, *, device: str = "cpu"
 ) -> tuple[torch.nn.Module, int]:
     """The network of a config, and how many of its convolutions were replaced.
 
@@ -22,32 +23,38 @@ def build(
         ValueError: an unknown backbone, or a convolution that refuses a place; names the layer.
     """
     with torch.device(device):
-        model = backbones.build(config.backbone, classes)
-        return model, len(
-            replace_convs(model, config.conv, path=conv_path or None, **config.options)
+        model = backbones.build(
+            config.backbone, classes, own.backbone or None, **config.backbone_options
         )
+        swaps = replace_convs(model, config.conv, path=own.conv or None, **config.options)
+    return model, len(swaps)
 
 
-def measure(config: Config, conv_path: str = "") -> tuple[Cost, int, str]:
-    """What a config's network costs for one image, how many convolutions it replaces, its layers."""
-    if config.dataset not in datasets.SETS:
-        datasets.load(config.dataset)  # for its error
-    return _measure(_network(config), conv_path)
+def measure(config: Config, own: Own = PACKAGE) -> tuple[Cost, int, str]:
+    """A network's cost for one image, its number of replaced convolutions, and printed structure.
+
+    Raises:
+        ValueError: it cannot be built, or does not make a score for each class.
+    """
+    classes, image = data.shape(config.dataset, own.data)
+    return _measure(*_network(config, own), classes, image)
 
 
-def _network(config: Config) -> str:
-    """The part of a config that says which network it is."""
-    return Config(
-        config.backbone, config.dataset, config.conv, config.conv_digest, config.options
-    ).canonical
+def _network(config: Config, own: Own) -> tuple[str, Own]:
+    """The part of a config, and of a user's files, that says which network it is."""
+    network = {name: getattr(config, name) for name in NETWORK}
+    return json.dumps(network, sort_keys=True), replace(own, dataset="", data=None)
 
 
 @functools.cache
-def _measure(canonical: str, conv_path: str) -> tuple[Cost, int, str]:
+def _measure(
+    network: str, own: Own, classes: int, image: tuple[int, int, int]
+) -> tuple[Cost, int, str]:
     """Built once for all the rates and seeds that train the same network."""
-    config = Config(**json.loads(canonical))
-    classes, image, *_ = datasets.SETS[config.dataset]
-    model, swapped = build(config, classes, conv_path, device="meta")
+    config = Config(dataset="", **json.loads(network))
+    model, swapped = build(config, classes, own, device="meta")
+    if own.backbone:
+        _check_scores(config.backbone, model, classes, image)
     return cost(model, image), swapped, _structure(model)
 
 
@@ -63,21 +70,34 @@ def _structure(model: torch.nn.Module) -> str:
     return "\n".join(filter(None, lines))
 
 
-def fingerprint(config: Config, conv_path: str = "") -> str:
+def _check_scores(
+    backbone: str, model: torch.nn.Module, classes: int, image: tuple[int, int, int]
+) -> None:
+    """Refuse a backbone of one's own that does not make (n, classes) of (n, c, h, w)."""
+    with torch.no_grad():
+        made = model.eval()(torch.zeros(2, *image, device="meta"))
+    shape = tuple(made.shape) if isinstance(made, torch.Tensor) else type(made).__name__
+    if shape != (2, classes):
+        raise ValueError(
+            f"backbone '{backbone}': must make {(2, classes)} of two images {(2, *image)}, "
+            f"one score per class; it made {shape}"
+        )
+    model.train()
+
+
+def fingerprint(config: Config, own: Own = PACKAGE) -> str:
     """Equal for networks of one function and the same first weights: from one seed both end alike.
 
     For the function, weights are drawn again after building, in their order. So it does not depend on
     what building draws, and no part of it is behind a weight that starts at zero.
     """
-    return _fingerprint(_network(config), conv_path)
+    return _fingerprint(*_network(config, own), *data.shape(config.dataset, own.data))
 
 
 @functools.cache
-def _fingerprint(canonical: str, conv_path: str) -> str:
-    config = Config(**json.loads(canonical))
-    classes, image, *_ = datasets.SETS[config.dataset]
+def _fingerprint(network: str, own: Own, classes: int, image: tuple[int, int, int]) -> str:
     torch.manual_seed(0)
-    model, _ = build(config, classes, conv_path)
+    model, _ = build(Config(dataset="", **json.loads(network)), classes, own)
     digest = hashlib.sha256()
     for parameter in model.parameters():
         digest.update(parameter.detach().numpy().tobytes())

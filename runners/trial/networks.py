@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from runners.errors import SweepError
-from runners.plan import Config, Sweep
+from runners.plan import NETWORK, Config, Own, Sweep
 from runners.trial.network import fingerprint, measure
 from scconv import Cost
 
@@ -34,26 +34,26 @@ def networks(sweep: Sweep) -> dict[str, tuple[Cost, int]]:
     return costs
 
 
-def known_cost(config: Config, path: str) -> dict[str, float]:
+def known_cost(config: Config, own: Own) -> dict[str, float]:
     """A config's multiply-adds and parameters, both in millions, known before it is trained.
 
     Raises:
         ValueError: its network cannot be built.
     """
-    counted = measure(config, path)[0]
+    counted = measure(config, own)[0]
     return {"macs_m": counted.macs / 1e6, "params_m": counted.params / 1e6}
 
 
 def _measured(sweep: Sweep, variant: str) -> tuple[Cost, int, str]:
     config = sweep.variants[variant]
     with _named(sweep, variant):
-        return measure(config, sweep.conv_paths.get(config.conv, ""))
+        return measure(config, sweep.own(config))
 
 
 def _fingerprint(sweep: Sweep, variant: str) -> str:
     config = sweep.variants[variant]
     with _named(sweep, variant):
-        return fingerprint(config, sweep.conv_paths.get(config.conv, ""))
+        return fingerprint(config, sweep.own(config))
 
 
 @contextlib.contextmanager
@@ -68,9 +68,8 @@ def _named(sweep: Sweep, variant: str) -> Iterator[None]:
 
 
 def _training(config: Config) -> str:
-    """All of a config but its convolution."""
-    network = ("conv", "conv_digest", "conv_version", "options")
-    return json.dumps({k: v for k, v in asdict(config).items() if k not in network})
+    """All of a config but its network."""
+    return json.dumps({k: v for k, v in asdict(config).items() if k not in NETWORK})
 
 
 def _refuse_twin(sweep: Sweep, variant: str, twins: list[str]) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
+import json
 import platform
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import torch
 
-from runners.data import dataset as datasets
+from runners import data as datasets
 from runners.data.dataset import Dataset
 from runners.errors import Diverged
-from runners.plan import Trial
+from runners.plan import Config, Own, Trial
 from runners.store import Epoch, Record, State, Store
 from runners.trial.provenance import CODE, machine, moved
 from runners.trial.training import Training
@@ -36,7 +37,7 @@ def run(
         if record := store.record(trial.id):
             yield record.epochs
             return
-        data = _data(trial.config.dataset, data_root, str(store.cache))
+        data = _data(*_choice(trial), data_root, str(store.cache))
         training, epochs = Training(trial, data, pick_device(device)), []
         if saved := store.checkpoint(trial.id):
             state, epochs = saved
@@ -93,6 +94,8 @@ def provenance(trial: Trial, training: Training) -> dict[str, str | int]:
     }
     if training.compiled:
         said["compiled"] = training.compiled.outcome
+    if trial.own.data and trial.own.data.contents:
+        said["contents"] = trial.own.data.contents
     return said
 
 
@@ -101,7 +104,13 @@ def pick_device(name: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
+def _choice(trial: Trial) -> tuple[str, Own]:
+    """The part of a trial that chooses its data: equal for all trials that train on the same."""
+    config = {name: getattr(trial.config, name) for name in ("dataset", "dataset_options")}
+    return json.dumps(config), replace(trial.own, conv="", backbone="")
+
+
 @functools.lru_cache(1)
-def _data(name: str, root: str | None, cache: str) -> Dataset:
-    """Kept between the trials of one process."""
-    return datasets.load(name, root, cache)
+def _data(config: str, own: Own, root: str | None, cache: str) -> Dataset:
+    """Kept between the trials of one process; of the config it takes what chooses the data."""
+    return datasets.of_trial(Config(backbone="", **json.loads(config)), own, root, cache)

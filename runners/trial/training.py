@@ -19,8 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from runners.data import dataset as datasets
-from runners.data.dataset import Dataset, Split
+from runners.data.dataset import Dataset, Split, batches, in_order
 from runners.data.image_files import Files
 from runners.errors import Diverged
 from runners.plan import Config, Trial
@@ -46,7 +45,7 @@ class Training:
         self.precision = _precision(self.config.precision, self.device)
         torch.manual_seed(_seed(trial.seed, "weights"))
         # built on the CPU, so that a seed's first weights are the same on every device; channels_last is faster on both
-        model, self.swapped = build(self.config, data.classes, trial.conv_path)
+        model, self.swapped = build(self.config, data.classes, trial.own)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         c = self.config
         batch = min(c.batch_size, len(self.data.train))
@@ -72,7 +71,7 @@ class Training:
         state = {name: part.state_dict() for name, part in parts.items()}
         if self.compiled:
             state["compiled"] = self.compiled.outcome
-        return state | {"data": self.data.digest}
+        return state | {"data": self.data.train_digest}
 
     def load(self, state: dict) -> None:
         """Go on from what `state` returned.
@@ -80,9 +79,12 @@ class Training:
         Raises:
             ValueError: it was trained on other data.
         """
-        if state["data"] != self.data.digest:
+        # the test images may have changed: a damaged one is mended without training again. Older
+        # checkpoints have the digest of everything
+        if state["data"] not in (self.data.train_digest, self.data.digest):
             raise ValueError(
-                f"the checkpoint was trained on data with digest {state['data']}, this is {self.data.digest}; use another --storage"
+                f"the checkpoint was trained on images with digest {state['data']}, these have "
+                f"{self.data.train_digest}; use another --storage"
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -152,9 +154,7 @@ class Training:
         hits = torch.zeros((), device=self.device)
         seen = 0
         self.model.train()
-        for i, (x, y) in enumerate(
-            datasets.batches(self.data, c.batch_size, generator, augment=c.augment)
-        ):
+        for i, (x, y) in enumerate(batches(self.data, c.batch_size, generator, augment=c.augment)):
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(c, (index * steps + i + 0.5) / (c.epochs * steps))
             with self._autocast():
@@ -174,7 +174,7 @@ class Training:
         """Mean loss, and which of the five likeliest classes was right: (n, 5) booleans on the CPU."""
         self.model.eval()
         losses, hits = [], []
-        for x, y in datasets.in_order(self.data, split):
+        for x, y in in_order(self.data, split):
             with self._autocast():
                 logits = self.model(x)
             losses.append(F.cross_entropy(logits.float(), y, reduction="sum"))

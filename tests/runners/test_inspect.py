@@ -11,7 +11,7 @@ import yaml
 from sklearn.metrics import f1_score
 
 from analysis.figures.features import redundancy
-from runners.data import dataset as data
+from runners import data
 from runners.errors import SweepError
 from runners.inspect import feature_maps, main, predictions
 from runners.plan import load

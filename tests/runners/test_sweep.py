@@ -219,8 +219,8 @@ def test_plan_for_programs_starts_nothing(write_sweep, tmp_path, monkeypatch, ca
 
 
 REFUSED = {
-    "unknown backbone": ({"base": {"backbone": "resnet21"}}, "variants.R20: unknown backbone 'resnet21': did you mean 'resnet20'?"),
-    "unknown data set": ({"base": {"dataset": "digit"}}, "variants.R20: unknown dataset 'digit': did you mean 'digits'?"),
+    "unknown backbone": ({"base": {"backbone": "resnet21"}}, "base.backbone: unknown backbone 'resnet21': did you mean 'resnet20'?"),
+    "unknown data set": ({"base": {"dataset": "digit"}}, "base.dataset: unknown dataset 'digit': did you mean 'digits'?"),
     "bad alpha": (
         {"variants": {"R20": {}, "A": {"conv": "scconv", "options": {"alpha": 1.5}}}},
         "variants.A: layer stages.0.0.conv2: `alpha` (=1.5) must be a number between 0 and 1",

@@ -9,7 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from runners.data import dataset as data
+from runners import data
+from runners.data import parquet, source
+from runners.data.dataset import batches, shift_and_flip
 
 
 def test_digits_are_the_real_ones():
@@ -43,7 +45,7 @@ def test_normalised_pixels_have_mean_zero_and_deviation_one():
 def test_shift_and_flip_is_pad_crop_and_mirror():
     images = torch.randint(0, 256, (20, 6, 5, 3), dtype=torch.uint8)
     shift, flip = torch.randint(0, 5, (20, 2)), torch.rand(20) < 0.5
-    got = data._shift_and_flip(images, shift, flip, 2)
+    got = shift_and_flip(images, shift, flip, 2)
     for i in range(20):
         padded = np.pad(images[i].numpy(), ((2, 2), (2, 2), (0, 0)))
         top, left = shift[i].tolist()
@@ -58,7 +60,7 @@ def test_batches_are_a_shuffled_epoch_repeatable_by_seed():
         generator = torch.Generator().manual_seed(seed)
         return [
             torch.cat(t)
-            for t in zip(*data.batches(synthetic, 50, generator, augment=augment), strict=True)
+            for t in zip(*batches(synthetic, 50, generator, augment=augment), strict=True)
         ]
 
     (x, y), (x2, y2), (x3, _) = epoch(1), epoch(1), epoch(2)
@@ -91,6 +93,7 @@ def test_cifar100_from_parquet_decoded_once(nested, tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     parts = [write_parquet(folder, f"train-0000{i}-of-00002.parquet", 30, i) for i in range(2)]
     test_images, test_labels = write_parquet(folder, "test-00000-of-00001.parquet", 10, 7)
+    monkeypatch.setattr(source, "SLOW_S", -1.0)  # as the 60,000 images are
     first = data.load("cifar100", tmp_path / "root", tmp_path / "cache")
     assert torch.equal(first.train.images, torch.from_numpy(np.concatenate([p[0] for p in parts])))
     assert first.train.labels.tolist() == np.concatenate([p[1] for p in parts]).tolist()
@@ -98,7 +101,7 @@ def test_cifar100_from_parquet_decoded_once(nested, tmp_path, monkeypatch):
         torch.equal(first.test.images, torch.from_numpy(test_images))
         and first.test.labels.tolist() == test_labels.tolist()
     )
-    monkeypatch.setattr(data, "_parquet", lambda files: pytest.fail("decoded twice"))
+    monkeypatch.setattr(parquet, "read", lambda *_: pytest.fail("decoded twice"))
     assert data.load("cifar100", tmp_path / "root", tmp_path / "cache").digest == first.digest
 
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
+from runners import data as datasets
 from runners import sweep as command
-from runners.data import dataset as datasets
+from runners.data.dataset import batches, in_order
 from runners.plan import Config, Trial
 from runners.store import Store
 from runners.trial.run import run
@@ -30,7 +31,7 @@ def epoch(data, threads, seed=1, augment=True):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        return [*datasets.batches(data, 5, torch.Generator().manual_seed(seed), augment=augment)]
+        return [*batches(data, 5, torch.Generator().manual_seed(seed), augment=augment)]
     finally:
         torch.set_num_threads(before)
 
@@ -59,8 +60,8 @@ def test_batches_do_not_depend_on_the_number_of_workers(tree):
 def test_centre_crops_are_the_same_each_time_and_in_order(tree):
     data = datasets.load("imagenet", tree)
     (x, y), (x2, _) = (
-        next(datasets.in_order(data, data.test)),
-        next(datasets.in_order(data, data.test)),
+        next(in_order(data, data.test)),
+        next(in_order(data, data.test)),
     )
     assert torch.equal(x, x2) and y.tolist() == [0, 0, 1, 1]
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from runners.launch import cluster
-from runners.plan import load
+from runners.plan import PACKAGE, load
 from runners.store import Store
 from runners.trial.run import run
 from tests.nodes import Nodes
@@ -32,14 +32,14 @@ def nodes():
 
 def test_a_node_says_what_it_lacks(tmp_path):
     store = Store(tmp_path / "runs")
-    assert cluster.lacking(str(store.root), store.identity, ["synthetic"], "") == ""
+    assert cluster.lacking(str(store.root), store.identity, [("synthetic", {}, PACKAGE)], "") == ""
     assert "it does not see it" in cluster.lacking(
         str(tmp_path / "elsewhere"), store.identity, [], ""
     )
     assert not (tmp_path / "elsewhere").exists()
     assert "another there" in cluster.lacking(str(store.root), "another", [], "")
     assert "dataset 'imagenet' is not in" in cluster.lacking(
-        str(store.root), store.identity, ["imagenet"], str(tmp_path)
+        str(store.root), store.identity, [("imagenet", {}, PACKAGE)], str(tmp_path)
     )
     assert [p.name for p in (tmp_path / "runs").rglob("*") if p.is_file()] == ["identity"]
 
@@ -56,7 +56,7 @@ def test_a_node_that_is_just_being_lost_is_no_reason_to_refuse(tmp_path, monkeyp
     try:
         alive = cluster.ray.nodes()
         monkeypatch.setattr(cluster.ray, "nodes", lambda: [*alive, dead])
-        cluster.check_nodes(Store(tmp_path / "runs"), ["synthetic"], "")
+        cluster.check_nodes(Store(tmp_path / "runs"), [("synthetic", {}, PACKAGE)], "")
     finally:
         cluster.disconnect()
 

@@ -10,6 +10,7 @@ import pytest
 
 from runners.errors import SweepError
 from runners.plan import Config, Trial, load
+from runners.plan.catalogue import CONV
 from runners.sweep import main
 
 ROOT = Path(__file__).parents[3]
@@ -141,7 +142,7 @@ def test_a_convolutions_own_file_is_part_of_its_identity(write_sweep, tmp_path):
     path = write_sweep(variants={"R20": {}, "mine": {"conv": "mine"}})
     (tmp_path / "mine.py").write_text("def drop_in(conv, *, k=3):\n    return conv\n")
     first = load(path)
-    assert first.conv_paths == {"mine": str(tmp_path / "mine.py")}
+    assert first.lookup.user_file(CONV, "mine").path == str(tmp_path / "mine.py")
     (tmp_path / "mine.py").write_text("def drop_in(conv, *, k=5):\n    return conv\n")
     assert (
         first.trials[1].id != load(path).trials[1].id

@@ -13,7 +13,8 @@ import mlflow
 import optuna
 import pytest
 
-from runners.data import dataset as data
+from runners import data
+from runners.data.dataset import Split
 from runners.plan import Trial, load
 from runners.search import searching as search
 from runners.search.searching import Searching
@@ -479,16 +480,12 @@ def test_an_edited_convolution_does_not_change_a_search_under_way(write_sweep, t
         Store(tmp_path / "s"),
     )
     kept = replace(
-        sweep,
-        conv_paths={
-            name: store.keep_conv(path, sweep.conv_digests[name])
-            for name, path in sweep.conv_paths.items()
-        },
+        sweep, lookup=sweep.lookup.moved(lambda file: store.keep_file(file.path, file.digest))
     )
     work = Searching(
         kept,
         store,
-        lambda config, path: {"macs_m": float(len(Path(path).read_text())), "params_m": 1.0},
+        lambda config, own: {"macs_m": float(len(Path(own.conv).read_text())), "params_m": 1.0},
     )
     work.begin(Counter())
     for n in range(8):
@@ -517,12 +514,12 @@ def test_choices_that_are_lists_come_back_as_they_were(write_sweep):
         assert decode(sweep.search, encode(sweep.search, cell)) == cell
 
 
-class Forbidden(data.Split):
+class Forbidden(Split):
     """A test set that must not be looked at."""
 
     def subset(self, rows):
         assert not len(rows), "the test set was read"
-        return data.Split(self.images[:0], self.labels[:0])
+        return Split(self.images[:0], self.labels[:0])
 
     def to(self, device):
         raise AssertionError("the test set was read")

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from runners.errors import StoreError
-from runners.plan import load
+from runners.plan import Own, load
 from runners.search.searching import Searching
 from runners.store import Store
 from runners.store import place as files
@@ -94,12 +94,13 @@ def test_trials_come_back_as_they_went(place):
 
 def test_a_users_convolution_reaches_another_machine(place, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("x = 1\n")
-    kept = Store(place).keep_conv(
+    kept = Store(place).keep_file(
         str(tmp_path / "mine.py"), hashlib.sha256(b"x = 1\n").hexdigest()[:16]
     )
     assert Path(kept).read_text() == "x = 1\n"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
-    assert Path(Store(place).conv(kept)).read_text() == "x = 1\n" and Store(place).conv("") == ""
+    fetched = Store(place).fetch_own(Own(conv=kept))
+    assert Path(fetched.conv).read_text() == "x = 1\n" and fetched.dataset == ""
 
 
 def test_what_cannot_be_written_at_all_is_an_error_at_the_start(write_sweep, tmp_path):

@@ -130,11 +130,11 @@ def test_a_users_convolution_is_kept_as_it_was_planned(tmp_path):
     source = tmp_path / "mine.py"
     source.write_text("x = 1\n")
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
-    copy = Store(tmp_path / "runs").keep_conv(str(source), digest)
+    copy = Store(tmp_path / "runs").keep_file(str(source), digest)
     source.write_text("x = 2\n")
     assert Path(copy).read_text() == "x = 1\n"
     with pytest.raises(SweepError, match="was edited after the sweep was planned"):
-        Store(tmp_path / "runs").keep_conv(str(source), digest)
+        Store(tmp_path / "runs").keep_file(str(source), digest)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from runners.data import dataset as data
-from runners.plan import Config, Trial
+from runners import data
+from runners.plan import Config, Own, Trial
 from runners.sweep import main
 from runners.trial.network import fingerprint
 from runners.trial.training import Training
@@ -47,10 +47,10 @@ def test_a_placebo_is_no_twin(write_sweep, tmp_path, monkeypatch, capsys):
     assert fingerprint(Config(**BASE)) != fingerprint(Config(**BASE, conv="placebo"))
 
 
-def own(tmp_path: Path, name: str, text: str) -> tuple[Config, str]:
+def own(tmp_path: Path, name: str, text: str) -> tuple[Config, Own]:
     path = tmp_path / f"{name}.py"
     path.write_text(text)
-    return Config(**BASE, conv=name, conv_digest=name), str(path)
+    return Config(**BASE, conv=name, conv_digest=name), Own(conv=str(path))
 
 
 def test_what_differs_in_its_function_or_in_its_first_weights_is_no_twin(tmp_path):

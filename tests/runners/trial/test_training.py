@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from runners.data import dataset as data
+from runners import data
 from runners.errors import Diverged
 from runners.plan import Config, Trial, load
 from runners.store import Epoch, Result, Store
