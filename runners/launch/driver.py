@@ -39,6 +39,7 @@ class Round:
     advanced: set[str] = field(default_factory=set)  # that finished an epoch
     problem: str = ""  # why Ray gave up as a whole
     full: memory.Full | None = None  # the memory that made it give up
+    paused: bool = False  # whether it ended to wait for memory
 
     @property
     def trials(self) -> list[Trial]:

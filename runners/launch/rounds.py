@@ -49,6 +49,7 @@ class Queue(Searcher):
         idle = not self.driver.round.handed
         with self.driver.shielded():  # asking a search writes to its study
             if not self.driver.has_room():
+                self.driver.round.paused = self.driver.round.paused or idle
                 return Searcher.FINISHED if idle else None
             if trial := self.work.next():
                 self.driver.round.handed.add(trial_id)
@@ -133,7 +134,7 @@ def _rounds(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver
                 f"{len(done.tight)} trials ran out of the GPU's memory; "
                 f"again with gpu: {resources.gpu:g} each"
             )
-        elif _to_do(work) and not driver.stop.asked and not done.full:
+        elif _to_do(work) and not driver.stop.asked and not (done.full or done.paused):
             to_go = f"{len(left)} trials to go" if left else "the search under way"
             driver.console.say(f"Ray ended with {to_go}: {done.problem or 'it gave no reason'}")
             fruitless = 0 if len(left) < before or done.running else fruitless + 1

@@ -180,7 +180,11 @@ def test_the_queue_hands_out_no_more_than_memory_takes(write_sweep, store):
     ]
     assert queue.suggest("c") is None
     driver.on_trial_complete(0, [], Tuned(sweep.trials[0], "a"))
-    assert queue.suggest("c")["trial"] == sweep.trials[2]
+    assert queue.suggest("c")["trial"] == sweep.trials[2] and not driver.round.paused
+    for key, trial in zip("bc", sweep.trials[1:], strict=False):
+        driver.on_trial_complete(0, [], Tuned(trial, key))
+    driver.attempts.pressure.killed(1, 0)
+    assert queue.suggest("d") == Queue.FINISHED and driver.round.paused
 
 
 def test_the_queue_waits_for_what_is_handed_out_since_it_may_come_back(write_sweep, store):
