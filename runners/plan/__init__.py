@@ -1,7 +1,8 @@
 """A question becomes trials: read, checked, named, identified. Needs no torch."""
 
 from runners.plan.config import NETWORK, PACKAGE, RECIPES, Config, Data, Own, Trial
-from runners.plan.sweep import Limits, Resources, Sweep, load
+from runners.plan.loading import load
+from runners.plan.sweep import Limits, Resources, Sweep
 
 __all__ = [
     "NETWORK",

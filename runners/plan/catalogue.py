@@ -1,6 +1,7 @@
 """The catalogue: a name in a sweep file is a file, in the package or else beside the sweep file.
 
-A file and its options are found and checked by the source alone: nothing is imported, and so no torch.
+A file and its options are found and checked by the source alone: nothing is imported, and so no
+torch.
 """
 
 from __future__ import annotations

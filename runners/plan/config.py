@@ -1,4 +1,6 @@
-"""Everything that can change a trial's numbers: its config and its seed; and the id that follows from both."""
+"""Everything that can change a trial's numbers: its config and its seed; and the id that follows
+from both.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,11 @@ from runners.plan.space import Whole
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 RECIPES: dict[str, dict] = {
-    # the paper's section 4: SGD 0.05, x0.1 after half and three quarters of 200 epochs. Config's defaults, so it adds nothing
+    # the paper's section 4: SGD 0.05, x0.1 after half and three quarters of 200 epochs.
+    # Config's defaults, so it adds nothing
     "paper": {},
-    # the paper's section 4 for ImageNet: rate 0.1, x0.1 every 30 of 100 epochs; batches of 256 are the custom, the paper gives none
+    # the paper's section 4 for ImageNet: rate 0.1, x0.1 every 30 of 100 epochs; batches of
+    # 256 are the custom, the paper gives none
     "imagenet": {
         "epochs": 100,
         "lr": 0.1,
@@ -45,7 +49,9 @@ LATER = (
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that can change a trial's numbers, but for the seed. A field at its default stays out of the trial's id."""
+    """Everything that can change a trial's numbers, but for the seed. A field at its default stays
+    out of the trial's id.
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -130,9 +136,9 @@ NETWORK = (
 class Data:
     """What was measured of a data set.
 
-    `identity` is what a trial's id has of it: "" for data with published checksums. `digest` is what a
-    record says of it, `contents` covers the bytes of every image file of every split; "" where they
-    are not known. `image` is (c, h, w).
+    `identity` is what a trial's id has of it: "" for data with published checksums. `digest` is
+    what a record says of it, `contents` covers the bytes of every image file of every split; ""
+    where they are not known. `image` is (c, h, w).
     """
 
     classes: int

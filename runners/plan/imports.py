@@ -1,8 +1,9 @@
-"""Which local files a user's file imports, read from the source; so that all of them are identified and kept.
+"""Which local files a user's file imports, read from the source; so that all of them are identified
+and kept.
 
-A file of one's own may import others that lie beside it, by any form of import. An import that cannot
-be followed from the source is refused: the file behind it would be neither in a trial's identity nor
-kept with the trial.
+A file of one's own may import others that lie beside it, by any form of import. An import that
+cannot be followed from the source is refused: the file behind it would be neither in a trial's
+identity nor kept with the trial.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """YAML without surprises: a sweep file as plain values, with the line of every place in it.
 
 The scalars are those of YAML 1.2's core schema, so `no` is a text, `1e-1` a number, and `1:30` a
-text; `010`, which
-YAML 1.1 reads as 8 and YAML 1.2 as 10, is refused. So is a repeated key. A key may override a
-merged one.
+text; `010`, which YAML 1.1 reads as 8 and YAML 1.2 as 10, is refused. So is a repeated key. A key
+may override a merged one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""What the paper printed, as CSV: figures only, joined to a sweep's variants by name; and the protocol behind them.
+"""What the paper printed, as CSV: figures only, joined to a sweep's variants by name; and the
+protocol behind them.
 
-SCConv, CVPR 2023, Tables 1-3, and of Figure 4, which prints no numbers, the two points that Table 1 prints. `flops_m` is the paper's word
-and counting; see scconv/cost. Where a row prints several accuracies, the sweep's data set says which one is meant.
+SCConv, CVPR 2023, Tables 1-3, and of Figure 4, which prints no numbers, the two points that Table 1
+prints. `flops_m` is the paper's word and counting; see scconv/cost. Where a row prints several
+accuracies, the sweep's data set says which one is meant.
 """
 
 import csv
@@ -47,7 +49,9 @@ class Printed:
 
 @dataclass(frozen=True)
 class Reference:
-    """The printed rows of one network on one data set, by the sweep's variants; `title` says where they are from."""
+    """The printed rows of one network on one data set, by the sweep's variants; `title` says where
+    they are from.
+    """
 
     title: str = ""
     backbone: str = ""
@@ -82,9 +86,11 @@ class Reference:
 
 
 def load(sweep: Sweep) -> Reference:
-    """The rows of the table that the sweep names; none where it names none. The printed baseline goes by the sweep's own baseline name.
+    """The rows of the table that the sweep names; none where it names none. The printed baseline
+    goes by the sweep's own baseline name.
 
-    A table of one network, or of one data set, is laid beside a sweep on any other, and its title then says what it is.
+    A table of one network, or of one data set, is laid beside a sweep on any other, and its title
+    then says what it is.
 
     Raises:
         ValueError: no such table, or it has several networks and none is the sweep's.
@@ -117,5 +123,6 @@ def load(sweep: Sweep) -> Reference:
         for line in lines
     }
     protocol = "100 epochs" if dataset == "imagenet" else "200 epochs, median of several runs"
-    title = f"SCConv (CVPR 2023), {TITLES[sweep.reference]}: {backbone}, {DATASETS[dataset]}, {protocol}"
+    source = f"SCConv (CVPR 2023), {TITLES[sweep.reference]}"
+    title = f"{source}: {backbone}, {DATASETS[dataset]}, {protocol}"
     return Reference(title, backbone, dataset, rows)

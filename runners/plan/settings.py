@@ -19,9 +19,9 @@ from runners.plan.catalogue import (
 from runners.plan.checking import validate
 from runners.plan.config import RECIPES, Config
 
-# Of a convolution of one's own, whose file is part of the id: raised when the same file comes to other
-# numbers. 1: its convolutions started from torch's default; 2: from the weights of what they replace,
-# or by the backbone's rule
+# Of a convolution of one's own, whose file is part of the id: raised when the same file comes to
+# other numbers. 1: its convolutions started from torch's default; 2: from the weights of what they
+# replace, or by the backbone's rule
 OWN_VERSION = 2
 # 1: a worker that had trained other variants may have run it uncompiled; 2: see trial/compiled.py
 COMPILE_VERSION = 2

@@ -277,7 +277,7 @@ def name(cell: Cell) -> str:
 
 
 def label(key: str) -> str:
-    """What a setting is called: "alpha" for "options.alpha", "backbone.width" for another's option."""
+    """What a setting is called: alpha for options.alpha, backbone.width for another's option."""
     return key.removeprefix("options.").replace("_options.", ".")
 
 

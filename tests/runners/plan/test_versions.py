@@ -9,7 +9,7 @@ import torch
 
 from runners.errors import SweepError
 from runners.plan import Trial, load
-from runners.plan.catalogue import catalogue, version_of
+from runners.plan.catalogue import CONV, find, names, version_of
 from runners.store import Store
 from runners.sweep import main
 from scconv import replace_convs
@@ -40,7 +40,7 @@ S = ["8ec7ba4b9c7c2356", "4a3d667e7061482e", "8ee5b278be566204"]
 
 
 def test_every_convolution_of_the_catalogue_is_in_the_list():
-    assert NUMBERS.keys() == {p.stem for p in catalogue().glob("[a-z]*.py")}
+    assert NUMBERS.keys() == {*names(CONV)}
 
 
 @pytest.mark.parametrize("conv", NUMBERS)
@@ -57,7 +57,7 @@ def test_changed_numbers_need_a_new_version(conv):
     with torch.no_grad():
         outputs = model(torch.randn(4, 3, 16, 16)).double().abs().sum().item()
     version, *figures = NUMBERS[conv]
-    assert version_of(catalogue() / f"{conv}.py") == version
+    assert version_of(find(CONV, conv, ROOT, "conv")) == version
     assert [weights, outputs] == pytest.approx(figures, rel=2e-4)
 
 
