@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from analysis.figures.drawing import STYLE, plt
+from analysis.figures.drawing import plt, style
 from analysis.stats.classes import Pairs, confusion
 
 READABLE = 20  # up to so many classes every cell has its number
@@ -23,7 +23,7 @@ def figure(pairs: Pairs, title: str) -> Figure:
     """
     classes, shares = confusion(pairs)
     k = len(classes)
-    with plt.style.context([STYLE, {"axes.grid": False}]):
+    with style(**{"axes.grid": False}):
         side = 6.2 if k <= READABLE else 8.0
         drawing, axes = plt.subplots(figsize=(side + 1, side + 0.6), layout="constrained")
         # the root spreads the few per cent of a mistake over enough of the scale to be seen beside
@@ -37,13 +37,12 @@ def figure(pairs: Pairs, title: str) -> Figure:
         bar.set_label("% of the true class's images (square-root scale)")
         axes.set(xlabel="predicted class", ylabel="true class")
         above = textwrap.fill(title, round(13 * side))
-        axes.set_title(above, fontsize="medium", loc="left", parse_math=False)
+        axes.set_title(above, fontsize="medium", loc="left")
         drawing.supxlabel(
             textwrap.fill(_words(classes, shares), round(16 * side)),
             fontsize="small",
             x=0.01,
             ha="left",
-            parse_math=False,
         )
         return drawing
 

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures.drawing import STYLE, plt
+from analysis.figures.drawing import plt, style
 from analysis.stats import summarise
 from analysis.stats.redundancy import flat, redundancy
 
@@ -50,7 +50,7 @@ def figure(image: np.ndarray, left: Side, right: Side, caption: str) -> Figure:
 
     `caption` names the image and the maps.
     """
-    with plt.style.context([STYLE, {"axes.grid": False}]):
+    with style(**{"axes.grid": False}):
         drawing, axes = plt.subplots(
             1, 3, figsize=(12, 6.1), width_ratios=(1.1, 4, 4), layout="constrained"
         )
@@ -66,7 +66,6 @@ def figure(image: np.ndarray, left: Side, right: Side, caption: str) -> Figure:
             fontsize="small",
             x=0.01,
             ha="left",
-            parse_math=False,
         )
         return drawing
 
@@ -104,5 +103,5 @@ def _title(side: Side) -> str:
 
 
 def _bare(axes: Axes, title: str) -> None:
-    axes.set_title(title, fontsize="medium", loc="left", parse_math=False)
+    axes.set_title(title, fontsize="medium", loc="left")
     axes.set_axis_off()

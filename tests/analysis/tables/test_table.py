@@ -636,7 +636,7 @@ def test_names_that_matplotlib_would_read_are_drawn(make, tmp_path):
     legend = figures.curves(table).axes[0].get_legend()
     assert [t.get_text().strip() for t in legend.get_texts()] == [
         "R20 (n=3)",
-        r"\$x_\$ (n=3)",
+        "$x_$ (n=3)",
         "_S (n=3)",
     ]
 
