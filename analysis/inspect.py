@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.figures import features, save
-from analysis.figures.features import Side, constant, redundancy
-from analysis.stats import Summary, classes, summarise
+from analysis.figures import confusion, features, save
+from analysis.figures.features import Side
+from analysis.stats import Summary, summarise
+from analysis.stats.classes import scores
+from analysis.stats.redundancy import constant, redundancy
+from analysis.tables.classes import to_csv
 
 __all__ = ["Side", "constant", "redundancy", "seen", "write_classes", "write_features"]
 
@@ -32,10 +35,10 @@ def write_classes(
         (a line with the macro F1, the files).
     """
     found = [*pairs.values()]
-    table = classes.scores(found)
+    table = scores(found)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"classes-{_stem(variant)}.csv"
-    path.write_text(classes.to_csv(table), encoding="utf-8")
+    path.write_text(to_csv(table), encoding="utf-8")
     seeds = f"{len(pairs)} seed{'s' if len(pairs) > 1 else ''} ({', '.join(map(str, pairs))})"
     macro = table[-1]
     line = (
@@ -46,7 +49,7 @@ def write_classes(
         f"{variant}: test set of {dataset}, {epochs} epochs, mean over {seeds}; "
         f"macro F1 {macro.f1.mean:.1f} %"
     )
-    drawn = save(classes.figure(found, title), folder / f"confusion-{_stem(variant)}")
+    drawn = save(confusion.figure(found, title), folder / f"confusion-{_stem(variant)}")
     return line, [path, *drawn]
 
 

@@ -1,20 +1,22 @@
-"""The command that answers a sweep's question from its finished trials; it works while the sweep still runs, too.
+"""The command that answers a sweep's question from its finished trials; also while it still runs.
 
-python -m analysis.report sweeps/order.yaml      ->  results/order/: report.html, table.md, table.tex, table.csv, figures
+python -m analysis.report sweeps/order.yaml
+    -> results/order/: report.html, table.md, table.tex, table.csv, figures
+
+It is the door of analysis, too: runners.sweep imports nothing of analysis but this.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import sys
 from pathlib import Path
 from typing import Any
 
-from analysis import answer as conclusion
 from analysis import tables
-from analysis.tables import Row, Table, markdown, read, search
+from analysis.tables import Grid, Row, Table, pairs, read, trials
+from analysis.verify import differences
+from analysis.writing import text, together, write
 from runners import command
 from runners.errors import SweepError
 from runners.plan import load
@@ -24,66 +26,9 @@ from runners.trial.datasets import identified
 __all__ = ["Table", "aggregates", "main", "markdown", "read", "text", "write"]
 
 
-def text(table: Table) -> str:
-    """The question, the answer, the comparison and what it rests on, in Markdown."""
-    notes = "\n".join(
-        f"- {line}"
-        for line in conclusion.footer(table) + conclusion.factors(table) + search.lines(table)
-    )
-    head = f"**{table.sweep.question}**\n\n{conclusion.answer(table)}\n"
-    return f"{head}\n{markdown(*tables.comparison(table), bold=table.best)}\n{notes}\n"
-
-
-def contents(table: Table) -> dict[str, str]:
-    """File name -> text of the tables."""
-    headers, lines = tables.comparison(table)
-    found = f"\n{markdown(*search.front_table(table))}" if table.studies else ""
-    return {
-        **({"search.csv": search.to_csv(table)} if table.studies else {}),
-        "table.md": f"{text(table)}\n{markdown(*tables.cost(table))}{found}",
-        "table.csv": tables.to_csv(table),
-        "table.tex": tables.latex(headers, lines, conclusion.footer(table), table.best),
-    }
-
-
-def write(table: Table, folder: Path, x: str = "macs", pairs: bool = False) -> list[Path]:
-    """Write tables, figures and the page of one sweep; returns their paths, the page first."""
-    from analysis import page
-
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = contents(table)
-    for name, content in texts.items():
-        (folder / name).write_text(content, encoding="utf-8")
-    for old in (
-        folder / f"{stem}.{kind}"
-        for stem in ("tradeoff", "curves", "front", "history")
-        for kind in ("svg", "png")
-    ):
-        old.unlink(missing_ok=True)  # of an earlier report that had more to draw
-    drawn, drawings = _draw(table, folder, x)
-    report = folder / "report.html"
-    report.write_text(page.html([table], {table.sweep.label: drawings}, pairs), encoding="utf-8")
-    return [report, *(folder / name for name in texts), *drawn]
-
-
-def _draw(table: Table, folder: Path, x: str) -> tuple[list[Path], dict[str, Path]]:
-    """(all files, title -> SVG) of the figures that the sweep asks for."""
-    from analysis import figures  # matplotlib, which a table does not need
-
-    wanted = {}
-    if table.records and {"tradeoff", "cost"} & {*table.sweep.report}:
-        wanted["Accuracy against cost"] = "tradeoff", figures.tradeoff(table, x)
-    if table.records and "curves" in table.sweep.report:
-        wanted["Accuracy over the epochs"] = "curves", figures.curves(table)
-    if any(p.top1 is not None for study in table.studies for p in study.proposals):
-        if table.studies[0].written.mode == "front":
-            wanted["The front that the search found"] = "front", figures.front(table)
-        wanted["The search's history, and what mattered"] = "history", figures.history(table)
-    paths, drawings = [], {}
-    for title, (stem, figure) in wanted.items():
-        paths += figures.save(figure, folder / stem)
-        drawings[title] = folder / f"{stem}.svg"
-    return paths, drawings
+def markdown(headers: list[str], lines: list[list[str]]) -> str:
+    """Any table as Markdown."""
+    return tables.markdown(Grid(headers, lines))
 
 
 def aggregates(table: Table) -> list[dict[str, Any]]:
@@ -110,42 +55,6 @@ def _aggregate(row: Row) -> dict[str, Any]:
             "test/difference_p": d.p,
         }
     return {"variant": row.variant, "metrics": metrics}
-
-
-def differences(table: Table, folder: Path) -> list[str]:
-    """What the stored tables say that the trials do not say (any more); a line each.
-
-    Raises:
-        OSError: there are no stored tables.
-    """
-    texts = contents(table)
-    stored, now = (
-        {row.get("variant", ""): row for row in csv.DictReader(io.StringIO(part))}
-        for part in ((folder / "table.csv").read_text(encoding="utf-8"), texts["table.csv"])
-    )
-    found = [f"{v}: not in the stored report" for v in now if v not in stored] + [
-        f"{v}: not in the sweep" for v in stored if v not in now
-    ]
-    for v in (v for v in now if v in stored):
-        for key in dict.fromkeys([*stored[v], *now[v]]):
-            was, is_ = stored[v].get(key), now[v].get(key)
-            if was != is_:
-                found.append(
-                    f"{v}, {key}: stored {was or 'nothing'}, the trials say {is_ or 'nothing'}"
-                )
-    for name in (n for n in texts if n != "table.csv"):
-        was = (folder / name).read_text(encoding="utf-8").splitlines()
-        changed = [line for line in texts[name].splitlines() if line not in was]
-        if changed or len(was) != len(texts[name].splitlines()):
-            found.append(
-                f"{name}: differs"
-                + (
-                    f", first in what should be: {changed[0].strip()}"
-                    if changed
-                    else " in its length"
-                )
-            )
-    return found
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -180,80 +89,80 @@ def main(argv: list[str] | None = None) -> int:
     """0: done; 1: --verify found differences; 2: bad input."""
     args = _arguments(argv)
     store = Store(args.storage)
-    sweeps = [load(path, args.set, args.seeds, args.only) for path in args.sweeps]
-    found = [read(identified(sweep, store, args.data), store) for sweep in sweeps]
-    labels = [table.sweep.label for table in found]
-    if twin := next((label for label in labels if labels.count(label) > 1), None):
-        raise SweepError(
-            f"two of these sweeps are called {twin}, and would overwrite each other's report; "
-            "rename one, or report on them apart"
-        )
+    found = _read(args, store)
     if args.trials:
         return _list_trials(found, store, args.trials)
+    folders = [_folder(table, args.out, len(found) > 1) for table in found]
     if args.verify:
-        return _verify(found, store, args.out)
-    paths = []
-    for table in found:
-        paths += write(table, _folder(table, args.out, len(found) > 1), args.x, args.pairs)
-    if len(found) > 1:
-        paths.insert(0, _together(found, args))
+        return _verify(found, folders, store)
+    paths = _write(found, folders, args)
     for table in found:
         print(text(table))
         if args.pairs:
-            print(markdown(*conclusion.pairs_table(table)))
+            print(tables.markdown(pairs.pairs(table)))
     print("written:", ", ".join(map(str, paths)))
     return command.DONE
+
+
+def _read(args: argparse.Namespace, store: Store) -> list[Table]:
+    """The tables of all sweeps that were named.
+
+    Raises:
+        SweepError: two of them have one name.
+    """
+    sweeps = [load(path, args.set, args.seeds, args.only) for path in args.sweeps]
+    found = [read(identified(sweep, store, args.data), store) for sweep in sweeps]
+    labels = [table.sweep.label for table in found]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise SweepError(
+                f"two of these sweeps are called {label}, and would overwrite each other's report; "
+                "rename one, or report on them apart"
+            )
+    return found
 
 
 def _folder(table: Table, out: str | None, several: bool) -> Path:
     return Path(out or "results") / table.sweep.label if several or not out else Path(out)
 
 
-def _together(found: list[Table], args: argparse.Namespace) -> Path:
-    """One page of several sweeps, over the figures just drawn."""
-    from analysis import page
-
-    drawings = {}
-    for table in found:
-        folder = _folder(table, args.out, several=True)
-        titles = {
-            "The front that the search found": "front",
-            "Accuracy against cost": "tradeoff",
-            "Accuracy over the epochs": "curves",
-        }
-        drawings[table.sweep.label] = {
-            t: folder / f"{stem}.svg"
-            for t, stem in titles.items()
-            if (folder / f"{stem}.svg").exists()
-        }
-    path = Path(args.out or "results") / f"{'+'.join(t.sweep.label for t in found)}.html"
-    path.write_text(page.html(found, drawings, args.pairs), encoding="utf-8")
-    return path
+def _write(found: list[Table], folders: list[Path], args: argparse.Namespace) -> list[Path]:
+    """A report of each sweep and, of several, the page of all of them; its path is the first."""
+    paths = []
+    for table, folder in zip(found, folders, strict=True):
+        paths += write(table, folder, args.x, args.pairs)
+    if len(found) == 1:
+        return paths
+    page = Path(args.out or "results") / f"{'+'.join(t.sweep.label for t in found)}.html"
+    together(found, folders, page, args.pairs)
+    return [page, *paths]
 
 
 def _list_trials(found: list[Table], store: Store, variant: str) -> int:
     having = [table for table in found if variant in table.sweep.variants]
     if not having:
-        known = ", ".join(dict.fromkeys(v for table in found for v in table.sweep.variants))
-        raise SweepError(f"--trials: no variant is called {variant!r}; there are {known}")
+        known = dict.fromkeys(v for table in found for v in table.sweep.variants)
+        raise SweepError(
+            f"--trials: no variant is called {variant!r}; there are {', '.join(known)}"
+        )
     for table in having:
-        headers, lines = conclusion.trials_table(table)
-        kept = [[*line[1:], store.address(line[1], "")] for line in lines if line[0] == variant]
-        print(markdown([*headers[1:], "folder"], kept))
+        grid = trials.trials(table)
+        kept = []
+        for name, trial, *rest in grid.lines:
+            if name == variant:
+                kept.append([trial, *rest, store.address(trial, "")])
+        print(markdown([*grid.headers[1:], "folder"], kept))
     return 0
 
 
-def _verify(found: list[Table], store: Store, out: str | None) -> int:
-    wrong = {}
-    for table in found:
-        lines = differences(table, _folder(table, out, len(found) > 1))
-        wrong[table.sweep.label] = lines + _damaged_weights(table, store)
-    for label, lines in wrong.items():
-        print(
-            "\n".join(f"{label}: {line}" for line in lines)
-            or f"{label}: the stored report says what the trials say"
-        )
-    return int(any(wrong.values()))
+def _verify(found: list[Table], folders: list[Path], store: Store) -> int:
+    status = 0
+    for table, folder in zip(found, folders, strict=True):
+        lines = differences(table, folder) + _damaged_weights(table, store)
+        status = 1 if lines else status
+        for line in lines or ["the stored report says what the trials say"]:
+            print(f"{table.sweep.label}: {line}")
+    return status
 
 
 def _damaged_weights(table: Table, store: Store) -> list[str]:

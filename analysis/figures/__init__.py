@@ -1,16 +1,9 @@
 """Figures of a sweep, each as SVG and PNG; alone in importing matplotlib."""
 
-from analysis.figures.drawing import (
-    AXES,
-    STYLE,
-    curves,
-    front,
-    history,
-    pareto,
-    plt,
-    save,
-    tradeoff,
-)
+from analysis.figures.curves import curves
+from analysis.figures.drawing import STYLE, plt, save, style
+from analysis.figures.search import front, history
+from analysis.figures.tradeoff import AXES, pareto, tradeoff
 
 __all__ = [
     "AXES",
@@ -21,5 +14,6 @@ __all__ = [
     "pareto",
     "plt",
     "save",
+    "style",
     "tradeoff",
 ]

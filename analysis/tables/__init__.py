@@ -1,23 +1,19 @@
-"""A sweep's finished trials as a table, in every format that is written."""
+"""A sweep's finished trials as tables, in every format that is written; knows no page or figure."""
 
-from analysis.tables.table import (
-    Row,
-    Table,
-    comparison,
-    correct,
-    cost,
-    latex,
-    markdown,
-    read,
-    to_csv,
-)
+from analysis.tables.columns import Column, Grid
+from analysis.tables.footer import footer
+from analysis.tables.formats import latex, markdown
+from analysis.tables.table import Row, Table, read
+from analysis.tables.variants import comparison, cost, to_csv
 
 __all__ = [
+    "Column",
+    "Grid",
     "Row",
     "Table",
     "comparison",
-    "correct",
     "cost",
+    "footer",
     "latex",
     "markdown",
     "read",

@@ -1,141 +1,203 @@
-"""What a sweep's search did: its front, its history, what mattered, what it cost. All of it is validation; the test set is the comparison's."""
+"""What a sweep's search did: its proposals, its finds, its cost.
+
+All of it is validation; the test set is the comparison's.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from analysis.tables import Table
+from analysis.tables.columns import Column, Grid, csv_text, grid
+from analysis.tables.table import Table
 from runners.plan import space
 from runners.search.searching import front, picks
 from runners.search.study import Proposal, Study
 
-HEADERS = (
-    "proposal",
-    "cell",
-    "status",
-    "val top-1 %",
-    "MACs M",
-    "params M",
-    "epochs",
-    "minutes",
-    "trial",
-)
+
+class Proposed(NamedTuple):
+    study: Study
+    proposal: Proposal
 
 
-def lines(table: Table) -> list[str]:
+def sentences(table: Table) -> list[str]:
     """The search in sentences, one a line."""
-    found = []
+    if not table.studies:
+        return []
+    found = [_study(study) for study in table.studies]
+    if not table.sweep.settled:
+        return found
+    return [*found, *_unequal(table), *_finds(table)]
+
+
+def _study(study: Study) -> str:
+    """How a study was made, and what became of its proposals."""
+    w, ps, cells = study.written, study.proposals, study.search.cells
+    names = ", ".join(p.name.removeprefix("options.") for p in study.search.parameters)
+    over = f"over {names}" + (f" ({len(cells)} cells)" if cells is not None else "")
+    of = f" for {study.variant}" if study.variant else ""
+    trained = [p for p in ps if p.trained]
+    parts = [f"{len(trained)} of {w.trials} trials proposed"]
+    for status in ("finished", "pruned", "diverged", "failed", "not finished"):
+        if n := sum(p.status == status for p in trained):
+            parts.append(f"{n} {status}")
+    if again := sum(p.trial is not None and not p.trained for p in ps):
+        parts.append(f"{again} proposed again and answered from the store")
+    if refused := sum(bool(p.why) for p in ps if p.first == p.number):
+        parts.append(f"{refused} cells impossible or out of bounds, not trained")
+    minutes = sum(p.record.minutes for p in trained if p.record)
+    parts.append(f"{minutes:.1f} minutes of training")
+    return f"Search{of} ({w.mode}, {w.sampler}, seed {w.seed}) {over}: {'; '.join(parts)}."
+
+
+def _unequal(table: Table) -> list[str]:
+    """A warning where one variant was tuned with more finished trials than another."""
+    finished = {}
     for study in table.studies:
-        w, ps = study.written, study.proposals
-        trained, cells = [p for p in ps if p.trained], study.search.cells
-        names = ", ".join(p.name.removeprefix("options.") for p in study.search.parameters)
-        over = f"over {names}" + (f" ({len(cells)} cells)" if cells is not None else "")
-        what = f"Search{f' for {study.variant}' if study.variant else ''} ({w.mode}, {w.sampler}, seed {w.seed}) {over}: "
-        parts = [f"{len(trained)} of {w.trials} trials proposed"]
-        for status in ("finished", "pruned", "diverged", "failed", "not finished"):
-            if n := sum(p.status == status for p in trained):
-                parts.append(f"{n} {status}")
-        if again := sum(p.trial is not None and not p.trained for p in ps):
-            parts.append(f"{again} proposed again and answered from the store")
-        if refused := sum(bool(p.why) for p in ps if p.first == p.number):
-            parts.append(f"{refused} cells impossible or out of bounds, not trained")
-        minutes = sum(p.record.minutes for p in trained if p.record)
-        found.append(f"{what}{'; '.join(parts)}; {minutes:.1f} minutes of training.")
-    finished = {
-        study.variant: sum(p.top1 is not None for p in study.proposals if p.trained)
-        for study in table.studies
-    }
-    if table.sweep.settled and len({*finished.values()}) > 1:
-        counts = ", ".join(f"{variant} {n}" for variant, n in finished.items())
-        found.append(
-            f"The variants were not tuned with the same number of finished trials ({counts}): part of a difference may be due to that."
-        )
-    if table.studies and table.sweep.settled:
-        best = [p for study in table.studies for p in picks(study)]
-        chosen = "; ".join(
-            f"{p.variant + ': ' if p.variant else ''}{space.name(p.cell)} ({p.top1:.2f} %)"
-            for p in best
-        )
-        found.append(f"Found, by validation after the last epoch: {chosen}.")
-        found.append(
-            "No trial of the search read the test set; what it found was trained anew, with the comparison's seeds."
-        )
-    return found
+        judged = [p for p in study.proposals if p.trained and p.top1 is not None]
+        finished[study.variant] = len(judged)
+    if len({*finished.values()}) == 1:
+        return []
+    counts = ", ".join(f"{variant} {n}" for variant, n in finished.items())
+    return [
+        f"The variants were not tuned with the same number of finished trials ({counts}): "
+        "part of a difference may be due to that."
+    ]
 
 
-def proposals(
-    table: Table, *, only: Callable[[Study], list[Proposal]] | None = None
-) -> tuple[list[str], list[list[str]]]:
-    """(headers, lines) of everything that was proposed, or of what `only` picks from each study."""
-    rows = []
+def _finds(table: Table) -> list[str]:
+    best = [p for study in table.studies for p in picks(study)]
+    chosen = []
+    for p in best:
+        of = f"{p.variant}: " if p.variant else ""
+        chosen.append(f"{of}{space.name(p.cell)} ({p.top1:.2f} %)")
+    return [
+        f"Found, by validation after the last epoch: {'; '.join(chosen)}.",
+        "No trial of the search read the test set; what it found was trained anew, "
+        "with the comparison's seeds.",
+    ]
+
+
+def proposals(table: Table) -> Grid:
+    """Everything that was proposed."""
+    return _grid(table, lambda study: study.proposals)
+
+
+def finds(table: Table) -> Grid:
+    """The front, or the best where there is only one goal."""
+    return _grid(table, lambda s: front(s.proposals) if s.written.mode == "front" else picks(s))
+
+
+def _grid(table: Table, only: Callable[[Study], list[Proposal]]) -> Grid:
+    items = []
     for study in table.studies:
-        for p in only(study) if only else study.proposals:
-            r = p.record
-            status = p.why or (p.status if p.trained else f"as proposal {p.first}") + (
-                f": {r.reason}" if r and r.reason else ""
-            )
-            figures = [
-                f"{p.top1:.2f}" if p.top1 is not None else "-",
-                *(f"{p.cost[k]:.4g}" if k in p.cost else "-" for k in ("macs_m", "params_m")),
-            ]
-            ran = [str(len(r.epochs)), f"{r.minutes:.1f}"] if r else ["-", "-"]
-            label = ": ".join(filter(None, (study.variant, space.name(p.cell))))
-            rows.append(
-                [str(p.number), label, status, *figures, *ran, p.trial.id if p.trial else "-"]
-            )
-    return list(HEADERS), rows
-
-
-def front_table(table: Table) -> tuple[list[str], list[list[str]]]:
-    """(headers, lines) of the front, or of the best where there is only one goal."""
-    return proposals(
-        table,
-        only=lambda study: (
-            front(study.proposals) if study.written.mode == "front" else picks(study)
-        ),
-    )
+        items += [Proposed(study, p) for p in only(study)]
+    return grid([column for column in columns(table) if column.header], items)
 
 
 def to_csv(table: Table) -> str:
     """Every proposal with its parameters, in full precision."""
-    keys = list(dict.fromkeys(p.name for study in table.studies for p in study.search.parameters))
-    out = io.StringIO()
-    columns = [
-        "variant",
-        "proposal",
-        "first",
-        *keys,
-        "status",
-        "why",
-        "val_top1",
-        "macs_m",
-        "params_m",
-        "ran_epochs",
-        "minutes",
-        "trial",
-    ]
-    writer = csv.DictWriter(out, columns, lineterminator="\n", restval="")
-    writer.writeheader()
+    items = []
     for study in table.studies:
-        for p in study.proposals:
-            line: dict[str, object] = {**{k: space.short(v) for k, v in p.cell.items()}, **p.cost}
-            line |= {
-                "variant": study.variant,
-                "proposal": p.number,
-                "first": p.first,
-                "status": p.status,
-            }
-            line |= {
-                "why": p.why or (p.record.reason if p.record else ""),
-                "trial": p.trial.id if p.trial else "",
-            }
-            line["val_top1"] = "" if p.top1 is None else p.top1
-            line |= (
-                {"ran_epochs": len(p.record.epochs), "minutes": round(p.record.minutes, 3)}
-                if p.record
-                else {}
-            )
-            writer.writerow(line)
-    return out.getvalue()
+        items += [Proposed(study, p) for p in study.proposals]
+    return csv_text(columns(table), items, number="{}")
+
+
+def columns(table: Table) -> list[Column[Proposed]]:
+    return [*_cells(table), *_outcomes()]
+
+
+def _cells(table: Table) -> list[Column[Proposed]]:
+    """What was proposed."""
+    parameters = dict.fromkeys(p.name for s in table.studies for p in s.search.parameters)
+    values = {name: _value(name) for name in parameters}
+    return [
+        Column("variant", "The one being tuned.", fields={"variant": lambda x: x.study.variant}),
+        Column(
+            "proposal",
+            "Its number; a cell that is proposed again is answered from the first proposal of it.",
+            "proposal",
+            lambda x: f"{x.proposal.number}",
+            {"proposal": lambda x: x.proposal.number, "first": lambda x: x.proposal.first},
+        ),
+        Column("cell", "The parameters' values.", "cell", _cell, values),
+    ]
+
+
+def _outcomes() -> list[Column[Proposed]]:
+    """What came of it."""
+    return [
+        Column(
+            "status",
+            "How its trial ended, and why.",
+            "status",
+            _status,
+            {"status": lambda x: x.proposal.status, "why": _why},
+        ),
+        Column(
+            "score",
+            "On the validation split after the last epoch.",
+            "val top-1 %",
+            lambda x: "-" if x.proposal.top1 is None else f"{x.proposal.top1:.2f}",
+            {"val_top1": lambda x: x.proposal.top1},
+        ),
+        _counted("macs_m", "Multiply-adds of one image, in millions.", "MACs M"),
+        _counted("params_m", "Parameters, in millions.", "params M"),
+        Column(
+            "epochs",
+            "Trained.",
+            "epochs",
+            lambda x: f"{len(x.proposal.record.epochs)}" if x.proposal.record else "-",
+            {"ran_epochs": lambda x: x.proposal.record and len(x.proposal.record.epochs)},
+        ),
+        Column(
+            "minutes",
+            "Of training and validation.",
+            "minutes",
+            lambda x: f"{x.proposal.record.minutes:.1f}" if x.proposal.record else "-",
+            {"minutes": lambda x: x.proposal.record and round(x.proposal.record.minutes, 3)},
+        ),
+        Column(
+            "trial",
+            "Its id, and its folder's name in the store.",
+            "trial",
+            lambda x: x.proposal.trial.id if x.proposal.trial else "-",
+            {"trial": lambda x: x.proposal.trial.id if x.proposal.trial else ""},
+        ),
+    ]
+
+
+def _counted(name: str, means: str, header: str) -> Column[Proposed]:
+    """A count that is known before training."""
+
+    def text(x: Proposed) -> str:
+        return f"{x.proposal.cost[name]:.4g}" if name in x.proposal.cost else "-"
+
+    return Column(name, means, header, text, {name: lambda x: x.proposal.cost.get(name)})
+
+
+def _value(name: str) -> Callable[[Proposed], Any]:
+    """A parameter's value: a number as it is, a list as text."""
+
+    def value(x: Proposed) -> Any:
+        found = x.proposal.cell.get(name)
+        return found if found is None or isinstance(found, int | float) else space.short(found)
+
+    return value
+
+
+def _cell(x: Proposed) -> str:
+    name = space.name(x.proposal.cell)
+    return f"{x.study.variant}: {name}" if x.study.variant else name
+
+
+def _status(x: Proposed) -> str:
+    p = x.proposal
+    if p.why:
+        return p.why
+    status = p.status if p.trained else f"as proposal {p.first}"
+    return f"{status}: {p.record.reason}" if p.record and p.record.reason else status
+
+
+def _why(x: Proposed) -> str:
+    return x.proposal.why or (x.proposal.record.reason if x.proposal.record else "")

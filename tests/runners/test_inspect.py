@@ -10,7 +10,7 @@ import torch
 import yaml
 from sklearn.metrics import f1_score
 
-from analysis.figures.features import redundancy
+from analysis.stats.redundancy import redundancy
 from runners import data
 from runners.errors import SweepError
 from runners.inspect import feature_maps, main, predictions

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from analysis.figures import features, save
-from analysis.figures.features import Side, constant, mosaic, redundancy
+from analysis.figures.features import Side, mosaic
+from analysis.stats.redundancy import constant, redundancy
 
 RAMP = np.array([[0.0, 1.0], [2.0, 3.0]])
 CROSS = np.array([[1.0, 0.0], [0.0, 1.0]])  # uncorrelated with the ramp

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from analysis.page.render import _sweep_file
+from analysis.page.render import TEMPLATES
+from analysis.page.sweep_file import sweep_file
 from analysis.tables.planned import Planned, planned
 from runners.plan import load
 from runners.store import Store
@@ -16,7 +17,7 @@ def record(sweep: str, digest: str | None) -> SimpleNamespace:
 
 def page(sweep, files: list[Planned], trials: int) -> str:
     table = SimpleNamespace(sweep=sweep, planned=files, records=[None] * trials)
-    return "\n".join(_sweep_file(table))
+    return TEMPLATES.get_template("sweep_file.html").render(file=sweep_file(table))
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import warnings
 import numpy as np
 import pytest
 
-from analysis.figures import save
+from analysis.figures import confusion, save
 from analysis.stats import classes
+from analysis.tables.classes import to_csv
 
 TRUTH = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
 # class 0 is predicted four times, three of them right; classes 1 and 2 three times, two of them right
@@ -57,7 +58,7 @@ def test_a_class_that_is_never_predicted_counts_as_zero_without_a_warning():
 
 
 def test_csv():
-    lines = list(csv.DictReader(io.StringIO(classes.to_csv(classes.scores(PAIRS)))))
+    lines = list(csv.DictReader(io.StringIO(to_csv(classes.scores(PAIRS)))))
     assert [line["class"] for line in lines] == ["0", "1", "2", "macro"]
     assert (
         lines[0]["support"],
@@ -65,7 +66,7 @@ def test_csv():
         lines[0]["precision_mean"],
         lines[0]["precision_sd"],
     ) == ("4", "2", "87.5000", "17.6777")
-    one_seed = list(csv.DictReader(io.StringIO(classes.to_csv(classes.scores(PAIRS[:1])))))
+    one_seed = list(csv.DictReader(io.StringIO(to_csv(classes.scores(PAIRS[:1])))))
     assert one_seed[1]["recall_mean"] == "66.6667" and one_seed[1]["recall_sd"] == ""
 
 
@@ -98,7 +99,7 @@ def test_what_cannot_be_scored_is_refused(function):
 
 
 def test_the_figure_of_few_classes_has_numbers(tmp_path):
-    figure = classes.figure(PAIRS, "C&S $x$: two seeds")
+    figure = confusion.figure(PAIRS, "C&S $x$: two seeds")
     axes = figure.axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title("left")) == (
         "predicted class",
@@ -118,7 +119,7 @@ def test_the_figure_of_few_classes_has_numbers(tmp_path):
 
 def test_the_figure_of_a_hundred_classes_stays_readable(tmp_path):
     truth = np.repeat(np.arange(100), 3)
-    figure = classes.figure([(truth, np.where(truth == 35, 98, truth))], "cifar100")
+    figure = confusion.figure([(truth, np.where(truth == 35, 98, truth))], "cifar100")
     axes = figure.axes[0]
     assert not axes.texts and [t.get_text() for t in axes.get_xticklabels()] == [
         str(n) for n in range(0, 100, 5)
@@ -129,4 +130,4 @@ def test_the_figure_of_a_hundred_classes_stays_readable(tmp_path):
 
 
 def test_no_mistakes_are_said_so():
-    assert "No mistakes." in classes.figure([(TRUTH, TRUTH)], "all right").get_supxlabel()
+    assert "No mistakes." in confusion.figure([(TRUTH, TRUTH)], "all right").get_supxlabel()

@@ -6,9 +6,10 @@ from collections import Counter
 
 import pytest
 
-from analysis import answer as conclusion
 from analysis import report, tables
+from analysis.answer import answer
 from analysis.tables import search
+from analysis.verify import differences
 from runners.plan import load
 from runners.search.searching import Searching
 from runners.store import Store
@@ -35,13 +36,16 @@ def sweep(write_sweep):
 def test_before_under_way_and_after(sweep, store, tmp_path):
     table = tables.read(sweep, store)
     assert (
-        conclusion.answer(table)
+        answer(table)
         == "There is no answer yet: the search, which says what is compared, has 0 of 12 trials."
     )
-    assert "0 of 12 trials proposed" in search.lines(table)[0] and len(search.lines(table)) == 1
+    assert (
+        "0 of 12 trials proposed" in search.sentences(table)[0]
+        and len(search.sentences(table)) == 1
+    )
     drive(sweep, store, order=0, killed_after=5)
     table = tables.read(sweep, store)
-    assert "has 5 of 12 trials" in conclusion.answer(table) and "Found" not in report.text(table)
+    assert "has 5 of 12 trials" in answer(table) and "Found" not in report.text(table)
     report.write(table, tmp_path / "half")  # a report works at any time
     assert {p.name for p in (tmp_path / "half").iterdir()} >= {
         "front.png",
@@ -51,7 +55,7 @@ def test_before_under_way_and_after(sweep, store, tmp_path):
     drive(sweep, store, order=0)
     table = tables.read(sweep, store)
     assert [*table.sweep.variants][:2] == ["R20", "alpha=0.5"] and table.sweep.settled
-    first, chosen, promise = search.lines(table)
+    first, chosen, promise = search.sentences(table)
     again = sum(p.trial is not None and not p.trained for p in table.studies[0].proposals)
     assert (
         "12 of 12 trials proposed; 12 finished" in first
@@ -73,8 +77,8 @@ def test_every_proposal_is_in_the_csv_with_its_reason(sweep, store):
         told = (int(row["proposal"]), int(row["first"]), row["status"], float(row["options.alpha"]))
         assert told == (p.number, p.first, p.status, p.cell["options.alpha"])
         assert row["why"] == p.why and (row["val_top1"] == "") == (p.top1 is None)
-    headers, lines = search.front_table(table)
-    tops = [float(line[headers.index("val top-1 %")]) for line in lines]
+    found = search.finds(table)
+    tops = [float(line[found.headers.index("val top-1 %")]) for line in found.lines]
     assert tops == sorted(tops) and max(tops) == round(
         max(p.top1 for p in proposals if p.top1 is not None), 2
     )
@@ -100,7 +104,7 @@ def test_variants_that_were_not_tuned_alike_are_named(write_sweep, store):
     work.left()
     assert any(
         "not tuned with the same number of finished trials (R20 3, S+C 2)" in line
-        for line in search.lines(tables.read(sweep, store))
+        for line in search.sentences(tables.read(sweep, store))
     )
 
 
@@ -108,9 +112,9 @@ def test_a_changed_search_is_found_out(sweep, store, tmp_path):
     drive(sweep, store, order=0)
     folder = tmp_path / "out"
     report.write(tables.read(sweep, store), folder)
-    assert report.differences(tables.read(sweep, store), folder) == []
+    assert differences(tables.read(sweep, store), folder) == []
     text = (folder / "search.csv").read_text()
     (folder / "search.csv").write_text(text.replace(",finished,", ",failed,", 1))
-    assert [
-        line.split(":")[0] for line in report.differences(tables.read(sweep, store), folder)
-    ] == ["search.csv"]
+    assert [line.split(":")[0] for line in differences(tables.read(sweep, store), folder)] == [
+        "search.csv"
+    ]

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import answer as conclusion
 from analysis import figures, report, tables
+from analysis.answer import answer
+from analysis.tables import factors, trials
+from analysis.tables.table import correct
 from runners.plan import load, reference
 from runners.store import Result, Store
 from tests import records
@@ -114,7 +116,7 @@ def test_only_finished_trials_enter_a_mean_and_the_rest_is_named(screened):
     )
     assert (
         rows[2].missing == {"diverged (the loss was nan)": 1}
-        and tables.comparison(screened)[1][2][1] == "2 of 3"
+        and tables.comparison(screened).lines[2][1] == "2 of 3"
     )
     text = report.text(screened)
     assert (
@@ -131,30 +133,30 @@ def test_only_finished_trials_enter_a_mean_and_the_rest_is_named(screened):
 
 
 def test_the_answer_says_what_is_shown_and_no_more(screened, complete):
-    assert conclusion.answer(complete) == (
+    assert answer(complete) == (
         "In this training, S+C (+5.00) is better than R20; C is equivalent to R20 (simultaneously at 95 %, 6 seeds); S+C is above all others."
     )
     end = "and with so few seeds that is a screening, to be confirmed with five or more; of the planned trials C has 2 of 3 finished."
-    assert conclusion.answer(screened).endswith(end)
-    assert complete.best == "S+C" and screened.best is None
+    assert answer(screened).endswith(end)
+    assert complete.best == "S+C" and not screened.best
     assert (
         "**S+C**" in report.text(complete)
         and "**+5.00**" in report.text(complete)
         and "**S+C**" not in report.text(screened)
     )
-    assert r"\textbf{S+C}" in tables.latex(*tables.comparison(complete), [], complete.best)
+    assert r"\textbf{S+C}" in tables.latex(tables.comparison(complete), [])
 
 
 def test_no_difference_is_told_with_what_could_have_been_seen(make, tmp_path):
     sweep = make(seeds=5, variants={"R20": {}, "S+C": {"conv": "scconv"}})
     same = {"R20": [70, 71.25, 70, 68.75, 70], "S+C": [70, 70, 71.25, 70, 70]}
     table = tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, same))
-    assert conclusion.answer(table).startswith(
+    assert answer(table).startswith(
         "In this training, no difference to R20 is shown (simultaneously at 95 %, 5 seeds): a difference under "
     )
     assert (
         f"{table.comparison.detectable:.1f} points could well have gone unseen (power below 80 %)"
-        in conclusion.answer(table)
+        in answer(table)
     )
 
 
@@ -168,7 +170,7 @@ def test_why_there_is_no_answer(make, tmp_path):
             {"R20": [None, None], "S+C": [70, 71.25], "C": [70, 71.25]},
         ),
     )
-    assert conclusion.answer(table) == "There is no answer: no trial of the baseline finished."
+    assert answer(table) == "There is no answer: no trial of the baseline finished."
     table = tables.read(
         sweep,
         fill(
@@ -176,15 +178,15 @@ def test_why_there_is_no_answer(make, tmp_path):
         ),
     )
     why = "the differences are the same in every seed, so there is no spread to judge them by"
-    assert conclusion.answer(table) == f"There is no answer yet: {why}."
+    assert answer(table) == f"There is no answer yet: {why}."
     alone = load(sweep.path, only=["S+C"])
     assert (
-        conclusion.answer(tables.read(alone, Store(tmp_path / "b")))
+        answer(tables.read(alone, Store(tmp_path / "b")))
         == "There is no answer: the baseline R20 is not among these variants."
     )
     alone = load(sweep.path, only=["R20"])
     assert (
-        conclusion.answer(tables.read(alone, Store(tmp_path / "b")))
+        answer(tables.read(alone, Store(tmp_path / "b")))
         == "There is no answer: there is only one variant."
     )
 
@@ -194,13 +196,11 @@ def test_a_variant_without_a_trial_is_not_passed_over(make, tmp_path):
     noise = [0, 1.25, -1.25, 0.625, -0.625]
     scores = {"R20": [70 + x for x in noise], "S+C": [80 + x for x in noise[::-1]], "C": [None] * 5}
     table = tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, scores))
-    assert table.best is None and conclusion.answer(table).endswith(
-        "of the planned trials C has 0 of 5 finished."
-    )
+    assert not table.best and answer(table).endswith("of the planned trials C has 0 of 5 finished.")
 
 
 def test_the_footer_tells_the_methods(complete):
-    notes = "\n".join(conclusion.footer(complete))
+    notes = "\n".join(tables.footer(complete))
     assert (
         "one additive model, variant + seed (10 degrees of freedom), with Dunnett's simultaneous intervals and p"
         in notes
@@ -226,12 +226,10 @@ def test_the_interval_over_images_is_wider_than_over_seeds(complete):
         row.images.mean == pytest.approx(row.top1.mean)
         and row.images.high - row.images.low > row.top1.high - row.top1.low
     )
-    headers, lines = conclusion.images_table(complete)
-    assert len(lines) == 12 and headers[2] == "only R20 right"
-    line = next(x for x in lines if x[:2] == ["S+C", "0"])
-    a, b = (
-        tables.correct(next(r for r in complete.rows[i].records if r.seed == 0)) for i in (0, 1)
-    )
+    grid = trials.images(complete)
+    assert len(grid.lines) == 12 and grid.headers[2] == "only R20 right"
+    line = next(x for x in grid.lines if x[:2] == ["S+C", "0"])
+    a, b = (correct(next(r for r in complete.rows[i].records if r.seed == 0)) for i in (0, 1))
     assert [int(line[2]), int(line[3])] == [int((a & ~b).sum()), int((b & ~a).sum())]
 
 
@@ -243,7 +241,7 @@ def test_mixed_code_and_devices_are_said(make, tmp_path):
     trial = sweep.trials[0]
     other = EVIDENCE | {"commit": "beef", "device": "NVIDIA T4"}
     store.commit(replace(store.record(trial.id), provenance=other))
-    notes = "\n".join(conclusion.footer(tables.read(sweep, store)))
+    notes = "\n".join(tables.footer(tables.read(sweep, store)))
     assert (
         "These trials were not all run on the same code and devices: part of a difference may be due to that."
         in notes
@@ -323,7 +321,8 @@ def test_the_papers_rows_stand_beside(screened):
     ) == (78.60, 79.89, 843.81)
     row = dict(
         zip(
-            *(x if isinstance(x[0], str) else x[1] for x in tables.comparison(screened)),
+            tables.comparison(screened).headers,
+            tables.comparison(screened).lines[1],
             strict=True,
         )
     )
@@ -373,7 +372,7 @@ def test_trends_and_factors_are_told(make, tmp_path):
     scores = {
         f"alpha={a}": [60 + 10 * a, 61.25 + 10 * a, 60.625 + 10 * a + e] for a, e in noise.items()
     }
-    lines = conclusion.factors(
+    lines = factors.sentences(
         tables.read(one, fill(Store(tmp_path / "a"), one, scores | {"R20": [70.0, 71.25, 70.625]}))
     )
     assert (
@@ -386,8 +385,8 @@ def test_trends_and_factors_are_told(make, tmp_path):
     table = tables.read(
         two, fill(Store(tmp_path / "b"), two, scores | {"R20": [70.0, 71.25, 70.625]})
     )
-    lines = conclusion.factors(table)
-    effects = conclusion.effects_table(table)[1]
+    lines = factors.sentences(table)
+    effects = factors.factors(table).lines
     assert [e[:2] for e in effects[:4]] == [
         ["alpha", "alpha=0.25"],
         ["alpha", "alpha=0.5"],
@@ -419,7 +418,9 @@ def test_csv_has_the_trials_behind_every_row(screened):
 
 
 def test_latex_escapes_what_latex_would_read(screened, tmp_path):
-    text = tables.latex(["variant", "Δ"], [["C&S_1", "+1.00 ± 0.50"], ["B", "< 0.001"]], ["100 %"])
+    text = tables.latex(
+        tables.Grid(["variant", "Δ"], [["C&S_1", "+1.00 ± 0.50"], ["B", "< 0.001"]]), ["100 %"]
+    )
     assert (
         r"{}C\&S\_1 & +1.00 $\pm$ 0.50 \\" in text
         and r"variant & $\Delta$ \\" in text
@@ -432,7 +433,7 @@ def test_latex_escapes_what_latex_would_read(screened, tmp_path):
     subprocess.run(["which", "pdflatex"], capture_output=True).returncode != 0, reason="needs LaTeX"
 )
 def test_latex_compiles(complete, tmp_path):
-    table = tables.latex(*tables.comparison(complete), conclusion.footer(complete), complete.best)
+    table = tables.latex(tables.comparison(complete), tables.footer(complete))
     head = r"\documentclass{article}\usepackage{booktabs}\usepackage[landscape]{geometry}\begin{document}\tiny "
     (tmp_path / "t.tex").write_text(f"{head}\n{table}\\end{{document}}\n")
     done = subprocess.run(
@@ -471,7 +472,7 @@ class _Page(HTMLParser):
 
 
 def test_the_page_opens_offline_and_says_everything(complete, screened, tmp_path):
-    files = report.write(complete, tmp_path / "out", pairs=True)
+    files = report.write(complete, tmp_path / "out", all_pairs=True)
     assert files[0].name == "report.html"
     page = _Page()
     page.feed(files[0].read_text())
@@ -639,7 +640,7 @@ def test_names_that_matplotlib_would_read_are_drawn(make, tmp_path):
     legend = figures.curves(table).axes[0].get_legend()
     assert [t.get_text().strip() for t in legend.get_texts()] == [
         "R20 (n=3)",
-        r"\$x_\$ (n=3)",
+        "$x_$ (n=3)",
         "_S (n=3)",
     ]
 

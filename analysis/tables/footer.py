@@ -1,0 +1,169 @@
+"""What the numbers of a table rest on: methods, data, device, code; a sentence a line."""
+
+from __future__ import annotations
+
+from analysis import stats
+from analysis.stats import Comparison
+from analysis.tables.table import Table
+from analysis.tables.text import listed
+from runners.store import Record
+from runners.trial.datasets import changed_since
+
+EVIDENCE = (
+    "train_images",
+    "val_images",
+    "test_images",
+    "device",
+    "precision",
+    "torch",
+    "commit",
+    "data",
+)
+# (what a reader calls it, the evidence): where trials differ in it, the footer warns
+MIXED = (
+    ("code", "commit"),
+    ("code", "dirty"),
+    ("devices", "device"),
+    ("versions", "torch"),
+    ("precision", "precision"),
+    ("data", "data"),
+)
+
+
+def footer(table: Table) -> list[str]:
+    """What the numbers rest on, a sentence a line."""
+    sweep, seeds = table.sweep, ", ".join(map(str, table.sweep.seeds))
+    lines = [f"{len(table.records)} of {table.planned_trials} trials finished; seeds {seeds}."]
+    for row in table.rows:
+        lines += [f"{row.variant}: {n} {reason}." for reason, n in row.missing.items()]
+    lines += _methods(table)
+    if sweep.overrides:
+        lines.append(f"Not the sweep as its file has it: {', '.join(sweep.overrides)}.")
+    if table.records:
+        lines += _evidence(table)
+    seen = [(row.variant, record) for row in table.rows for record in row.records]
+    return [*lines, *sweep.notes, *changed_since(sweep, seen), *_paper(table)]
+
+
+def _methods(table: Table) -> list[str]:
+    found = table.comparison
+    lines = [
+        "Top-1 on the test set after the last epoch; ± is the standard deviation over seeds, "
+        "95 % is Student's interval of the mean."
+    ]
+    if found.method == "Dunnett":
+        lines += [_additive(found), *_spread(table)]
+    elif found.method:
+        lines.append(
+            f"Differences by Welch's t, because {found.why}: p by Holm, which decides the verdict; "
+            "intervals by Bonferroni."
+        )
+    elif found.why and table.records:
+        lines.append(f"No intervals of differences: {found.why}.")
+    if table.sweep.margin_pp is not None and found.method:
+        lines.append(
+            f"Equivalent: two one-sided tests against ±{table.sweep.margin_pp:g} points "
+            "(margin_pp), p by Holm."
+        )
+    if 0 < table.seeds < stats.SCREENING:
+        lines.append("Fewer than five seeds: a screening, not evidence for a difference.")
+    return [*lines, *_sign_flips(table), *_other_images(table)]
+
+
+def _additive(found: Comparison) -> str:
+    return (
+        f"Differences in one additive model, variant + seed ({found.df:g} degrees of freedom), "
+        "with Dunnett's simultaneous intervals and p; "
+        f"seeds make up {100 * (found.icc or 0):.0f} % of the variance; "
+        f"a true difference of {found.detectable:.2f} points would show with 80 % power."
+    )
+
+
+def _spread(table: Table) -> list[str]:
+    """A warning where deviations differ much, and the seeds are too few to test that."""
+    sds = [row.top1.sd for row in table.rows if row.top1 and row.top1.sd is not None]
+    if max(sds) <= 3 * min(sds):
+        return []
+    return [
+        f"The standard deviations go from {min(sds):.2f} to {max(sds):.2f}; these seeds are too "
+        "few to call them unequal, and the model takes them as one."
+    ]
+
+
+def _sign_flips(table: Table) -> list[str]:
+    """Exact p where there are seeds enough: each variant by itself."""
+    parts = []
+    for row in table.rows:
+        if row.variant == table.sweep.baseline:
+            continue
+        if flip := stats.sign_flip(paired(table, row.variant)):
+            parts.append(f"{row.variant} {flip[0]:.3f} (at the least {flip[1]:.3f})")
+    if not parts:
+        return []
+    return [
+        "Exact sign-flip p, each variant by itself, and the smallest that its seeds can reach: "
+        f"{', '.join(parts)}."
+    ]
+
+
+def _other_images(table: Table) -> list[str]:
+    widths = []
+    for row in table.rows:
+        if row.images and row.images.high and row.images.low:
+            widths.append(row.images.high - row.images.low)
+    if not widths:
+        return []
+    return [
+        "For other test images as well as other seeds, the intervals of the means are "
+        f"up to {max(widths):.2f} points wide (table.csv)."
+    ]
+
+
+def paired(table: Table, variant: str) -> list[float]:
+    """The differences to the baseline, seed by seed."""
+    base = table.scores.get(table.sweep.baseline, {})
+    return [value - base[seed] for seed, value in table.scores[variant].items() if seed in base]
+
+
+def _evidence(table: Table) -> list[str]:
+    """Data, network, device and code of all trials, and a warning where these are not one."""
+    configs = table.sweep.variants.values()
+    written = {}
+    for key in ("dataset", "backbone", "epochs"):
+        written[key] = " / ".join(dict.fromkeys(str(getattr(config, key)) for config in configs))
+    seen = {key: " / ".join(distinct(table.records, key)) for key in EVIDENCE}
+    changed = "yes" in distinct(table.records, "dirty")
+    dirty = " (with uncommitted changes)" if changed else ""
+    lines = [
+        f"{written['dataset']}: {seen['train_images']} images to train on, "
+        f"{seen['val_images']} to validate, {seen['test_images']} to test "
+        f"(digest {seen['data']}); {written['backbone']}, {written['epochs']} epochs.",
+        f"{seen['device']}, {seen['precision']}, torch {seen['torch']}, "
+        f"commit {seen['commit']}{dirty}.",
+    ]
+    mixed = [word for word, key in MIXED if len(distinct(table.records, key)) > 1]
+    if mixed:
+        lines.append(
+            f"These trials were not all run on the same {listed([*dict.fromkeys(mixed)])}: "
+            "part of a difference may be due to that."
+        )
+    return lines
+
+
+def distinct(records: list[Record], key: str) -> list[str]:
+    """The values of a piece of evidence, each once."""
+    return [*dict.fromkeys(str(r.provenance[key]) for r in records)]
+
+
+def _paper(table: Table) -> list[str]:
+    """Whose figures stand beside, and each variant's verdict with its reason."""
+    judged = [row for row in table.rows if row.against_paper[0]]
+    if not judged:
+        return []
+    lines = [f"Paper: {table.reference.title}."]
+    if len({row.against_paper[1] for row in judged}) == 1:
+        verdict, why = judged[0].against_paper
+        return [*lines, f"Against the paper: {verdict} ({why})."]
+    for row in judged:
+        lines.append(f"Against the paper, {row.variant}: {': '.join(row.against_paper)}.")
+    return lines

@@ -1,0 +1,54 @@
+"""Whether a stored report still says what the trials say."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from analysis.tables import Table
+from analysis.writing import contents
+
+
+def differences(table: Table, folder: Path) -> list[str]:
+    """A line for everything in which the stored tables differ from the trials.
+
+    Raises:
+        OSError: there are no stored tables.
+    """
+    texts = contents(table)
+    stored = _by_variant((folder / "table.csv").read_text(encoding="utf-8"))
+    now = _by_variant(texts["table.csv"])
+    found = [f"{v}: not in the stored report" for v in now if v not in stored]
+    found += [f"{v}: not in the sweep" for v in stored if v not in now]
+    for v in now:
+        if v in stored:
+            found += _cells(v, stored[v], now[v])
+    for name in texts:
+        # of the CSV its cells were named
+        if name != "table.csv":
+            was = (folder / name).read_text(encoding="utf-8")
+            found += _lines(name, was.splitlines(), texts[name].splitlines())
+    return found
+
+
+def _by_variant(text: str) -> dict[str, dict[str, str]]:
+    return {row.get("variant", ""): row for row in csv.DictReader(io.StringIO(text))}
+
+
+def _cells(variant: str, stored: dict[str, str], now: dict[str, str]) -> list[str]:
+    found = []
+    for key in dict.fromkeys([*stored, *now]):
+        was, is_ = stored.get(key), now.get(key)
+        if was != is_:
+            found.append(
+                f"{variant}, {key}: stored {was or 'nothing'}, the trials say {is_ or 'nothing'}"
+            )
+    return found
+
+
+def _lines(name: str, was: list[str], now: list[str]) -> list[str]:
+    changed = [line for line in now if line not in was]
+    if changed:
+        return [f"{name}: differs, first in what should be: {changed[0].strip()}"]
+    return [f"{name}: differs in its length"] if len(was) != len(now) else []

@@ -1,0 +1,100 @@
+"""What a report consists of, and where it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis import tables
+from analysis.answer import answer
+from analysis.tables import Table, factors, markdown, search
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# every figure of a report: its file's stem -> its title on the page
+FIGURES = {
+    "tradeoff": "Accuracy against cost",
+    "curves": "Accuracy over the epochs",
+    "front": "The front that the search found",
+    "history": "The search's history, and what mattered",
+}
+
+
+def text(table: Table) -> str:
+    """The question, the answer, the comparison and what it rests on, in Markdown."""
+    lines = [*tables.footer(table), *factors.sentences(table), *search.sentences(table)]
+    notes = "\n".join(f"- {line}" for line in lines)
+    head = f"**{table.sweep.question}**\n\n{answer(table)}\n"
+    return f"{head}\n{markdown(tables.comparison(table))}\n{notes}\n"
+
+
+def contents(table: Table) -> dict[str, str]:
+    """File name -> text of the tables."""
+    found = f"{text(table)}\n{markdown(tables.cost(table))}"
+    searched = {}
+    if table.studies:
+        searched["search.csv"] = search.to_csv(table)
+        found += f"\n{markdown(search.finds(table))}"
+    return searched | {
+        "table.md": found,
+        "table.csv": tables.to_csv(table),
+        "table.tex": tables.latex(tables.comparison(table), tables.footer(table)),
+    }
+
+
+def write(table: Table, folder: Path, x: str = "macs", all_pairs: bool = False) -> list[Path]:
+    """Write tables, figures and the page of one sweep; returns their paths, the page first."""
+    from analysis import page
+
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = contents(table)
+    for name, content in texts.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    # an earlier report may have had more to draw
+    for stem in FIGURES:
+        for kind in ("svg", "png"):
+            (folder / f"{stem}.{kind}").unlink(missing_ok=True)
+    drawn = _draw(table, folder, x)
+    report = folder / "report.html"
+    html = page.html([table], {table.sweep.label: drawings(folder)}, all_pairs)
+    report.write_text(html, encoding="utf-8")
+    return [report, *(folder / name for name in texts), *drawn]
+
+
+def drawings(folder: Path) -> dict[str, Path]:
+    """Title -> SVG of the figures that a report has."""
+    found = {}
+    for stem, title in FIGURES.items():
+        path = folder / f"{stem}.svg"
+        if path.exists():
+            found[title] = path
+    return found
+
+
+def _draw(table: Table, folder: Path, x: str) -> list[Path]:
+    """Draw the figures that the sweep asks for; returns their files."""
+    from analysis import figures  # matplotlib takes a second, and a table does not need it
+
+    wanted: dict[str, Callable[[], Figure]] = {}
+    if table.records and {"tradeoff", "cost"} & {*table.sweep.report}:
+        wanted["tradeoff"] = lambda: figures.tradeoff(table, x)
+    if table.records and "curves" in table.sweep.report:
+        wanted["curves"] = lambda: figures.curves(table)
+    if any(p.top1 is not None for study in table.studies for p in study.proposals):
+        if table.studies[0].written.mode == "front":
+            wanted["front"] = lambda: figures.front(table)
+        wanted["history"] = lambda: figures.history(table)
+    paths = []
+    for stem, figure in wanted.items():
+        paths += figures.save(figure(), folder / stem)
+    return paths
+
+
+def together(found: list[Table], folders: list[Path], path: Path, all_pairs: bool) -> None:
+    """Write one page of several sweeps, over the figures of their reports."""
+    from analysis import page
+
+    drawn = {t.sweep.label: drawings(folder) for t, folder in zip(found, folders, strict=True)}
+    path.write_text(page.html(found, drawn, all_pairs), encoding="utf-8")
