@@ -18,7 +18,7 @@ from analysis.tables import Row, Table, markdown, read, search
 from runners import command
 from runners.errors import SweepError
 from runners.plan import load
-from runners.store import Store
+from runners.store import Store, results
 from runners.trial.datasets import identified
 
 __all__ = ["Table", "aggregates", "main", "markdown", "read", "text", "write"]
@@ -182,6 +182,7 @@ def main(argv: list[str] | None = None) -> int:
     store = Store(args.storage)
     sweeps = [load(path, args.set, args.seeds, args.only) for path in args.sweeps]
     found = [read(identified(sweep, store, args.data), store) for sweep in sweeps]
+    several = len(found) > 1
     labels = [table.sweep.label for table in found]
     if twin := next((label for label in labels if labels.count(label) > 1), None):
         raise SweepError(
@@ -194,9 +195,10 @@ def main(argv: list[str] | None = None) -> int:
         return _verify(found, store, args.out)
     paths = []
     for table in found:
-        paths += write(table, _folder(table, args.out, len(found) > 1), args.x, args.pairs)
-    if len(found) > 1:
-        paths.insert(0, _together(found, args))
+        folder = _claimed(table, store, args.out, several)
+        paths += write(table, folder, args.x, args.pairs)
+    if several:
+        paths.insert(0, _together(found, store, args))
     for table in found:
         print(text(table))
         if args.pairs:
@@ -205,17 +207,31 @@ def main(argv: list[str] | None = None) -> int:
     return command.DONE
 
 
-def _folder(table: Table, out: str | None, several: bool) -> Path:
-    return Path(out or "results") / table.sweep.label if several or not out else Path(out)
+def _folder(table: Table, store: Store, out: str | None, several: bool) -> Path:
+    """Where a sweep's report is; below `out` or results/ it is not another sweep's of this name."""
+    if out and not several:
+        return Path(out)
+    return results.choose(Path(out or "results"), table.sweep.label, table.sweep.path, store)
 
 
-def _together(found: list[Table], args: argparse.Namespace) -> Path:
+def _claimed(table: Table, store: Store, out: str | None, several: bool) -> Path:
+    """The same folder, marked as this sweep's."""
+    if out and not several:
+        return Path(out)
+    base, sweep = Path(out or "results"), table.sweep
+    folder, line = results.claim(base, sweep.label, sweep.path, store)
+    if line:
+        print(line)
+    return folder
+
+
+def _together(found: list[Table], store: Store, args: argparse.Namespace) -> Path:
     """One page of several sweeps, over the figures just drawn."""
     from analysis import page
 
     drawings = {}
     for table in found:
-        folder = _folder(table, args.out, several=True)
+        folder = _folder(table, store, args.out, several=True)
         titles = {
             "The front that the search found": "front",
             "Accuracy against cost": "tradeoff",
@@ -246,7 +262,7 @@ def _list_trials(found: list[Table], store: Store, variant: str) -> int:
 def _verify(found: list[Table], store: Store, out: str | None) -> int:
     wrong = {}
     for table in found:
-        lines = differences(table, _folder(table, out, len(found) > 1))
+        lines = differences(table, _folder(table, store, out, len(found) > 1))
         wrong[table.sweep.label] = lines + _damaged_weights(table, store)
     for label, lines in wrong.items():
         print(
