@@ -20,7 +20,7 @@ from analysis.writing import text, together, write
 from runners import command
 from runners.errors import SweepError
 from runners.plan import load
-from runners.store import Store
+from runners.store import Store, results
 from runners.trial.datasets import identified
 
 __all__ = ["Table", "aggregates", "main", "markdown", "read", "text", "write"]
@@ -92,9 +92,11 @@ def main(argv: list[str] | None = None) -> int:
     found = _read(args, store)
     if args.trials:
         return _list_trials(found, store, args.trials)
-    folders = [_folder(table, args.out, len(found) > 1) for table in found]
+    several = len(found) > 1
     if args.verify:
+        folders = [_folder(table, store, args.out, several) for table in found]
         return _verify(found, folders, store)
+    folders = [_claimed(table, store, args.out, several) for table in found]
     paths = _write(found, folders, args)
     for table in found:
         print(text(table))
@@ -122,8 +124,22 @@ def _read(args: argparse.Namespace, store: Store) -> list[Table]:
     return found
 
 
-def _folder(table: Table, out: str | None, several: bool) -> Path:
-    return Path(out or "results") / table.sweep.label if several or not out else Path(out)
+def _folder(table: Table, store: Store, out: str | None, several: bool) -> Path:
+    """Where a sweep's report is; below `out` or results/ it is not another sweep's of this name."""
+    if out and not several:
+        return Path(out)
+    return results.choose(Path(out or "results"), table.sweep.label, table.sweep.path, store)
+
+
+def _claimed(table: Table, store: Store, out: str | None, several: bool) -> Path:
+    """The same folder, marked as this sweep's."""
+    if out and not several:
+        return Path(out)
+    base, sweep = Path(out or "results"), table.sweep
+    folder, line = results.claim(base, sweep.label, sweep.path, store)
+    if line:
+        print(line)
+    return folder
 
 
 def _write(found: list[Table], folders: list[Path], args: argparse.Namespace) -> list[Path]:

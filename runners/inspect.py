@@ -24,7 +24,7 @@ from runners import data as datasets
 from runners.data.dataset import Dataset, in_order
 from runners.errors import SweepError, suggest
 from runners.plan import Sweep, Trial, load
-from runners.store import Record, State, Store, shown
+from runners.store import Record, State, Store, results, shown
 from runners.trial.datasets import identified
 from runners.trial.network import build
 from runners.trial.run import pick_device
@@ -142,7 +142,9 @@ def main(argv: list[str] | None = None) -> int:
     names = {"--variant": args.variant} | ({"--against": args.against} if args.against else {})
     finished = {name: _finished(sweep, store, option, name) for option, name in names.items()}
     seed = _seed_to_draw(sweep, finished, args.seed)
-    folder = Path(args.out or f"results/{sweep.label}")
+    folder = Path(args.out or "")
+    if not args.out:
+        folder, _ = results.claim(Path("results"), sweep.label, sweep.path, store)
     paths = _classes(finished[args.variant], store, args.data, folder)
     looks = {name: _look(trials, seed, store, args.data) for name, trials in finished.items()}
     if args.against:

@@ -13,7 +13,7 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis import report
 from runners import command
@@ -21,7 +21,9 @@ from runners.errors import StoreError, SweepError, Unfinished
 from runners.plan import Sweep, Trial, load, reference
 from runners.search import searching as search
 from runners.search.queue import Work, unfinished
-from runners.store import State, Store
+from runners.store import Record, State, Store, results
+from runners.store.origin import Origin
+from runners.tracking import database, elsewhere
 from runners.trial import datasets
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         sweep = datasets.identified(sweep, store, _data_root(args))
         reference.load(sweep)
         known = search.conclude(sweep, store)
+        _warn(known, store, database.finished_trials(args.tracking_uri, known.name), args)
         if args.plan:
             from runners.preview import preview  # torch takes two seconds
 
@@ -114,16 +117,23 @@ def _data_root(args: argparse.Namespace) -> str:
 
 def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     from runners.launch.limits import LimitWatch
+    from runners.tracking import phase
+    from runners.tracking.connection import connect  # mlflow takes two seconds
+    from runners.tracking.tracker import Tracker
 
     limits = LimitWatch(sweep.limits, store)
     store.keep_sweep(sweep)
-    tracker = _tracker(
-        sweep, store, args
-    )  # whatever keeps it from opening is found before anything is trained
-    stopped = _search(sweep, store, args, limits) if sweep.search else ""
+    # an MLflow that cannot be used is found before anything is trained
+    mlflow, origin, stopped = connect(args.tracking_uri), Origin.of(sweep.path, store), ""
+    tracker = Tracker(phase.comparison(sweep), mlflow, origin)
+    tracker.check()
+    if not database.sqlite_path(mlflow.uri):
+        _warn(sweep, store, tracker.finished_elsewhere(), args)
     if sweep.search:
+        searched = Tracker(phase.search(sweep), mlflow, origin)
+        stopped = _search(sweep, store, searched, args, limits)
         sweep = search.conclude(sweep, store)
-        tracker.adopt(sweep)
+        tracker = Tracker(phase.comparison(sweep), mlflow, origin)
     tracker.reconcile(sweep.trials, store.record)
     todo = unfinished(sweep.trials, store, args.retry_failed)
     if todo and sweep.settled and not stopped:
@@ -146,7 +156,15 @@ def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     return _conclude(sweep, store, tracker, stopped)
 
 
-def _search(sweep: Sweep, store: Store, args: argparse.Namespace, limits: LimitWatch) -> str:
+def _warn(sweep: Sweep, store: Store, shown: set[str], args: argparse.Namespace) -> None:
+    """Print that MLflow shows finished trials which the store lacks, if it does."""
+    if line := elsewhere.warning(sweep, store, shown, args.tracking_uri):
+        print(line, file=sys.stderr)
+
+
+def _search(
+    sweep: Sweep, store: Store, tracker: Tracker, args: argparse.Namespace, limits: LimitWatch
+) -> str:
     """Train what the sweep's search proposes, if it has not ended; returns why it was stopped before it had, or nothing."""
     from runners.launch.console import SearchConsole
     from runners.trial.networks import known_cost
@@ -162,7 +180,6 @@ def _search(sweep: Sweep, store: Store, args: argparse.Namespace, limits: LimitW
             if p.status in (State.FAILED, State.DIVERGED)
         ):
             store.forget_failure(p.trial.id if p.trial else "")
-    tracker = _tracker(sweep, store, args, of_search=True)
     # it builds networks of the user's files while the workers start
     cost = command.kept_environment()(known_cost)
     work = search.Searching(sweep, store, cost, tracker.learn)
@@ -183,30 +200,6 @@ def _search(sweep: Sweep, store: Store, args: argparse.Namespace, limits: LimitW
         args,
         limits,
     )
-
-
-def _tracker(
-    sweep: Sweep, store: Store, args: argparse.Namespace, *, of_search: bool = False
-) -> Tracker:
-    from runners.tracking.tracker import Tracker  # mlflow takes two seconds
-
-    for attempt in range(4):  # each waits 20 s for a lock by itself
-        try:
-            return (Tracker.of_search if of_search else Tracker)(
-                sweep, args.tracking_uri, store.identity
-            )
-        except Exception as error:
-            if "database is locked" not in str(error) or attempt == 3:
-                hint = (
-                    f"; pip install '{error.name}[binary]'"
-                    if isinstance(error, ModuleNotFoundError)
-                    else ""
-                )
-                raise SweepError(
-                    f"--tracking-uri {args.tracking_uri}: MLflow cannot open it: {' '.join(str(error).split())[:200]}{hint}"
-                ) from None
-            print("MLflow's database is locked by another program; waiting for it", file=sys.stderr)
-    raise AssertionError
 
 
 def _launch(
@@ -232,20 +225,23 @@ def _launch(
         resources = cluster.fit_resources(sweep.resources)
         at_a_time = min(cluster.slots(resources), work.widest)
         console.say(
-            f"{sweep.name}: {what}, {at_a_time} at a time; MLflow: {tracker.command or tracker.uri}"
+            f"{sweep.name}: {what}, {at_a_time} at a time; MLflow: {tracker.command or tracker.connection.shown}"
         )
         return launch.launch(
             sweep, work, resources, store, tracker, console, _data_root(args), limits
         )
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # what follows takes seconds, and should end
-            signal.signal(number, signal.SIG_IGN)
+        hurried: list[int] = []
+        # Ray's end takes seconds, and should not be cut off
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, frame: hurried.append(number))
         console.close()
         cluster.disconnect()
-        _catch_up(store, tracker, work.trials)
-        tracker.reconcile(work.trials, store.record)  # closes what was interrupted
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, _terminated)
+        with tracker.connection.until_signal(bool(hurried)):
+            _catch_up(store, tracker, work.trials)
+            tracker.reconcile(work.trials, store.record)  # closes what was interrupted
 
 
 def _catch_up(store: Store, tracker: Tracker, todo: list[Trial]) -> None:
@@ -264,11 +260,10 @@ def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: str) -> int
     """Write the report, print the table, tell MLflow; the exit status."""
     table = report.read(sweep, store)
     records = [(t, r) for t in sweep.trials if (r := store.record(t.id))]
-    files, written = _write_report(table, Path("results") / sweep.label)
+    files, written = _write_report(table, store)
     print(f"\n{report.text(table)}")
     print(written, file=sys.stdout if files else sys.stderr)
-    ended = max((r.epochs[-1].ended for _, r in records if r.epochs), default=0)
-    tracker.summarise(report.aggregates(table), ended, [*files, Path(sweep.path)])
+    _summarise(sweep, report.aggregates(table), tracker, records, [*files, Path(sweep.path)])
     print(f"charts: {tracker.charts}")
 
     bad = [(t, r) for t, r in records if r.status != State.FINISHED]
@@ -288,13 +283,15 @@ def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: str) -> int
     return command.DONE if whole and not bad else command.SOME_FAILED
 
 
-def _write_report(table: report.Table, folder: Path) -> tuple[list[Path], str]:
-    """The files written, and a line that says so; before anything is printed, which may fail."""
+def _write_report(table: report.Table, store: Store) -> tuple[list[Path], str]:
+    """The files written, and lines that say so; before anything is printed, which may fail."""
+    sweep = table.sweep
     try:
+        folder, line = results.claim(Path("results"), sweep.label, sweep.path, store)
         files = report.write(table, folder)
     except (OSError, ValueError) as error:
         return [], f"the report could not be written: {error}"
-    return files, f"report: {files[0]}"
+    return files, "\n".join(part for part in (line, f"report: {files[0]}") if part)
 
 
 def _to_go(table: report.Table, left: int) -> str:
@@ -309,6 +306,23 @@ def _to_go(table: report.Table, left: int) -> str:
         search.fruitless(table.studies)
         or f"{to_go} of {planned} trials of the search to go; the same command continues"
     )
+
+
+def _summarise(
+    sweep: Sweep,
+    lines: list[dict[str, Any]],
+    tracker: Tracker,
+    records: list[tuple[Trial, Record]],
+    files: list[Path],
+) -> None:
+    """Show the means and the report in MLflow."""
+    from runners.tracking import phase
+    from runners.tracking.summary import Summary
+
+    ended = max((r.epochs[-1].ended for _, r in records if r.epochs), default=0)
+    summary = Summary(phase.summary(sweep), tracker.connection, tracker.origin)
+    with tracker.connection.until_signal():
+        summary.write(lines, ended, files)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 """Servers that tests start, stop and start again: MLflow's, and PostgreSQL where this machine has it."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -64,6 +68,41 @@ class Server:
     def stop(self) -> None:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+class Dripping:
+    """A server that answers one byte at a time, so slowly that no answer is ever whole.
+
+    `accepted` is set once a client waits for an answer.
+    """
+
+    def __init__(self, port: int = 0, every_s: float = 5.0):
+        self.listener = socket.create_server(("127.0.0.1", port))
+        self.uri = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.every_s, self.over, self.accepted = every_s, threading.Event(), threading.Event()
+
+    def __enter__(self) -> Dripping:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.over.set()
+        self.listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while not self.over.is_set():
+                connection, _ = self.listener.accept()
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            connection.recv(1)
+            self.accepted.set()
+            for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(1000):
+                if self.over.wait(self.every_s):
+                    return
+                connection.sendall(bytes([byte]))
 
 
 class Postgres:

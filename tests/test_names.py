@@ -7,8 +7,8 @@ from analysis import report, tables
 from runners.errors import SweepError
 from runners.plan import load
 from runners.store import Store
-from runners.tracking.tracker import Tracker
 from runners.trial.run import run
+from tests.runners.tracking.shared import connected, summarise
 
 ODD = [
     "a b",
@@ -40,15 +40,16 @@ def test_odd_names_stay_names(write_sweep, tmp_path, monkeypatch):
     page = (tmp_path / "results" / "tiny" / "report.html").read_text()
     assert "<script>x" not in page and "&lt;script&gt;x" in page
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    tracker = Tracker(sweep, uri, store.identity)
+    tracker = connected(uri, sweep, store.identity)
     tracker.reconcile(sweep.trials, store.record)
     for _ in range(2):
-        tracker.summarise(
-            [{"variant": row.variant, "metrics": {"n": 1.0}} for row in table.rows], 1, files
-        )
+        means = {row.variant: {"n": 1.0} for row in table.rows}
+        summarise(uri, sweep, means, 1, files, store.identity)
     assert not tracker.troubled
     client = mlflow.MlflowClient(uri)
-    assert {r.data.tags["variant"] for r in client.search_runs([tracker.experiment])} == {
+    assert {
+        r.data.tags["variant"] for r in client.search_runs([tracker.experiment.experiment_id])
+    } == {
         "R20",
         *ODD,
     }

@@ -41,6 +41,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from runners.errors import SweepError
 from runners.plan import Config, Resources
 from runners.store import Store
+from runners.store import identity as names
 from runners.trial.datasets import Need
 
 JOIN_S = 60.0  # for the workers of a cluster that is just starting
@@ -159,7 +160,7 @@ def check_nodes(store: Store, needs: Sequence[Need], data_root: str) -> None:
 
 def unseen(store: Store, identity: str) -> str:
     """Why this node cannot be part of the sweep whose store has this identity; empty: it sees that store."""
-    if store.files.exists("identity") and store.files.read("identity").decode() == identity:
+    if names.read(store.files) == identity:
         return ""
     return f"--storage {store.root}: it does not see it, or has another there; use a folder that all nodes share, or s3://bucket/folder"
 

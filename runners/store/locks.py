@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runners.errors import Held, SweepError
+from runners.masking import mask
 from runners.plan import Sweep
 from runners.store import retry
 from runners.store.disk import Disk
@@ -81,7 +82,8 @@ def sweep_keys(plan: Sweep, tracking_uri: str) -> dict[str, str]:
     name = re.sub(r"[^\w.+-]", "_", plan.name)
     # MLflow's own default is relative to the working directory
     path = tracking_uri.removeprefix("sqlite:///")
-    view = tracking_uri if path == tracking_uri else str(Path(path).resolve())
+    # the file's name must not give a password away, not even as a digest
+    view = mask(tracking_uri) if path == tracking_uri else str(Path(path).resolve())
     keys = {
         f"{name}-file-{_digest(str(Path(plan.path).resolve()))}": f"sweep '{plan.name}'",
         f"{name}-view-{_digest(view)}": f"a sweep called '{plan.name}' with the same MLflow",

@@ -11,15 +11,23 @@ import contextlib
 import hashlib
 import io
 import json
-import uuid
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from runners.errors import SweepError
 from runners.plan import Config, Own, Sweep, Trial
-from runners.store import checkpoint, locks, place, record_file, user_files, weights
+from runners.store import (
+    checkpoint,
+    identity,
+    locks,
+    place,
+    record_file,
+    user_files,
+    weights,
+)
 from runners.store.disk import Disk
 from runners.store.log import trial_log
 from runners.store.record import Epoch, Record
@@ -49,13 +57,10 @@ class Store:
         self.finished: dict[str, Record] = {}  # a finished trial's record never changes
         self.books: dict[str, Any] = {}  # what is opened once and used by several
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """A name for this store that stays, whatever path or host it is reached by."""
-        if not self.files.exists("identity"):
-            # of two processes that are the first here, one makes it
-            self.files.create("identity", uuid.uuid4().hex.encode())
-        return self.files.read("identity").decode()
+        return identity.get(self.files)
 
     def folder(self, trial_id: str) -> Path:
         """Of a store on disk."""

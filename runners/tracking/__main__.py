@@ -13,45 +13,49 @@ from runners.errors import SweepError
 from runners.plan import Sweep, load
 from runners.search import searching as search
 from runners.store import Store
+from runners.store.origin import Origin
+from runners.tracking import phase
+from runners.tracking.connection import connect
 from runners.tracking.tracker import Tracker
 from runners.trial.datasets import identified
 
 
 def rebuild(sweep: Sweep, store: Store, uri: str) -> tuple[int, str]:
-    """Make MLflow's runs of a sweep again from what the store has; (how many trials have ended, how to look at them)."""
+    """Make MLflow's runs of a sweep again from the store's records.
+
+    Returns:
+        How many trials have ended, and how to look at them.
+
+    Raises:
+        SweepError: MLflow cannot be opened, or not be written.
+    """
+    connection, origin = connect(uri), Origin.of(sweep.path, store)
     sweep = search.conclude(sweep, store)
-    ended, troubled = 0, False
+    ended = 0
     if sweep.search:
-        tracker = Tracker.of_search(sweep, uri, store.identity)
-        trained = [
-            p
-            for study in search.open_studies(sweep, store)
-            for p in study.proposals
-            if p.trained and p.trial
-        ]
+        tracker = Tracker(phase.search(sweep), connection, origin)
+        trained = []
+        for study in search.open_studies(sweep, store):
+            trained += [p for p in study.proposals if p.trained and p.trial]
         for p in trained:
             tracker.learn(p)
         tracker.reconcile([p.trial for p in trained if p.trial], store.record)
         ended += sum(p.record is not None for p in trained)
-        troubled = tracker.troubled
-    tracker = Tracker(sweep, uri, store.identity)
+    tracker = Tracker(phase.comparison(sweep), connection, origin)
     tracker.reconcile(sweep.trials, store.record)
-    if tracker.troubled or troubled:
+    if connection.troubled:
         raise SweepError("MLflow could not be written; the same command goes on")
     return ended + sum(store.record(t.id) is not None for t in sweep.trials), tracker.charts
 
 
 @command.exits
 def main(argv: list[str] | None = None) -> int:
-    """0: done; 2: bad input, or MLflow cannot be written."""
+    """0: done; 2: bad input, or MLflow cannot be written; 130: interrupted."""
     args = _arguments(argv)
     store = Store(args.storage)
     sweep = identified(load(args.sweep, args.set, args.seeds), store, args.data)
-    try:
-        with store.drive(sweep, args.tracking_uri):
-            ended, where = rebuild(sweep, store, args.tracking_uri)
-    except Exception as error:  # MLflow raises many kinds
-        raise SweepError(" ".join(str(error).split())[:300]) from None
+    with store.drive(sweep, args.tracking_uri):
+        ended, where = rebuild(sweep, store, args.tracking_uri)
     print(f"{ended} ended trials are in MLflow; charts: {where}")
     return command.DONE
 

@@ -14,7 +14,7 @@ from runners import data as datasets
 from runners.data.dataset import Dataset
 from runners.errors import Diverged
 from runners.plan import Config, Own, Trial
-from runners.store import Epoch, Record, State, Store
+from runners.store import Epoch, Record, Result, State, Store
 from runners.trial.provenance import CODE, machine, moved
 from runners.trial.training import Training
 
@@ -26,8 +26,7 @@ def run(
 
     Yields the epochs not yielded before; at first, all that are saved. An epoch that is yielded is
     in the store, and so is the record when the generator ends: finished, or diverged. A trial of a
-    search (`config.test` False) is judged by its last epoch's validation: it has no result and keeps
-    no weights.
+    search (`config.test` False) has no result and keeps no weights.
 
     Raises:
         Held: another process trains it.
@@ -58,20 +57,31 @@ def run(
         if CODE.kept:
             store.keep(f"patches/{CODE.digest}.patch", CODE.content)
         # workers that failed or died before this one
-        evidence = provenance(trial, training) | {"attempts": 1 + len(store.failures(trial.id))}
-        record = Record(
-            id=trial.id,
-            sweep=trial.sweep,
-            variant=trial.variant,
-            seed=trial.seed,
-            config=asdict(trial.config),
-            status=status,
-            reason=reason,
-            epochs=epochs,
-            result=result,
-            provenance=evidence,
-        )
-        store.commit(record, weights)
+        attempts = 1 + len(store.failures(trial.id))
+        evidence = provenance(trial, training) | {"attempts": attempts}
+        store.commit(_record(trial, status, reason, epochs, result, evidence), weights)
+
+
+def _record(
+    trial: Trial,
+    status: State,
+    reason: str,
+    epochs: list[Epoch],
+    result: Result | None,
+    evidence: dict[str, str | int],
+) -> Record:
+    return Record(
+        id=trial.id,
+        sweep=trial.sweep,
+        variant=trial.variant,
+        seed=trial.seed,
+        config=asdict(trial.config),
+        status=status,
+        reason=reason,
+        epochs=epochs,
+        result=result,
+        provenance=evidence,
+    )
 
 
 def provenance(trial: Trial, training: Training) -> dict[str, str | int]:

@@ -8,9 +8,9 @@ import pytest
 
 from runners.plan import load
 from runners.store import Store
-from runners.tracking.tracker import Tracker
 from runners.trial.run import run
 from tests.runners.test_sweep import finish, start
+from tests.runners.tracking.shared import connected
 from tests.servers import Postgres, Server
 
 
@@ -31,19 +31,21 @@ def runs(uri: str, sweep: str) -> dict[str, tuple[str, list[int]]]:
 def test_a_server_that_goes_away_misses_nothing_in_the_end(
     write_sweep, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("runners.tracking.tracker.QUIET_S", 1.0)
+    monkeypatch.setattr("runners.tracking.connection.QUIET_S", 1.0)
     sweep, store = load(write_sweep(seeds=1)), Store(tmp_path / "runs")
     server = Server(tmp_path)
     try:
-        tracker = Tracker(sweep, server.uri, store.identity)
+        tracker = connected(server.uri, sweep, store.identity)
         first, second = sweep.trials
         rows = [epoch for epochs in run(first, store, device="cpu") for epoch in epochs]
         tracker.start(first)
         tracker.log(first, rows[:1])
+        tracker.connection.call(lambda: None)
         server.stop()
         tracker.log(first, rows[1:])
         tracker.end(first, store.record(first.id))
         tracker.start(second)
+        tracker.connection.call(lambda: None)
         assert capsys.readouterr().err.count("MLflow: training goes on") == 1
         server.start()
         list(run(second, store, device="cpu"))
@@ -51,9 +53,8 @@ def test_a_server_that_goes_away_misses_nothing_in_the_end(
             sweep.trials, store.record
         )  # as the end of the sweep, and its next start, do
         assert runs(server.uri, sweep.name) == {t.name: ("FINISHED", [1, 2]) for t in sweep.trials}
-        Tracker(replace(sweep, question="again"), server.uri, store.identity).reconcile(
-            sweep.trials, store.record
-        )
+        again = connected(server.uri, replace(sweep, question="again"), store.identity)
+        again.reconcile(sweep.trials, store.record)
         assert runs(server.uri, sweep.name) == {t.name: ("FINISHED", [1, 2]) for t in sweep.trials}
     finally:
         server.stop()
