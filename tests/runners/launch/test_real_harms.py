@@ -88,9 +88,15 @@ def test_a_stop_ends_workers_that_sleep_or_are_stopped_after_a_grace(write_sweep
     path = write_sweep(variants=variants, baseline="sleep", seeds=1, resources={"cpu": 0.5})
     process = start_with(path, "from runners.launch import liveness; liveness.GRACE_S = 3")
     flags = [tmp_path / how for how in variants]
-    wait_for(lambda: all(f.exists() and f.read_text() for f in flags) or process.poll() is not None)
-    os.killpg(process.pid, signal.SIGINT)
-    code, out = finish(process, path)
+    try:
+        wait_for(
+            lambda: all(f.exists() and f.read_text() for f in flags) or process.poll() is not None,
+            seconds=600,
+        )
+        os.killpg(process.pid, signal.SIGINT)
+        code, out = finish(process, path)
+    finally:
+        process.kill()
     assert code == 130 and "stopping after the epochs under way, within 3 s" in out, out
     for how in variants:
         assert f"{how} seed0: its epoch did not end within 3 s; its worker is ended" in out
