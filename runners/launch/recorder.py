@@ -66,8 +66,7 @@ class Recorder:
             return True
         record = self.store.record(trial.id)
         if record is None and trial.id in self.verdicts:
-            record = self._verdict(trial)
-            self.store.commit(record)
+            record = self.store.commit(self._verdict(trial))
         if record is None:
             self.console.stopped(trial)
             return False

@@ -11,7 +11,7 @@ import pickle
 from dataclasses import asdict
 from typing import Any
 
-from runners.errors import StoreError
+from runners.errors import StoreUnreadable
 from runners.store.place import Place
 from runners.store.record import Epoch
 from runners.store.weights import packed, unpacked
@@ -36,16 +36,17 @@ def load(files: Place, trial_id: str) -> tuple[dict[str, Any], list[Epoch]] | No
     log has a line. So it is with one that cannot be read, but never does the trial start over then.
 
     Raises:
-        StoreError: a checkpoint cannot be read, and no other is usable.
+        StoreUnreadable: the disk cannot read a checkpoint, and no other is usable.
+        StoreError: the store is unreachable, or forbids it.
     """
     last, before = _keys(trial_id)
-    unreadable: StoreError | None = None
+    unreadable: StoreUnreadable | None = None
     for key in (last, before):
         try:
             content = files.read(key)
         except FileNotFoundError:
             continue
-        except StoreError as error:
+        except StoreUnreadable as error:
             unreadable = unreadable or error
             continue
         try:

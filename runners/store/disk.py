@@ -52,8 +52,8 @@ class Disk:
                 failures += error.errno == errno.EIO
                 if failures >= READS or (failures and not self.patience.seconds):
                     raise StoreUnreadable(
-                        f"{self.address(key)} cannot be read: {error.strerror}; the disk is"
-                        " damaged there: bring the file back from a copy, or move it away"
+                        f"{self.address(key)} cannot be read: {error.strerror}; bring the file"
+                        " back from a copy, or move it away"
                     ) from error
                 raise
 

@@ -20,26 +20,50 @@ from runners.store.disk import Disk
 from runners.store.place import Place
 
 
+class TrialLock:
+    """A trial's lock in this process; `taken_by` is who took it over, if its lease expired."""
+
+    def __init__(self, trial_id: str):
+        self.trial_id, self.taken_by = trial_id, ""
+
+    def check(self) -> None:
+        """Before a write.
+
+        Raises:
+            Held: another process has the lock now.
+        """
+        if self.taken_by:
+            raise Held(
+                f"{self.taken_by} has taken over trial {self.trial_id}, since this process did"
+                " not renew its lock for long"
+            )
+
+    def lost(self, owner: str) -> None:
+        """Another process took it over."""
+        self.taken_by = owner
+
+
 @contextlib.contextmanager
-def trial(files: Place, trial_id: str, wait_s: float) -> Iterator[None]:
+def trial(files: Place, trial_id: str, wait_s: float) -> Iterator[TrialLock]:
     """Lock a trial. A killed driver's workers train on for seconds: its successor waits here.
 
     Raises:
         Held: another process still has the lock after `wait_s` seconds.
     """
+    lock = TrialLock(trial_id)
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(files.lock(trial_key(trial_id), _me(), wait_s))
+            stack.enter_context(files.lock(trial_key(trial_id), _me(), wait_s, lock.lost))
         except Held as other:
             raise Held(
                 f"another process has been training trial {trial_id} for more than {wait_s:.0f} s;"
                 f" stop it ({other})"
             ) from None
         files.tidy(f"trials/{trial_id}")
-        yield
+        yield lock
 
 
-def left_alone(files: Place, trial_id: str) -> contextlib.AbstractContextManager[None]:
+def left_alone(files: Place, trial_id: str) -> contextlib.AbstractContextManager[object]:
     """Wait a little for a trial's worker to be gone; in a bucket a dead one's lock means nothing."""
     if isinstance(files, Disk):
         return trial(files, trial_id, wait_s=10)

@@ -219,7 +219,9 @@ def file_errors(key: str) -> Iterator[None]:
         code = str(error.response.get("Error", {}).get("Code", ""))
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         text = error.response.get("Error", {}).get("Message", "")
-        reason = f"{text or 'no reason given'} ({status} {code})"
+        reason = (
+            f"{text or 'no reason given'} ({status}{'' if code == str(status) else f' {code}'})"
+        )
         if status == 501 or code == "NotImplemented":
             raise Unknown(reason) from None
         if code == "NoSuchBucket":

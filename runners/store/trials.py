@@ -11,13 +11,13 @@ import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from runners.errors import SweepError
+from runners.errors import Held, SweepError
 from runners.plan import Config, Own, Sweep, Trial
 from runners.store import (
     checkpoint,
@@ -56,6 +56,7 @@ class Store:
         self.known: set[str] = set()  # trials that have ended
         self.finished: dict[str, Record] = {}  # a finished trial's record never changes
         self.books: dict[str, Any] = {}  # what is opened once and used by several
+        self.locked: dict[str, locks.TrialLock] = {}  # trials that this process trains
 
     @cached_property
     def identity(self) -> str:
@@ -140,34 +141,53 @@ class Store:
         return checkpoint.exists(self.files, trial_id)
 
     def save(self, trial_id: str, state: dict[str, Any], epochs: list[Epoch]) -> None:
-        """Replace the trial's checkpoint: weights, optimizer and every epoch so far."""
+        """Replace the trial's checkpoint: weights, optimizer and every epoch so far.
+
+        Raises:
+            Held: another process took the trial over, while this one did not renew its lock.
+        """
+        if trial_id in self.locked:
+            self.locked[trial_id].check()
         checkpoint.save(self.files, trial_id, state, epochs)
 
     def checkpoint(self, trial_id: str) -> tuple[dict[str, Any], list[Epoch]] | None:
         """The state and epochs that `save` wrote last, or before; None where neither is usable."""
         return checkpoint.load(self.files, trial_id)
 
-    def commit(self, record: Record, state: dict[str, Any] | None = None) -> None:
+    def commit(self, record: Record, state: dict[str, Any] | None = None) -> Record:
         """The trial has ended: keep its weights, then its record, which is the commit point.
 
-        The checkpoint of a trial that will not go on is dropped.
+        The checkpoint of a trial that will not go on is dropped. A process that does not have the
+        trial's lock, such as a driver, makes a record only where there is none: another sweep may
+        have trained the trial meanwhile.
 
         Args:
             state: the weights, of a trial that has a result.
 
+        Returns:
+            The record that stands.
+
         Raises:
             ValueError: the record could not be read back; nothing was written.
+            Held: another process took the trial over, while this one did not renew its lock.
         """
+        key, mine = _key(record.id, "record.json"), self.locked.get(record.id)
+        if mine:
+            mine.check()
         data = weights.packed(state) if state is not None else b""
         if data:
             record = replace(record, weights_sha256=hashlib.sha256(data).hexdigest())
         content = record_file.write(record)
         if data:
             self.files.write(_key(record.id, "weights.pt"), data)
-        self.files.write(_key(record.id, "record.json"), content)
+        if mine:
+            self.files.write(key, content)
+        elif not self.files.create(key, content):
+            return self.record(record.id) or record
         self.finished.pop(record.id, None)
         if record.status in (State.FINISHED, State.PRUNED):
             checkpoint.drop(self.files, record.id)
+        return record
 
     def weights(self, record: Record, *, parse: bool = True) -> dict[str, Any]:
         """The weights of a finished trial, on the CPU; with `parse` False they are only checked.
@@ -189,11 +209,14 @@ class Store:
 
     def forget_failure(self, trial_id: str) -> None:
         """Let a trial that did not finish run again, from its last checkpoint."""
-        record = self.record(trial_id)
-        if record and record.status != State.FINISHED:
-            self.files.delete(_key(trial_id, "failures.json"))
-            self.files.delete(_key(trial_id, "record.json"))
-            self.known.discard(trial_id)
+        if (record := self.record(trial_id)) is None or record.status == State.FINISHED:
+            return
+        # another sweep may just train it again, and finish it
+        with contextlib.suppress(Held), self.hold(trial_id, wait_s=0):
+            if (record := self.record(trial_id)) and record.status != State.FINISHED:
+                self.files.delete(_key(trial_id, "failures.json"))
+                self.files.delete(_key(trial_id, "record.json"))
+        self.known.discard(trial_id)
 
     def note_failure(self, trial_id: str, kind: str) -> int:
         """Keep in mind that the trial failed; returns how often it has, in this way."""
@@ -235,12 +258,7 @@ class Store:
         Raises:
             SweepError: a file was edited after the sweep was planned.
         """
-        return replace(
-            own,
-            conv=self.keep_file(own.conv, config.conv_digest),
-            backbone=self.keep_file(own.backbone, config.backbone_digest),
-            dataset=self.keep_file(own.dataset, config.dataset_digest),
-        )
+        return user_files.keep_own(self.files, own, config)
 
     def keep_file(self, path: str, digest: str) -> str:
         """The path of a copy of a user's file, and of what it imports; "" is "".
@@ -248,30 +266,31 @@ class Store:
         Raises:
             SweepError: it was edited after the sweep was planned.
         """
-        return user_files.keep(self.files, path, digest) if path else ""
+        return user_files.keep(self.files, path, digest)
 
     def fetch_own(self, own: Own) -> Own:
         """The copies that `keep_own` made, here or on another machine, on this machine."""
-        return replace(
-            own,
-            conv=user_files.fetch(self.files, own.conv),
-            backbone=user_files.fetch(self.files, own.backbone),
-            dataset=user_files.fetch(self.files, own.dataset),
-        )
+        return user_files.fetch_own(self.files, own)
 
     def log(self, trial_id: str) -> contextlib.AbstractContextManager[io.TextIOBase]:
         """The trial's log, to append to; text that a full disk does not take is dropped."""
         return trial_log(self.files, _key(trial_id, "log.txt"))
 
-    def hold(self, trial_id: str, wait_s: float = 60) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def hold(self, trial_id: str, wait_s: float = 60) -> Iterator[None]:
         """Lock this trial against other processes, waiting for up to `wait_s` seconds.
 
         Raises:
             Held: another process still has the lock.
         """
-        return locks.trial(self.files, trial_id, wait_s)
+        with locks.trial(self.files, trial_id, wait_s) as lock:
+            self.locked[trial_id] = lock
+            try:
+                yield
+            finally:
+                del self.locked[trial_id]
 
-    def left_alone(self, trial_id: str) -> contextlib.AbstractContextManager[None]:
+    def left_alone(self, trial_id: str) -> contextlib.AbstractContextManager[object]:
         """Wait a little for a trial's worker to be gone, so that nothing is written any more."""
         return locks.left_alone(self.files, trial_id)
 

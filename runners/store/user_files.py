@@ -7,12 +7,38 @@ A file and the local files that it imports stand together in `code/<name>-<diges
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from runners.errors import SweepError
+from runners.plan import Config, Own
 from runners.plan.imports import digest_of, files_of
 from runners.store.disk import Disk
 from runners.store.place import Place
+
+
+def keep_own(files: Place, own: Own, config: Config) -> Own:
+    """Copy a trial's user files into the store; returns their copies here.
+
+    Raises:
+        SweepError: a file was edited after the sweep was planned.
+    """
+    return replace(
+        own,
+        conv=keep(files, own.conv, config.conv_digest),
+        backbone=keep(files, own.backbone, config.backbone_digest),
+        dataset=keep(files, own.dataset, config.dataset_digest),
+    )
+
+
+def fetch_own(files: Place, own: Own) -> Own:
+    """The copies that `keep_own` made, here or on another machine, on this machine."""
+    return replace(
+        own,
+        conv=fetch(files, own.conv),
+        backbone=fetch(files, own.backbone),
+        dataset=fetch(files, own.dataset),
+    )
 
 
 def keep(files: Place, path: str, digest: str) -> str:
@@ -21,6 +47,8 @@ def keep(files: Place, path: str, digest: str) -> str:
     Raises:
         SweepError: it is not the one with this digest any more.
     """
+    if not path:
+        return ""
     main = Path(path)
     if digest_of(main) != digest:
         raise SweepError(f"{path}: was edited after the sweep was planned; start the sweep again")
@@ -33,7 +61,7 @@ def keep(files: Place, path: str, digest: str) -> str:
             )
             for file in files_of(main)
         }
-        files.write(f"code/{name}.json", json.dumps(sources, indent=1).encode())
+        files.create(f"code/{name}.json", json.dumps(sources, indent=1).encode())
     return fetch(files, f"{name}/{main.name}")
 
 
