@@ -1,6 +1,7 @@
 """A Ray cluster of two nodes on this machine, one of which can be lost."""
 
 import contextlib
+import os
 import signal
 import socket
 
@@ -16,19 +17,24 @@ def free_port() -> int:
 
 
 class Nodes:
-    """A head and, until it is lost, a second node, with one CPU each."""
+    """A head and, until it is lost, a second node, with one CPU each.
 
-    def __init__(self, second: bool = True):
+    They have this process's token, unless they are to run in another `mode`.
+    """
+
+    def __init__(self, second: bool = True, mode: str = "token"):
+        from ray._raylet import Config
         from ray.cluster_utils import Cluster
 
-        self.cluster = Cluster(
-            initialize_head=True,
-            head_node_args={
-                "num_cpus": 1,
-                "include_dashboard": False,
-                "dashboard_port": free_port(),
-            },
-        )
+        head = {"num_cpus": 1, "include_dashboard": False, "dashboard_port": free_port()}
+        # Ray's processes read the environment when they start, this one did long ago
+        own, os.environ["RAY_AUTH_MODE"] = os.environ["RAY_AUTH_MODE"], mode
+        Config.initialize("")
+        try:
+            self.cluster = Cluster(initialize_head=True, head_node_args=head)
+        finally:
+            os.environ["RAY_AUTH_MODE"] = own
+            Config.initialize("")
         self.address = self.cluster.address
         self.node = self.cluster.add_node(num_cpus=1) if second else None
 

@@ -1,7 +1,8 @@
-"""What Ray has to offer: this machine or a cluster, how many trials fit on it, and whether each of its nodes can train them."""
+"""What Ray has to offer: this machine or a cluster, its slots, and whether its nodes can train."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -13,6 +14,7 @@ from typing import Any
 
 from runners.launch import auth
 
+# Ray reads these when it is imported
 os.environ.update(
     auth.missing(),
     RAY_AIR_NEW_OUTPUT="0",
@@ -20,14 +22,12 @@ os.environ.update(
     RAY_USAGE_STATS_ENABLED="0",
     RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
-    TUNE_DISABLE_SIGINT_HANDLER="1",  # ours lets the epochs under way end
+    TUNE_DISABLE_SIGINT_HANDLER="1",  # ours waits for the current epochs
     TUNE_PRINT_ALL_TRIAL_ERRORS="0",
     TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S="0",
 )
 import ray
-from ray import (
-    tune as tune,
-)  # for all who need it: what is set above has to be set before it is imported
+from ray import tune as tune  # others import it from here, behind the settings above
 from ray.exceptions import (
     GetTimeoutError,
     NodeDiedError,
@@ -39,6 +39,7 @@ from ray.tune.search import Searcher as Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from runners.errors import SweepError
+from runners.launch import scratch
 from runners.plan import Config, Resources
 from runners.store import Store
 from runners.store import identity as names
@@ -48,38 +49,82 @@ JOIN_S = 60.0  # for the workers of a cluster that is just starting
 READY_S = 180  # for a node to import torch and to look at the data
 
 
+_folder = contextlib.ExitStack()  # of the Ray that this process has started
+
+
 def connect(address: str) -> None:
     """Start Ray on this machine, or join the cluster at `address`.
 
     Raises:
-        SweepError: there is no cluster at that address.
+        SweepError: there is no cluster at that address, or it refuses this process's token.
+        KeyboardInterrupt: SIGTERM came while Ray started.
     """
-    quiet: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     ours = signal.getsignal(signal.SIGTERM)
     try:
-        if re.fullmatch(r"[^/]+:\d+", address):  # Ray itself would try for minutes
-            host, port = address.rsplit(":", 1)
-            socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **quiet)
-        deadline = time.monotonic() + JOIN_S
-        while (
-            not any(node["Resources"].get("CPU") for node in _nodes())
-            and time.monotonic() < deadline
-        ):
-            time.sleep(0.5)  # a head that trains nothing, whose workers are still coming up
+        if address == "local":
+            _start()
+        else:
+            _join(address)
     except SystemExit:  # Ray's own answer to SIGTERM
         raise KeyboardInterrupt from None
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, RayError) as error:
         raise SweepError(
-            f"--address {address}: {' '.join(str(error).split())[:200]}; start one with `ray start --head`, "
-            "give this process the token that its nodes have, or leave --address out"
+            f"--address {address}: {' '.join(str(error).split())[:200]}; start one with "
+            "`ray start --head`, give this process the token that its nodes have, "
+            "or leave --address out"
         ) from None
     finally:
         signal.signal(signal.SIGTERM, ours)
 
 
+def _start() -> None:
+    """Start Ray on this machine, in a folder that no other user can read.
+
+    With $RAY_TMPDIR set, its logs are where Ray puts them, and stay.
+    """
+    place: dict[str, Any] = {}
+    if "RAY_TMPDIR" not in os.environ:
+        place["_temp_dir"] = str(_folder.enter_context(scratch.folder()))
+    try:
+        _init(address="local", include_dashboard=False, **place)
+    except BaseException:
+        _folder.close()
+        raise
+
+
+def _join(address: str) -> None:
+    if re.fullmatch(r"[^/]+:\d+", address):  # Ray itself would try for minutes
+        host, port = address.rsplit(":", 1)
+        socket.create_connection((host, int(port)), timeout=10).close()
+    _init(address=address)
+
+    # the head may train nothing, and its workers still be coming up
+    deadline = time.monotonic() + JOIN_S
+    while not any(node["Resources"].get("CPU") for node in _nodes()):
+        if time.monotonic() > deadline:
+            return  # fit_resources has the error
+        time.sleep(0.5)
+    auth.warn_if_open(address, _mode())
+
+
+def _init(**options: Any) -> None:
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+
+
+def _mode() -> str:
+    """How the cluster checks who is there, asked of one of its workers.
+
+    A cluster without a token also lets those in who have one: this process's own proves nothing.
+    """
+    try:
+        return ray.get(ray.remote(auth.mode).options(num_cpus=0).remote(), timeout=READY_S)
+    except RayError:  # check_nodes will say what is wrong with the node
+        return auth.mode()
+
+
 def disconnect() -> None:
     ray.shutdown()
+    _folder.close()
 
 
 def _nodes() -> list[dict[str, Any]]:
@@ -103,11 +148,13 @@ def fit_resources(resources: Resources) -> Resources:
                 else "start a worker that joins the cluster"
             )
             raise SweepError(
-                f"resources.{name}: a trial asks for {wanted:g}, but no node has more than {most:g}; {way}"
+                f"resources.{name}: a trial asks for {wanted:g}, "
+                f"but no node has more than {most:g}; {way}"
             )
     if not any(n.get("GPU", 0) >= gpu and n.get("CPU", 0) >= resources.cpu for n in nodes):
         raise SweepError(
-            f"resources: no single node has {gpu:g} GPU and {resources.cpu:g} CPU together; ask for less of one"
+            f"resources: no single node has {gpu:g} GPU and {resources.cpu:g} CPU together; "
+            "ask for less of one"
         )
     return Resources(gpu, resources.cpu)
 
@@ -159,10 +206,13 @@ def check_nodes(store: Store, needs: Sequence[Need], data_root: str) -> None:
 
 
 def unseen(store: Store, identity: str) -> str:
-    """Why this node cannot be part of the sweep whose store has this identity; empty: it sees that store."""
+    """Why this node cannot train for the store of this identity; empty: it can."""
     if names.read(store.files) == identity:
         return ""
-    return f"--storage {store.root}: it does not see it, or has another there; use a folder that all nodes share, or s3://bucket/folder"
+    return (
+        f"--storage {store.root}: this node does not see the store, or sees another one at that "
+        "path; use a folder that all nodes share, or s3://bucket/folder"
+    )
 
 
 def lacking(storage: str, identity: str, needs: list[Need], data_root: str) -> str:

@@ -185,7 +185,7 @@ def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver) -
                 ),
                 run_config=tune.RunConfig(
                     name=sweep.name,
-                    storage_path=storage,
+                    storage_path=str(storage),
                     verbose=0,
                     callbacks=[driver],
                     stop=Stopper(driver),

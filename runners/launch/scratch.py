@@ -1,42 +1,66 @@
-"""A folder for what Ray Tune writes during one round; those of killed drivers are removed."""
+"""Folders of this process in /tmp; what a killed process left there, the next start removes.
+
+A folder is in use as long as a process holds the lock on the file OWNED in it: the kernel releases
+that lock when its process dies, however it dies. Only folders of this user that have such a file
+are ever removed; nothing else in /tmp is touched.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+PREFIX = "sweep-"
+OWNED = "in-use-by-a-sweep"
+# not $TMPDIR: on a cluster that may be a shared disk, which has no locks or no sockets, and it may
+# be too long for the path of a socket (107 bytes)
+ROOT = Path("/tmp")
+
 
 @contextlib.contextmanager
-def folder() -> Iterator[str]:
-    """A new folder in the system's place for temporary files, removed at the end.
+def folder() -> Iterator[Path]:
+    """A new folder that this user alone can read; it is gone afterwards."""
+    remove_abandoned()
+    root = ROOT if os.access(ROOT, os.W_OK) else Path(tempfile.gettempdir())
+    made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
+    with contextlib.ExitStack() as stack:
+        # what still writes here is a process that is just ending
+        stack.callback(shutil.rmtree, made, ignore_errors=True)
+        # the file gets its name when it is locked: until then nobody takes the folder for abandoned
+        file = stack.enter_context(open(made / f"{OWNED}.new", "w"))
+        with contextlib.suppress(OSError):  # without a lock the folder is never removed by others
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.rename(made / f"{OWNED}.new", made / OWNED)
+        yield made
 
-    Its name has the driver's process number, so that a later driver knows whether its owner lives.
-    """
-    _sweep_up(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=f"sweep-{os.getpid()}-") as path:
-        yield path
 
-
-def _sweep_up(place: Path) -> None:
-    """Remove this user's folders whose driver is dead."""
-    for path in place.glob("sweep-*-*"):
-        name = re.fullmatch(r"sweep-(\d+)-[a-z0-9_]+", path.name)
+def remove_abandoned() -> None:
+    """Remove the folders that killed processes of this user left."""
+    for path in ROOT.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
-            ours = path.lstat().st_uid == os.getuid() and path.is_dir() and not path.is_symlink()
-            if name and ours and not _alive(int(name[1])):
-                shutil.rmtree(path)
+            _remove_if_abandoned(path)
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # another user's process has the number
-    return True
+def _remove_if_abandoned(path: Path) -> None:
+    """Raises OSError: it is not ours, or in use."""
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        return
+    with open(path / OWNED, "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for entry in path.iterdir():
+            if entry.name == OWNED:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        # the mark goes last: where something could not be removed, the next start tries again
+        (path / OWNED).unlink()
+        path.rmdir()

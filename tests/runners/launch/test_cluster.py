@@ -33,11 +33,11 @@ def nodes():
 def test_a_node_says_what_it_lacks(tmp_path):
     store = Store(tmp_path / "runs")
     assert cluster.lacking(str(store.root), store.identity, [("synthetic", {}, PACKAGE)], "") == ""
-    assert "it does not see it" in cluster.lacking(
+    assert "this node does not see the store" in cluster.lacking(
         str(tmp_path / "elsewhere"), store.identity, [], ""
     )
     assert not (tmp_path / "elsewhere").exists()
-    assert "another there" in cluster.lacking(str(store.root), "another", [], "")
+    assert "sees another one at that path" in cluster.lacking(str(store.root), "another", [], "")
     assert "dataset 'imagenet' is not in" in cluster.lacking(
         str(store.root), store.identity, [("imagenet", {}, PACKAGE)], str(tmp_path)
     )
