@@ -1,4 +1,6 @@
-"""The door of runners.inspect: it hands over arrays, and gets tables, figures and lines to print."""
+"""The door of runners.inspect: it hands over arrays, and gets tables, figures and lines to
+print.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def write_classes(
 
 
 def seen(side: Side, shares: list[float]) -> str:
-    """A line: how redundant a variant's maps are, and the mean of `shares`, its constant channels."""
+    """A line: how redundant a variant's maps are, and the mean of `shares`, its constant
+    channels.
+    """
     flat = 100 * sum(shares) / len(shares)
     alike = _plus_minus(summarise([*side.redundancy.values()]), ".3f")
     return (
@@ -88,5 +92,7 @@ def _plus_minus(summary: Summary | None, form: str, unit: str = "") -> str:
 
 
 def _stem(variant: str) -> str:
-    """A variant's name as a part of a file's: what shells and file systems read otherwise becomes '_'."""
+    """A variant's name as a part of a file's: what shells and file systems read otherwise becomes
+    '_'.
+    """
     return re.sub(r"[^\w.+=,-]+", "_", variant)

@@ -2,10 +2,10 @@
 
 | error | whose fault | what happens | exit status |
 |---|---|---|---|
-| SweepError | the input's | one line says the rule, the value and the way out; nothing is launched | 2 |
-| StoreError | the machine's: the store is full or unreachable | retried, then the sweep stops | 75 |
-| StoreDenied | the machine's: no permission, a file where a folder must be | no waiting helps: the sweep stops | 75 |
-| StoreUnreadable | the machine's: the disk cannot read one file | the file before it is used, else the sweep stops | 75 |
+| SweepError | the input's | one line: the rule, the value, the way out; nothing is launched | 2 |
+| StoreError | the machine's: a full or unreachable store | retried, then the sweep stops | 75 |
+| StoreDenied | the machine's: no permission | no waiting helps: the sweep stops | 75 |
+| StoreUnreadable | the disk's: it cannot read one file | the file before it is used, or stop | 75 |
 | Held | nobody's: another process holds the lock | the trial is tried again later | - |
 | Unfinished | a limit's, or the store's | the sweep stops; the same command continues | 75 |
 | Diverged | the trial's: its loss is not finite | recorded as diverged, never averaged in | 1 |

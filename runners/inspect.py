@@ -1,8 +1,10 @@
-"""Look into finished trials from their saved weights: which classes a variant mistakes, and how redundant its first feature maps are.
+"""Look into finished trials from their saved weights: which classes a variant mistakes, and how
+redundant its first feature maps are.
 
     python -m runners.inspect sweeps/quickstart.yaml --variant S --against R20
 
-Nothing is trained, and nothing should be chosen by what is seen here: it is the test set that every finished trial was already read on.
+Nothing is trained, and nothing should be chosen by what is seen here: it is the test set that every
+finished trial was already read on.
 """
 
 from __future__ import annotations
@@ -36,10 +38,12 @@ IMAGES = 100  # the first ones of the test set, over which redundancy is average
 def predictions(
     trial: Trial, store: Store, data_root: str | None = None, device: str = "auto"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """True and predicted class numbers, (n,) each, of every test image in the set's order; computed as the trial itself was tested.
+    """True and predicted class numbers, (n,) each, of every test image in the set's order; computed
+    as the trial itself was tested.
 
     Raises:
-        SweepError: the trial has not finished, its weights are missing or do not fit, or the data is not what it was trained on.
+        SweepError: the trial has not finished, its weights are missing or do not fit, or the data
+            is not what it was trained on.
     """
     network = _Network(trial, store, data_root, pick_device(device))
     batches = [
@@ -53,9 +57,11 @@ def predictions(
 def feature_maps(
     trial: Trial, store: Store, data_root: str | None, images: int, device: str = "auto"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the network's first stage makes of the first test images: float32 (images, c, h, w), and the images, bytes (images, h, w, 3).
+    """What the network's first stage makes of the first test images: float32 (images, c, h, w), and
+    the images, bytes (images, h, w, 3).
 
-    Octave's maps are in two sizes; the small ones are doubled, as that network itself does where it joins them.
+    Octave's maps are in two sizes; the small ones are doubled, as that network itself does where it
+    joins them.
 
     Raises:
         SweepError: as `predictions`.
@@ -81,14 +87,16 @@ class _Network:
         record = store.record(trial.id)
         if record is None or record.result is None:
             raise SweepError(
-                f"{trial.name} is {record.status if record else 'not finished'}: only a finished trial can be inspected; train it first"
+                f"{trial.name} is {record.status if record else 'not finished'}: only a finished "
+                "trial can be inspected; train it first"
             )
         data = datasets.of_trial(trial.config, trial.own, data_root, store.cache)
         self.data = _same_data(trial, record, data).to(device)
         model, _ = build(trial.config, self.data.classes, trial.own)
         _put_weights(model, store, trial, record)
         # layout and precision as in training: another rounding could turn a close call
-        self.model = model.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.eval()
         self.device, self.precision = torch.device(device), record.provenance["precision"]
 
     @torch.no_grad()
@@ -101,7 +109,8 @@ class _Network:
 def _same_data(trial: Trial, record: Record, data: Dataset) -> Dataset:
     if data.digest != record.provenance["data"]:
         raise SweepError(
-            f"{trial.name} was trained on {data.name} with digest {record.provenance['data']}, this is {data.digest}; name its folder by --data"
+            f"{trial.name} was trained on {data.name} with digest {record.provenance['data']}, "
+            f"this is {data.digest}; name its folder by --data"
         )
     return data
 
@@ -194,7 +203,8 @@ def _finished(sweep: Sweep, store: Store, option: str, variant: str) -> dict[int
     """
     if variant not in sweep.variants:
         raise SweepError(
-            f"{sweep.path}: {option}: no variant is called {variant!r}{suggest(variant, sweep.variants)}"
+            f"{sweep.path}: {option}: no variant is called "
+            f"{variant!r}{suggest(variant, sweep.variants)}"
         )
     trials = [t for t in sweep.trials if t.variant == variant]
     status = {
@@ -203,7 +213,8 @@ def _finished(sweep: Sweep, store: Store, option: str, variant: str) -> dict[int
     if State.FINISHED not in status.values():
         seen = ", ".join(f"{n} {s}" for s, n in Counter(status.values()).items())
         raise SweepError(
-            f"{sweep.path}: {option} {variant}: no trial of it has finished in {store.root} ({seen}); "
+            f"{sweep.path}: {option} {variant}: no trial of it has finished in {store.root} "
+            f"({seen}); "
             "run the sweep first, or give the --set and --storage of its run"
         )
     return {t.seed: t for t in trials if status[t.seed] == State.FINISHED}
@@ -213,20 +224,24 @@ def _seed_to_draw(sweep: Sweep, finished: dict[str, dict[int, Trial]], wanted: i
     """The seed whose feature maps are drawn: one that every variant has finished.
 
     Raises:
-        SweepError: there is none, or it is not the one that is wanted, or the variants have not one data set.
+        SweepError: there is none, or it is not the one that is wanted, or the variants have not one
+            data set.
     """
     if len({trial.config.dataset for trials in finished.values() for trial in trials.values()}) > 1:
         raise SweepError(
-            f"{sweep.path}: --against: {' and '.join(finished)} must have one data set, so that both see the same images; name another"
+            f"{sweep.path}: --against: {' and '.join(finished)} must have one data set, so that "
+            "both see the same images; name another"
         )
     common = [seed for seed in sweep.seeds if all(seed in trials for trials in finished.values())]
     if not common:
         raise SweepError(
-            f"{sweep.path}: --against: {' and '.join(finished)} must have finished a seed in common, and have none; run the sweep further"
+            f"{sweep.path}: --against: {' and '.join(finished)} must have finished a seed in "
+            "common, and have none; run the sweep further"
         )
     if wanted not in (None, *common):
         raise SweepError(
-            f"{sweep.path}: --seed: must be one that {' and '.join(finished)} have finished ({', '.join(map(str, common))}), got {wanted}"
+            f"{sweep.path}: --seed: must be one that {' and '.join(finished)} have finished "
+            f"({', '.join(map(str, common))}), got {wanted}"
         )
     return common[0] if wanted is None else wanted
 
@@ -247,7 +262,9 @@ def _classes(
 
 
 def _compare(trial: Trial, store: Store, truth: np.ndarray, predicted: np.ndarray) -> None:
-    """Say so where these predictions are not those of the record: on another device a close call may turn."""
+    """Say so where these predictions are not those of the record: on another device a close call
+    may turn.
+    """
     record = store.record(trial.id)
     assert record and record.result
     recorded = np.unpackbits(
@@ -284,7 +301,10 @@ def _caption(drawn: list[Trial]) -> str:
     """What is on the picture of these trials, which have one seed and one data set."""
     epochs = " / ".join(dict.fromkeys(str(t.config.epochs) for t in drawn))
     where = f"the test set of {drawn[0].config.dataset} (not picked)"
-    return f"The first image of {where}, and what each network's first stage makes of it after {epochs} epochs; seed {drawn[0].seed}."
+    return (
+        f"The first image of {where}, and what each network's first stage makes of it after "
+        f"{epochs} epochs; seed {drawn[0].seed}."
+    )
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ def forgiving() -> Iterator[None]:
     """Put standard output and error behind `Forgiving` streams."""
     _occupy_closed()
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (Forgiving(_open(stream)) for stream in before)  # type: ignore[assignment]
+    forgiven = [Forgiving(_open(stream)) for stream in before]
+    sys.stdout, sys.stderr = forgiven  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -75,7 +76,9 @@ def _occupy_closed() -> None:
 
 
 def _settle(stream: TextIO | None) -> None:
-    """Drop what the stream still cannot take: Python flushes it at exit, and would exit with 120."""
+    """Drop what the stream still cannot take: Python flushes it at exit, and would exit with
+    120.
+    """
     if stream is None:
         return
     try:

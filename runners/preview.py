@@ -136,7 +136,9 @@ def _finished(sweep: Sweep, records: dict[str, Record]) -> list[tuple[str, Recor
 
 
 def _search_plan(sweep: Sweep, store: Store) -> tuple[dict[str, Any], list[str]]:
-    """What the search has done, and how much of its space can be trained; for programs and readers."""
+    """What the search has done, and how much of its space can be trained; for programs and
+    readers.
+    """
     assert sweep.search
     w, cells = sweep.search.written, sweep.search.cells
     studies = search.open_studies(sweep, store)

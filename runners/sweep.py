@@ -36,7 +36,8 @@ PATIENCE_S = 30  # for a store that is unreachable at the start
 
 @command.exits
 def main(argv: list[str] | None = None) -> int:
-    """0: all finished; 1: some failed; 2: bad input, nothing was run; 75: stopped; 130: interrupted.
+    """0: all finished; 1: some failed; 2: bad input, nothing was run; 75: stopped; 130:
+    interrupted.
 
     75 is of a limit that was reached, or of a store that is full or unreachable.
     """
@@ -165,7 +166,9 @@ def _warn(sweep: Sweep, store: Store, shown: set[str], args: argparse.Namespace)
 def _search(
     sweep: Sweep, store: Store, tracker: Tracker, args: argparse.Namespace, limits: LimitWatch
 ) -> str:
-    """Train what the sweep's search proposes, if it has not ended; returns why it was stopped before it had, or nothing."""
+    """Train what the sweep's search proposes, if it has not ended; returns why it was stopped
+    before it had, or nothing.
+    """
     from runners.launch.console import SearchConsole
     from runners.trial.networks import known_cost
 
@@ -225,7 +228,8 @@ def _launch(
         resources = cluster.fit_resources(sweep.resources)
         at_a_time = min(cluster.slots(resources), work.widest)
         console.say(
-            f"{sweep.name}: {what}, {at_a_time} at a time; MLflow: {tracker.command or tracker.connection.shown}"
+            f"{sweep.name}: {what}, {at_a_time} at a time; MLflow: "
+            f"{tracker.command or tracker.connection.shown}"
         )
         return launch.launch(
             sweep, work, resources, store, tracker, console, _data_root(args), limits
@@ -245,7 +249,9 @@ def _launch(
 
 
 def _catch_up(store: Store, tracker: Tracker, todo: list[Trial]) -> None:
-    """Tell MLflow every epoch that an interrupted trial has on disk: its worker's last words may not have reached the driver."""
+    """Tell MLflow every epoch that an interrupted trial has on disk: its worker's last words may
+    not have reached the driver.
+    """
     for trial in todo:
         if store.record(trial.id) is None and store.started(trial.id):
             with (

@@ -160,7 +160,9 @@ sys.meta_path.insert(0, _Finder())
 
 
 class _Loader(SourceFileLoader):
-    """Runs a file whose absolute imports of local files are turned into imports from its package."""
+    """Runs a file whose absolute imports of local files are turned into imports from its
+    package.
+    """
 
     def get_code(self, fullname: str) -> Any:
         source = self.get_data(self.path)

@@ -1,9 +1,12 @@
-"""What orchestration costs: the same trials by a bare loop over `train()` and by the command, on as many processes; and how long a report takes.
+"""What orchestration costs: the same trials by a bare loop over `train()` and by the command, on as
+many processes; and how long a report takes.
 
     make bench
 
-Both train every trial of one sweep from nothing, two at a time with one thread each. The loop keeps nothing: no checkpoints, no
-records, no MLflow, no report. The runs alternate, and the ratio is taken pair by pair, because the speed of a shared machine drifts.
+Both train every trial of one sweep from nothing, two at a time with one thread each. The loop keeps
+nothing: no checkpoints, no
+records, no MLflow, no report. The runs alternate, and the ratio is taken pair by pair, because the
+speed of a shared machine drifts.
 """
 
 import argparse
@@ -72,7 +75,9 @@ def command(sweep_file: Path) -> float:
 
 
 def report(trials: int, epochs: int = 50) -> float:
-    """Seconds from `trials` generated records, five seeds a variant, to a written report, as a whole process."""
+    """Seconds from `trials` generated records, five seeds a variant, to a written report, as a
+    whole process.
+    """
 
     from runners.plan import load
     from runners.store import Store
@@ -83,7 +88,8 @@ def report(trials: int, epochs: int = 50) -> float:
     rates = [round(0.001 * i, 4) for i in range(1, trials // 5 + 1)]
     base = "{backbone: resnet20, dataset: cifar10, recipe: short}"
     (folder / "many.yaml").write_text(
-        f"question: Which rate?\nbaseline: lr=0.001\nbase: {base}\nfactors: {{lr: {rates}}}\nseeds: 5\n"
+        f"question: Which rate?\nbaseline: lr=0.001\nbase: {base}\nfactors: "
+        f"{{lr: {rates}}}\nseeds: 5\n"
     )
     store = Store(folder / "runs")
     evidence = EVIDENCE | {"test_images": 10_000}
@@ -129,7 +135,8 @@ def main() -> None:
             pairs.append((loop(sweep_file, os.cpu_count() or 1), command(sweep_file)))
             bare, whole = pairs[-1]
             print(
-                f"{2 * args.seeds} trials: bare loop {bare:.1f} s, command {whole:.1f} s, ratio {whole / bare:.3f}",
+                f"{2 * args.seeds} trials: bare loop {bare:.1f} s, command {whole:.1f} s, ratio "
+                f"{whole / bare:.3f}",
                 flush=True,
             )
     if not pairs:

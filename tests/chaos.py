@@ -96,7 +96,9 @@ SPARE_BYTES = 3 << 30  # that a sweep may take before Ray's memory monitor kills
 
 
 def memory_threshold() -> float:
-    """The share of the machine's memory at which Ray kills a worker: what is taken now, and a little."""
+    """The share of the machine's memory at which Ray kills a worker: what is taken now, and a
+    little.
+    """
     memory = psutil.virtual_memory()
     return min(0.95, 1 - (memory.available - SPARE_BYTES) / memory.total)
 
@@ -318,7 +320,9 @@ def kill_worker(sweep: Round, dice: random.Random) -> bool:
 def damage(
     sweep: Round, dice: random.Random, harm: Callable[[bytearray, random.Random], bytes]
 ) -> bool:
-    """Harm a checkpoint on disk: with the driver killed, and its workers gone, as after a power cut."""
+    """Harm a checkpoint on disk: with the driver killed, and its workers gone, as after a power
+    cut.
+    """
     sweep.send(signal.SIGKILL)
     sweep.remember()
     if not (paths := sweep.checkpoints()):
@@ -366,7 +370,9 @@ def lock_database(sweep: Round, dice: random.Random) -> bool:
 
 
 def lose_node(sweep: Round, dice: random.Random) -> bool:
-    """Of two: with all that runs on it, or so that its worker trains on unseen. Another takes its place."""
+    """Of two: with all that runs on it, or so that its worker trains on unseen. Another takes its
+    place.
+    """
     assert sweep.nodes
     sweep.nodes.lose(workers=dice.random() < 0.7)
     time.sleep(dice.uniform(0, 10))
@@ -542,7 +548,8 @@ MOST_OF = {hang_forward: 2, stop_worker: 2, long_s3_outage: 1, fill_memory: 1, d
 OF_A_BUCKET = {kill_driver, interrupt, terminate, s3_outage, long_s3_outage}
 
 
-# what the command may answer to a signal: 0 where it had just ended, -2 and -15 where it was still starting
+# what the command may answer to a signal: 0 where it had just ended, -2 and -15 where it was
+# still starting
 ANSWERS = {
     kill_driver: (-9,),
     kill_first_start: (-9,),
@@ -555,7 +562,8 @@ ANSWERS = {
 }
 
 
-# what the command may say to a full disk, a server that is away and, after a damage, to kill -9; then its end is right, and the next start goes on
+# what the command may say to a full disk, a server that is away and, after a damage, to kill -9;
+# then its end is right, and the next start goes on
 GIVEN_UP = [
     (75, "cannot be written"),
     (75, "cannot be read"),
@@ -596,7 +604,9 @@ def trials(sweep: Round) -> list:
 
 
 def outcome(sweep: Round) -> dict[str, tuple]:
-    """trial -> (status, correctness per image, losses of every epoch, its weights' bytes by name)."""
+    """trial -> (status, correctness per image, losses of every epoch, its weights' bytes by
+    name).
+    """
     import torch
 
     from runners.store import Store
@@ -645,7 +655,8 @@ def lost(sweep: Round, wanted: dict[str, tuple]) -> list[str]:
             problems.append(f"trial {trial}: epochs {again} had been saved, and were trained again")
     with sqlite3.connect(sweep.folder / "mlflow.db") as book:
         runs = book.execute(
-            "select t.value, r.status, r.run_uuid from runs r join tags t on t.run_uuid = r.run_uuid and t.key = 'trial'"
+            "select t.value, r.status, r.run_uuid from runs r join tags t on t.run_uuid = "
+            "r.run_uuid and t.key = 'trial'"
             " where r.lifecycle_stage = 'active'"
         ).fetchall()
         count = Counter(trial for trial, _, _ in runs)
@@ -654,7 +665,8 @@ def lost(sweep: Round, wanted: dict[str, tuple]) -> list[str]:
         ]
         for trial, status, run in runs:
             points = book.execute(
-                "select step, timestamp from metrics where run_uuid = ? and key = 'train/loss' order by step",
+                "select step, timestamp from metrics where run_uuid = ? and key = 'train/loss' "
+                "order by step",
                 (run,),
             ).fetchall()
             undone = sweep.undone.get(
@@ -666,7 +678,8 @@ def lost(sweep: Round, wanted: dict[str, tuple]) -> list[str]:
             )
             if status != "FINISHED" or points != recorded:
                 problems.append(
-                    f"trial {trial}: its MLflow run is {status} with epochs {[step for step, _ in points]}, or at other times"
+                    f"trial {trial}: its MLflow run is {status} with epochs "
+                    f"{[step for step, _ in points]}, or at other times"
                 )
     problems += _book(sweep)
     litter = [
@@ -701,7 +714,9 @@ def _book(sweep: Round) -> list[str]:
 def harm(
     sweep: Round, dice: random.Random, longest: float, most: int
 ) -> tuple[list[str], list[str]]:
-    """Run a sweep to its end, harmed at most that often; (what was done to it, what was wrong on the way)."""
+    """Run a sweep to its end, harmed at most that often; (what was done to it, what was wrong on
+    the way).
+    """
     here: list[str] = []
     problems: list[str] = []
     as_user = UNPRIVILEGED or os.geteuid()
@@ -836,7 +851,8 @@ def main(argv: list[str] | None = None) -> int:
         broken += [f"round {rounds} ({mode}: {', '.join(here)}): {problem}" for problem in problems]
         said = "; ".join(problems) or "nothing lost"
         print(
-            f"round {rounds} ({mode}): {', '.join(here) or 'none'}: {said} ({injected.total()} in all)",
+            f"round {rounds} ({mode}): {', '.join(here) or 'none'}: {said} ({injected.total()} in "
+            "all)",
             flush=True,
         )
         sweep.end(clean=not problems)

@@ -1,4 +1,6 @@
-"""Fixtures, and the check of every shape that a signature states (jaxtyping with beartype; in tests only)."""
+"""Fixtures, and the check of every shape that a signature states (jaxtyping with beartype; in tests
+only).
+"""
 
 from pathlib import Path
 

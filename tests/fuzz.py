@@ -1,9 +1,11 @@
-"""Malformed sweep files and command lines, by the thousand: each is refused by one clear line and status 2, or is no mistake after all.
+"""Malformed sweep files and command lines, by the thousand: each is refused by one clear line and
+status 2, or is no mistake after all.
 
     make fuzz
 
-A valid sweep is harmed in one to three places (a value replaced, a key dropped, renamed or added, the text itself torn) and given to the
-real command with `--plan`, which loads, checks and builds every network, and launches nothing.
+A valid sweep is harmed in one to three places (a value replaced, a key dropped, renamed or added,
+the text itself torn) and given to the real command with `--plan`, which loads, checks and builds
+every network, and launches nothing.
 """
 
 import contextlib

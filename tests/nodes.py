@@ -43,7 +43,9 @@ class Nodes:
         return len(self.cluster.global_state._live_node_ids())
 
     def lose(self, *, workers: bool = True) -> None:
-        """The second node's plug is pulled; without `workers` its raylet alone dies, and what it had started trains on."""
+        """The second node's plug is pulled; without `workers` its raylet alone dies, and what it
+        had started trains on.
+        """
         assert self.node
         raylet = psutil.Process(next(p.process.pid for p in self.node.all_processes["raylet"]))
         for process in [raylet, *(raylet.children(recursive=True) if workers else ())]:

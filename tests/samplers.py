@@ -1,10 +1,13 @@
-"""Is the sampler worth it? TPE against random search on a space small enough that every cell was trained.
+"""Is the sampler worth it? TPE against random search on a space small enough that every cell was
+trained.
 
-    python -m runners.sweep sweeps/pareto-small.yaml --set search.sampler=grid --set search.trials=84 --set search.seed=1000 --set ...
+    python -m runners.sweep sweeps/pareto-small.yaml --set search.sampler=grid --set
+    search.trials=84 --set search.seed=1000 --set ...
     python -m tests.samplers results/pareto-small-grid/seed*.csv
 
-Each CSV is the `search.csv` of one whole grid, of one seed. Against it the real search is run with each sampler and many seeds of the
-sampler; its trials end at once, with the outcome that the grid has for their cell. Hypervolumes are shares of the whole grid's.
+Each CSV is the `search.csv` of one whole grid, of one seed. Against it the real search is run with
+each sampler and many seeds of the sampler; its trials end at once, with the outcome that the grid
+has for their cell. Hypervolumes are shares of the whole grid's.
 """
 
 import csv
@@ -83,7 +86,8 @@ def main(paths: list[str]) -> None:
 
     grids = [grid(Path(path)) for path in paths]
     print(
-        f"{len(grids)} grids of {', '.join(str(len(g)) for g in grids)} cells; {SEEDS} seeds of each sampler on each\n"
+        f"{len(grids)} grids of {', '.join(str(len(g)) for g in grids)} cells; {SEEDS} seeds of "
+        "each sampler on each\n"
     )
     print("| trained | tpe, median (quartiles) | random, median (quartiles) |\n|--:|--:|--:|")
     runs = {

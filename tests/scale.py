@@ -1,9 +1,11 @@
-"""Does a sweep of many trials slow down? A thousand near-empty ones by the command and, beside it, by bare Ray Tune.
+"""Does a sweep of many trials slow down? A thousand near-empty ones by the command and, beside it,
+by bare Ray Tune.
 
     python -m tests.scale 1000 --out results/scale
 
-A trial is one epoch of ResNet-20 on 288 made-up images. Bare Tune trains the same trials in the same number of reused workers and keeps
-nothing but what they report: no checkpoints, no records, no MLflow. Written: when each trial had ended, and the driver's memory then.
+A trial is one epoch of ResNet-20 on 288 made-up images. Bare Tune trains the same trials in the
+same number of reused workers and keeps nothing but what they report: no checkpoints, no records, no
+MLflow. Written: when each trial had ended, and the driver's memory then.
 """
 
 import argparse

@@ -1,4 +1,6 @@
-"""Servers that tests start, stop and start again: MLflow's, and PostgreSQL where this machine has it."""
+"""Servers that tests start, stop and start again: MLflow's, and PostgreSQL where this machine has
+it.
+"""
 
 from __future__ import annotations
 

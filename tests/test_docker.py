@@ -1,4 +1,6 @@
-"""docker/ keeps its rules: no secret in a file, nothing published but on loopback, no service without the token, no root. Needs no Docker."""
+"""docker/ keeps its rules: no secret in a file, nothing published but on loopback, no service
+without the token, no root. Needs no Docker.
+"""
 
 import re
 import subprocess

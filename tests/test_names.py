@@ -1,4 +1,6 @@
-"""A name is data: whatever characters it has, it names its variant everywhere and reaches nothing else."""
+"""A name is data: whatever characters it has, it names its variant everywhere and reaches nothing
+else.
+"""
 
 import mlflow
 import pytest

@@ -1,10 +1,13 @@
-"""Does the procedure behind the tables keep what it promises? Simulated sweeps whose truth is known.
+"""Does the procedure behind the tables keep what it promises? Simulated sweeps whose truth is
+known.
 
 python -m tests.validate [--sweeps 4000] [--json FILE]
 
-Null sweeps of 6 variants, 3, 5 and 8 seeds, with the seeds' shares 0 and 0.3 of the variance: how often any verdict is "better" or "worse"
-(family-wise error), how often all intervals hold the truth, how often a variant's own interval does; and, with one variant better by what
-the design is said to detect, how often that is found (power). Also null sweeps with the baseline's spread two or four times the others'.
+Null sweeps of 6 variants, 3, 5 and 8 seeds, with the seeds' shares 0 and 0.3 of the variance: how
+often any verdict is "better" or "worse" (family-wise error), how often all intervals hold the
+truth, how often a variant's own interval does; and, with one variant better by what the design is
+said to detect, how often that is found (power). Also null sweeps with the baseline's spread two or
+four times the others'.
 """
 
 from __future__ import annotations
@@ -26,7 +29,9 @@ MOST_ERRORS, LEAST_COVERAGE = 0.06, 0.93
 
 @dataclass(frozen=True)
 class Outcome:
-    """Shares of the simulated sweeps; `welch`: of those that were not judged by the additive model."""
+    """Shares of the simulated sweeps; `welch`: of those that were not judged by the additive
+    model.
+    """
 
     seeds: int
     correlation: float
@@ -41,7 +46,9 @@ class Outcome:
 def sweep(
     random: np.random.Generator, seeds: int, correlation: float, spread: float, gain: float
 ) -> dict[str, dict[int, float]]:
-    """Accuracies around 70 whose variance, 1, is in part the seeds'; v1 is better by `gain`, the baseline's own part is `spread` times as wide."""
+    """Accuracies around 70 whose variance, 1, is in part the seeds'; v1 is better by `gain`, the
+    baseline's own part is `spread` times as wide.
+    """
     blocks = random.normal(0, math.sqrt(correlation), seeds)
     own = random.normal(0, math.sqrt(1 - correlation), (VARIANTS, seeds))
     own[0] *= spread
@@ -92,7 +99,8 @@ def main() -> int:
         (n, 0.0, s) for s in (2.0, 4.0) for n in (3, 5, 8)
     ]
     print(
-        "| seeds | seeds' share | spread | family-wise error | all intervals hold | own interval holds | power | by Welch |"
+        "| seeds | seeds' share | spread | family-wise error | all intervals hold | own interval "
+        "holds | power | by Welch |"
     )
     print("|--:|--:|--:|--:|--:|--:|--:|--:|")
     outcomes = []

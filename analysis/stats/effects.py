@@ -127,7 +127,9 @@ def _source(
     names: Sequence[str],
     fit: Additive,
 ) -> Source:
-    """The effect of `factors`, from the means over seeds of the whole grid (levels, levels, ...)."""
+    """The effect of `factors`, from the means over seeds of the whole grid (levels, levels,
+    ...).
+    """
     effect = _deviations(means, factors)
     n, per_level = fit.values.shape[1], means.size // effect.size
     df = math.prod(len(levels[i]) - 1 for i in factors)

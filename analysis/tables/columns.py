@@ -84,7 +84,9 @@ def csv_text(columns: Sequence[Column[Item]], items: Iterable[Item], number: str
 
 
 def _cell(value: Any, number: str) -> Any:
-    """A value as a cell of a CSV: text that a spreadsheet would run gets an apostrophe before it."""
+    """A value as a cell of a CSV: text that a spreadsheet would run gets an apostrophe before
+    it.
+    """
     if value is None:
         return ""
     if isinstance(value, float):

@@ -1,4 +1,6 @@
-"""The sweep files that planned the trials of a table: the file itself may have been edited since."""
+"""The sweep files that planned the trials of a table: the file itself may have been edited
+since.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A sweep's finished trials as rows: what was measured, what may be concluded, what the paper says."""
+"""A sweep's finished trials as rows: what was measured, what may be concluded, what the paper
+says.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,9 @@ class Table:
 
     @cached_property
     def best(self) -> str:
-        """The variant with the highest mean, if its simultaneous interval excludes the runner-up."""
+        """The variant with the highest mean, if its simultaneous interval excludes the runner-
+        up.
+        """
         ranked = sorted(
             (row for row in self.rows if row.top1),
             key=lambda row: -row.top1.mean if row.top1 else 0,

@@ -1,4 +1,5 @@
-"""Data sets by their names, one file each; as bytes in memory or as files on disk, and batches of them.
+"""Data sets by their names, one file each; as bytes in memory or as files on disk, and batches of
+them.
 
 A file of this folder, or of the user's, that defines `load(root, *, option=default)` is a data set;
 the others read, check and measure what it returns: four arrays (runners/data/arrays.py).

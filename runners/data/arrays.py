@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-# training images, their class numbers, test images, theirs. Images are bytes (n, h, w, 3) in memory,
-# or the paths (n,) of image files
+# training images, their class numbers, test images, theirs. Images are bytes (n, h, w, 3) in
+# memory, or the paths (n,) of image files
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 

@@ -1,4 +1,5 @@
-"""A folder with train/CLASS/ and val/CLASS/: which files are its images, and which are nobody's data.
+"""A folder with train/CLASS/ and val/CLASS/: which files are its images, and which are nobody's
+data.
 
 The order is that of torchvision's ImageFolder: classes by name, a class's files by folder and name.
 """

@@ -1,7 +1,7 @@
 """Image data sets as uint8 tensors in memory, and batches of them, augmented on their device.
 
-CIFAR fits in memory whole: no worker processes, no decoding while training. A data set that does not fit
-is read from its files by runners/data/image_files.py.
+CIFAR fits in memory whole: no worker processes, no decoding while training. A data set that does
+not fit is read from its files by runners/data/image_files.py.
 """
 
 from __future__ import annotations
@@ -53,8 +53,9 @@ class Split:
 class Dataset:
     """`mean` and `std` per channel, of pixels scaled to 0..1; `pad` and `flip` augment it.
 
-    `digest` is the hash of every pixel and label (of image files, every name and size): two trials with
-    one digest saw the same data. `train_digest` is the training images' and their labels' alone.
+    `digest` is the hash of every pixel and label (of image files, every name and size): two trials
+    with one digest saw the same data. `train_digest` is the training images' and their labels'
+    alone.
     """
 
     name: str
@@ -76,7 +77,9 @@ class Dataset:
         return 3, h, w
 
     def hold_out(self, fraction: float) -> Dataset:
-        """The same data with this fraction of the training set as `val`: the same images for every seed and variant."""
+        """The same data with this fraction of the training set as `val`: the same images for every
+        seed and variant.
+        """
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(0))
         n = round(fraction * len(self.train))
         val, train = order[:n].sort().values, order[n:].sort().values
@@ -105,9 +108,11 @@ def in_order(data: Dataset, split: Split | Files) -> Iterator[tuple[Tensor, Tens
 def batches(
     data: Dataset, batch_size: int, generator: torch.Generator, *, augment: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch of shuffled, augmented training batches ((n, 3, h, w), (n,)); a last batch of one image is left out.
+    """One epoch of shuffled, augmented training batches ((n, 3, h, w), (n,)); a last batch of one
+    image is left out.
 
-    All randomness comes from `generator`, which lives on the CPU, so that order and augmentation are the same on every device.
+    All randomness comes from `generator`, which lives on the CPU, so that order and augmentation
+    are the same on every device.
     """
     n = len(data.train)
     order = torch.randperm(n, generator=generator)
@@ -134,7 +139,9 @@ def batches(
 
 
 def shift_and_flip(images: Tensor, shift: Tensor, flip: Tensor, pad: int) -> Tensor:
-    """Pad with black, crop at `shift` and mirror, each image its own way: (n, h, w, 3) -> (n, h, w, 3)."""
+    """Pad with black, crop at `shift` and mirror, each image its own way: (n, h, w, 3) -> (n, h, w,
+    3).
+    """
     n, h, w, _ = images.shape
     padded = torch.nn.functional.pad(images, (0, 0, pad, pad, pad, pad))
     columns = torch.arange(w, device=images.device).expand(n, w)

@@ -1,7 +1,7 @@
 """Every image file is opened once, decoded and hashed, in parallel; what was good is remembered.
 
-The training decodes a file when its turn comes, a test image only after the last epoch: a damaged one
-must be known before. A file that has its size and its time of change still is not opened again.
+The training decodes a file when its turn comes, a test image only after the last epoch: a damaged
+one must be known before. A file that has its size and its time of change still is not opened again.
 """
 
 from __future__ import annotations
@@ -105,7 +105,9 @@ def _open(path: str) -> tuple[str, str]:
 
 
 class _Memory:
-    """The good files of one tree, a line each in a file of the cache; the last line of a path counts."""
+    """The good files of one tree, a line each in a file of the cache; the last line of a path
+    counts.
+    """
 
     def __init__(self, paths: Sequence[str], cache: Path | None):
         self.root = common_folder(paths)

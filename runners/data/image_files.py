@@ -1,8 +1,9 @@
-"""Images too many for memory: files, decoded and cropped in worker processes while training goes on.
+"""Images too many for memory: files, decoded and cropped in worker processes while training goes
+on.
 
-The crops are those of K. He et al. 2016 as torchvision's recipes have them: a random crop of 8 to 100 per
-cent of the area, resized, and a flip, for training; the centre of the image resized to 8/7 of the size
-for everything else.
+The crops are those of K. He et al. 2016 as torchvision's recipes have them: a random crop of 8 to
+100 per cent of the area, resized, and a flip, for training; the centre of the image resized to 8/7
+of the size for everything else.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The part of a trial's identity that is its data's, and the shape that its network must have.
 
-Data with published checksums adds nothing to an identity: its name says it all. Of all other data, the
-identity has the digest of every pixel and label; of image files, of every training file's bytes, and of
-the names and labels of the test files. So a damaged test image can be replaced without training again;
-that the test images are not the same any more is said by the digest of everything, which a record has.
+Data with published checksums adds nothing to an identity: its name says it all. Of all other data,
+the identity has the digest of every pixel and label; of image files, of every training file's
+bytes, and of the names and labels of the test files. So a damaged test image can be replaced
+without training again; that the test images are not the same any more is said by the digest of
+everything, which a record has.
 """
 
 from __future__ import annotations

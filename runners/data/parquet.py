@@ -73,7 +73,9 @@ def _decoded(file: Path, rows: Sequence[Any]) -> list[np.ndarray]:
 
 
 def _check_parts(files: Sequence[Path]) -> None:
-    """A file `train-00000-of-00003.parquet` says how many there are: a third is not the data set."""
+    """A file `train-00000-of-00003.parquet` says how many there are: a third is not the data
+    set.
+    """
     for file in files:
         if match := re.fullmatch(r"(.+)-(\d+)-of-(\d+)\.parquet", file.name):
             stem, width, parts = match[1], len(match[2]), int(match[3])

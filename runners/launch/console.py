@@ -1,4 +1,6 @@
-"""What a person sees while a sweep runs: one live table on a terminal, few plain lines elsewhere."""
+"""What a person sees while a sweep runs: one live table on a terminal, few plain lines
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from runners.store import Epoch, Record, State, label, shown
 
 
 class Console:
-    """Progress of a sweep, told by the driver: started, epochs, ended. `records`: what was done before."""
+    """Progress of a sweep, told by the driver: started, epochs, ended. `records`: what was done
+    before.
+    """
 
     def __init__(self, sweep: Sweep, records: dict[str, Record]):
         self.sweep, self.records = sweep, dict(records)
@@ -77,7 +81,9 @@ class Console:
             self.live.stop()
 
     def _left(self) -> str:
-        """How long the rest takes at the pace so far, with as many trials at a time as now; nothing before the first epoch."""
+        """How long the rest takes at the pace so far, with as many trials at a time as now; nothing
+        before the first epoch.
+        """
         every = [s for rows in self.seconds.values() for s in rows]
         if not every or not self.running:
             return ""
@@ -91,7 +97,8 @@ class Console:
 
     def _table(self) -> Table:
         table = Table(
-            title=f"{self.sweep.name}: {len(self.records)} of {len(self.trials)} trials{self._left()}",
+            title=f"{self.sweep.name}: {len(self.records)} of {len(self.trials)} trials"
+            + self._left(),
             box=None,
             title_justify="left",
         )
@@ -104,7 +111,8 @@ class Console:
             ended = [self.records[t.id] for t in mine if t.id in self.records]
             scores = [r.score for r in ended if r.score is not None]
             now = [
-                f"seed {t.seed}: epoch {e.epoch if (e := self.running[t.id]) else 0}/{config.epochs}"
+                f"seed {t.seed}: epoch "
+                f"{e.epoch if (e := self.running[t.id]) else 0}/{config.epochs}"
                 for t in mine
                 if t.id in self.running
             ]
@@ -127,7 +135,9 @@ class Console:
 
 
 class SearchConsole(Console):
-    """Progress of a search, whose trials come into being as it goes; `total` is how many there will be."""
+    """Progress of a search, whose trials come into being as it goes; `total` is how many there will
+    be.
+    """
 
     def __init__(self, sweep: Sweep, trials: list[Trial], records: dict[str, Record], total: int):
         super().__init__(sweep, records)
@@ -145,11 +155,13 @@ class SearchConsole(Console):
         minutes = [r.minutes for r in self.records.values() if r.epochs]
         if not minutes or not self.running:
             return ""
-        return f", about {duration(60 * statistics.fmean(minutes) * (self.total - len(self.records)) / len(self.running))} left"
+        to_go = (self.total - len(self.records)) / len(self.running)
+        return f", about {duration(60 * statistics.fmean(minutes) * to_go)} left"
 
     def _table(self) -> Table:
         table = Table(
-            title=f"{self.sweep.name}, search: {len(self.records)} of {self.total} trials{self._left()}",
+            title=f"{self.sweep.name}, search: {len(self.records)} of {self.total} trials"
+            + self._left(),
             box=None,
             title_justify="left",
         )
@@ -164,7 +176,8 @@ class SearchConsole(Console):
             table.add_row(trial.variant, f"{score:.2f}")
         for i, epoch in self.running.items():
             table.add_row(
-                f"running: {self.trials[i].variant}, epoch {epoch.epoch if epoch else 0}/{self.trials[i].config.epochs}",
+                f"running: {self.trials[i].variant}, epoch "
+                f"{epoch.epoch if epoch else 0}/{self.trials[i].config.epochs}",
                 "",
             )
         return table

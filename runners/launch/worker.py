@@ -1,4 +1,5 @@
-"""One trial in a worker: its output goes to its log, its state to the store, its epochs to the driver.
+"""One trial in a worker: its output goes to its log, its state to the store, its epochs to the
+driver.
 
 Ray imports this module in each worker, so it needs neither MLflow nor a console.
 """
@@ -162,7 +163,9 @@ def failed(trial: Trial, why: str, epochs: list[Epoch], attempts: int) -> Record
 
 @functools.cache
 def _exit_with_the_node() -> None:
-    """Exit when this node's Ray dies: an orphan would wait for ever to report, and keep its lock."""
+    """Exit when this node's Ray dies: an orphan would wait for ever to report, and keep its
+    lock.
+    """
 
     def watch(parent: int) -> None:
         while os.getppid() == parent:

@@ -1,4 +1,6 @@
-"""What there is to train: a list of trials, in its order. A search (runners/search.py) adds to its own as it goes."""
+"""What there is to train: a list of trials, in its order. A search (runners/search.py) adds to its
+own as it goes.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,10 @@
-"""A search over a sweep's space: what is proposed is trained, judged by validation alone, and what is found enters the comparison.
+"""A search over a sweep's space: what is proposed is trained, judged by validation alone, and what
+is found enters the comparison.
 
-Modes: "front" looks for the most validation accuracy per multiply-add; "tune" gives every variant the same number of trials to find its own
-recipe; "screen" stops unpromising trials early. The test set is read by the comparison's trials alone. Optuna proposes (runners/study.py).
+Modes: "front" looks for the most validation accuracy per multiply-add; "tune" gives every variant
+    the same number of trials to find its own
+recipe; "screen" stops unpromising trials early. The test set is read by the comparison's trials
+alone. Optuna proposes (runners/study.py).
 """
 
 from __future__ import annotations
@@ -19,7 +22,9 @@ from runners.store import Epoch, Store
 
 
 class Searching(Work):
-    """The trials of a sweep's search: what is proposed is trained, and what came of it is told to the next proposal."""
+    """The trials of a sweep's search: what is proposed is trained, and what came of it is told to
+    the next proposal.
+    """
 
     def __init__(
         self,
@@ -93,14 +98,18 @@ class Searching(Work):
 
 
 def open_studies(sweep: Sweep, store: Store, cost: Cost | None = None) -> list[Study]:
-    """The sweep's studies: one, or one of every variant that is tuned. Without `cost` they are for reading."""
+    """The sweep's studies: one, or one of every variant that is tuned. Without `cost` they are for
+    reading.
+    """
     assert sweep.search
     variants = [*sweep.variants] if sweep.search.written.mode == "tune" else [""]
     return [Study(sweep, variant, store, cost) for variant in variants]
 
 
 def front(proposals: Iterable[Proposal]) -> list[Proposal]:
-    """The trained cells that no other beats in accuracy without costing more; from cheap to dear, a tie's first."""
+    """The trained cells that no other beats in accuracy without costing more; from cheap to dear, a
+    tie's first.
+    """
     best, found = float("-inf"), []
     judged = [
         (p.cost["macs_m"], -p.top1, p.number, p)
@@ -117,7 +126,9 @@ def front(proposals: Iterable[Proposal]) -> list[Proposal]:
 def hypervolume(
     points: Sequence[tuple[float, float]], among: Sequence[tuple[float, float]]
 ) -> float:
-    """The area that (cost, accuracy) points dominate, down to the dearest and the worst `among` all, a tenth of the range beyond."""
+    """The area that (cost, accuracy) points dominate, down to the dearest and the worst `among`
+    all, a tenth of the range beyond.
+    """
     costs, accuracies = [cost for cost, _ in among], [top1 for _, top1 in among]
     dearest = max(costs) + 0.1 * ((max(costs) - min(costs)) or 1)
     best = min(accuracies) - 0.1 * ((max(accuracies) - min(accuracies)) or 1)
@@ -130,7 +141,9 @@ def hypervolume(
 
 
 def picks(study: Study) -> list[Proposal]:
-    """What a search found for the comparison: of a front the most accurate, then those that dominate most; else the best."""
+    """What a search found for the comparison: of a front the most accurate, then those that
+    dominate most; else the best.
+    """
     n = 1 if study.written.mode == "tune" else study.written.confirm
     if study.written.mode != "front":
         ranked = sorted(
@@ -153,7 +166,9 @@ def _point(p: Proposal) -> tuple[float, float]:
 
 
 def conclude(sweep: Sweep, store: Store) -> Sweep:
-    """The sweep with what its search found as variants of the comparison; as it is while the search has not ended, or found nothing."""
+    """The sweep with what its search found as variants of the comparison; as it is while the search
+    has not ended, or found nothing.
+    """
     if sweep.search is None or sweep.settled:
         return sweep
     studies = open_studies(sweep, store)
@@ -179,20 +194,27 @@ def conclude(sweep: Sweep, store: Store) -> Sweep:
 
 
 def fruitless(studies: list[Study]) -> str:
-    """Why a search that has ended found nothing for the comparison; empty where it did, or has not ended."""
+    """Why a search that has ended found nothing for the comparison; empty where it did, or has not
+    ended.
+    """
     for study in studies:
         if study.done and not picks(study):
             of = f" of {study.variant}" if study.variant else ""
             why = Counter(
                 p.why or (p.record.reason if p.record else "") for p in study.proposals
             ).most_common(1)[0][0]
-            return f"search: no trial{of} finished; most often: {why}; --retry-failed runs failed ones again"
+            return (
+                f"search: no trial{of} finished; most often: {why}; "
+                "--retry-failed runs failed ones again"
+            )
     return ""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """Which cells of a space can be trained: `possible` has their multiply-adds in millions, `refused` why how many cannot."""
+    """Which cells of a space can be trained: `possible` has their multiply-adds in millions,
+    `refused` why how many cannot.
+    """
 
     cells: int
     possible: list[float]

@@ -1,8 +1,10 @@
-"""One study: Optuna's journal beside the trials, what it proposed, and what came of that. The one file that knows Optuna.
+"""One study: Optuna's journal beside the trials, what it proposed, and what came of that. The one
+file that knows Optuna.
 
-A proposal is a function of the seed, its number and the outcomes of all but the last `ahead` trials before it: on a CPU the same search
-proposes the same points on every machine, however often it is killed. The study is kept in Optuna's journal file, for optuna-dashboard
-and for the next start; what a trial came to is read from the store.
+A proposal is a function of the seed, its number and the outcomes of all but the last `ahead` trials
+before it: on a CPU the same search proposes the same points on every machine, however often it is
+killed. The study is kept in Optuna's journal file, for optuna-dashboard and for the next start;
+what a trial came to is read from the store.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ Cost = Callable[[Config, Own], dict[str, float]]
 class Proposal:
     """A cell that Optuna proposed, and what came of it.
 
-    `first` is the number of the proposal that had this cell first: its own, unless the answer came from the store. `why`: it was not trained.
+    `first` is the number of the proposal that had this cell first: its own, unless the answer came
+    from the store. `why`: it was not trained.
     """
 
     number: int
@@ -103,7 +106,9 @@ class Study:
 
     @cached_property
     def name(self) -> str:
-        """Of the study in its file. What changes a proposal changes it; more `trials` go on with the same."""
+        """Of the study in its file. What changes a proposal changes it; more `trials` go on with
+        the same.
+        """
         written = {k: v for k, v in asdict(self.written).items() if k not in ("trials", "confirm")}
         candidates = [
             self.sweep.candidate(cell, self.variant).written() for _, cell in self.search.probes
@@ -189,7 +194,9 @@ class Study:
         return self._study
 
     def _weigh(self, number: int, params: dict[str, Any]) -> Proposal:
-        """The proposal with its cost, which is exact before training; what is impossible or out of bounds is not trained."""
+        """The proposal with its cost, which is exact before training; what is impossible or out of
+        bounds is not trained.
+        """
         assert self.cost
         cell = decode(self.search, params)
         for p in self.proposals:  # a cell has one cost
@@ -210,7 +217,9 @@ class Study:
         )
 
     def beyond(self, cost: dict[str, float]) -> tuple[float, str]:
-        """By how much a cost is out of the search's constraints, and which; 0 and nothing where it is not."""
+        """By how much a cost is out of the search's constraints, and which; 0 and nothing where it
+        is not.
+        """
         violation, why = 0.0, ""
         for key, (low, high) in self.written.constraints.items():
             if excess := max(low - cost[key], cost[key] - high, 0.0):
@@ -269,7 +278,9 @@ class Study:
             )
 
     def judge(self, p: Proposal, epochs: list[Epoch]) -> str:
-        """Why Optuna's pruner stops the trial of this proposal, which has come to these epochs; empty where it does not."""
+        """Why Optuna's pruner stops the trial of this proposal, which has come to these epochs;
+        empty where it does not.
+        """
         study = self._opened()
         study.pruner = _pruner(self.search)
         kept = study.get_trials(deepcopy=False)[p.number]
@@ -284,7 +295,8 @@ class Study:
         ):
             trial.report(e.val_score or 0.0, e.epoch)
             if e.epoch < p.trial.config.epochs and trial.should_prune():
-                why = f"{self.written.stop} stopped it after epoch {e.epoch} of {p.trial.config.epochs}"
+                after = f"after epoch {e.epoch} of {p.trial.config.epochs}"
+                why = f"{self.written.stop} stopped it {after}"
                 trial.set_user_attr("stop", why)
                 return why
         return ""
@@ -293,13 +305,16 @@ class Study:
 def propose(
     search: Search, history: Sequence[FrozenTrial], tried: set[str], number: int, idle: int = 0
 ) -> dict[str, Any]:
-    """The parameters of the proposal with this number: a function of the search's seed, the number and the history alone.
+    """The parameters of the proposal with this number: a function of the search's seed, the number
+    and the history alone.
 
     Args:
         history: what was proposed before, each trial once, with the outcomes that may be known.
         tried: the names of all cells that were proposed.
-        idle: how many proposals before this needed no training. TPE takes the best of 24 draws and repeats itself where it sees no
-            better: after such a one it takes a draw as it comes, and after PATIENCE a cell that was not tried.
+        idle: how many proposals before this needed no training. TPE takes the best of 24 draws and
+            repeats itself where it sees no
+            better: after such a one it takes a draw as it comes, and after PATIENCE a cell that was
+                not tried.
     """
     w, afresh = search.written, idle >= PATIENCE
     seed = int.from_bytes(hashlib.sha256(f"{w.seed} proposal {number}".encode()).digest()[:4])
@@ -366,7 +381,9 @@ def _value(p: space.Parameter, value: Any) -> Any:
 
 
 def seen(search: Search, p: Proposal, known: bool) -> FrozenTrial:
-    """A proposal as the sampler sees it; its outcome only if `known`. A diverged training has no accuracy, a failed one says nothing."""
+    """A proposal as the sampler sees it; its outcome only if `known`. A diverged training has no
+    accuracy, a failed one says nothing.
+    """
     if p.why or not known or p.record is None:
         return frozen(search, p)
     state = {
@@ -430,7 +447,9 @@ def _pruner(search: Search) -> optuna.pruners.BasePruner:
 
 
 def importances(study: Study) -> dict[str, float]:
-    """parameter -> its share of the variance of validation accuracy over the space (fANOVA); empty where too few or too alike."""
+    """parameter -> its share of the variance of validation accuracy over the space (fANOVA); empty
+    where too few or too alike.
+    """
     book = optuna.create_study(direction="maximize")
     finished = [p for p in study.proposals if p.trained and p.top1 is not None]
     for p in finished:

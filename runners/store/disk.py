@@ -23,7 +23,8 @@ READS = 3  # attempts at a file that the disk cannot read
 class Disk:
     """A folder. Locks are the system's own, freed when their process ends, however it ends.
 
-    On a file system without flock() a lock is a file that its owner renews (runners/store/lease.py).
+    On a file system without flock() a lock is a file that its owner renews
+    (runners/store/lease.py).
     """
 
     def __init__(self, root: Path, patience_s: float = 0):

@@ -9,6 +9,7 @@ lock only if another's entry is there when it can.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import threading
 import time
@@ -123,7 +124,8 @@ class Lease:
                 self.version = entry.version
                 return
             if not entry.alive:
-                self.version = self.patience.retry(lambda: self._swap(entry.version), what)  # noqa: B023
+                swap = functools.partial(self._swap, entry.version)
+                self.version = self.patience.retry(swap, what)
                 if self.version:
                     return
             renewed = renewed or entry.renewed

@@ -64,7 +64,9 @@ def trial(files: Place, trial_id: str, wait_s: float) -> Iterator[TrialLock]:
 
 
 def left_alone(files: Place, trial_id: str) -> contextlib.AbstractContextManager[object]:
-    """Wait a little for a trial's worker to be gone; in a bucket a dead one's lock means nothing."""
+    """Wait a little for a trial's worker to be gone; in a bucket a dead one's lock means
+    nothing.
+    """
     if isinstance(files, Disk):
         return trial(files, trial_id, wait_s=10)
     return contextlib.nullcontext()

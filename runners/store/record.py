@@ -55,7 +55,8 @@ class Epoch:
         lr: the learning rate of its last batch.
         primary: the name of the score that judges a trial.
         train: `loss` and scores over the epoch's batches, as they were trained; top-k in per cent.
-        val: the same of the validation split; empty without one, and without a loss that overflowed.
+        val: the same of the validation split; empty without one, and without a loss that
+            overflowed.
         seconds: of training and validation.
         images_per_s: of training alone.
         ended: ms since 1970.

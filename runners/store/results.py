@@ -89,7 +89,9 @@ def _read(folder: Path) -> dict:
 
 
 def _is_alive(folder: Path, storage: str, store: str) -> bool:
-    """Whether the other store is still there. A bucket is taken as there: asking may take minutes."""
+    """Whether the other store is still there. A bucket is taken as there: asking may take
+    minutes.
+    """
     if "://" in storage:
         return True
     root = (folder / storage).resolve()

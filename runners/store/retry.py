@@ -1,4 +1,6 @@
-"""Try an operation again while a store is full or unreachable, for as long as its patience lasts."""
+"""Try an operation again while a store is full or unreachable, for as long as its patience
+lasts.
+"""
 
 from __future__ import annotations
 

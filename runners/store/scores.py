@@ -1,4 +1,6 @@
-"""What a trial's scores are called where people read them; records and MLflow keep the short names."""
+"""What a trial's scores are called where people read them; records and MLflow keep the short
+names.
+"""
 
 from __future__ import annotations
 

@@ -46,7 +46,9 @@ def _result(old: dict[str, Any]) -> dict[str, Any]:
 
 
 def epoch(old: dict[str, Any]) -> dict[str, Any]:
-    """An epoch of version 1, which had a field for every figure, None without a validation split."""
+    """An epoch of version 1, which had a field for every figure, None without a validation
+    split.
+    """
     figures = dict(old)
     train = {name: figures.pop(f"train_{name}") for name in ("loss", "top1")}
     val = {name: figures.pop(f"val_{name}") for name in ("loss", "top1")}

@@ -1,4 +1,6 @@
-"""A finished trial's weights.pt: written with the record that names its SHA-256, checked when read."""
+"""A finished trial's weights.pt: written with the record that names its SHA-256, checked when
+read.
+"""
 
 from __future__ import annotations
 

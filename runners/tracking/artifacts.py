@@ -43,7 +43,8 @@ class Artifacts:
             return True
         if not self.said:
             say(
-                f"MLflow keeps this experiment's artifacts in {project[1]}, which is not there: none"
+                f"MLflow keeps this experiment's artifacts in {project[1]}, which is not there: "
+                "none"
                 " are written; a server keeps them for every machine"
             )
         self.said = True

@@ -70,7 +70,9 @@ def resolve(uri: str) -> str:
 
 
 def artifacts(uri: str, experiment: str) -> str | None:
-    """Where an experiment's artifacts go: beside a local database; None: a server knows its own place."""
+    """Where an experiment's artifacts go: beside a local database; None: a server knows its own
+    place.
+    """
     if uri.startswith(("http:", "https:")) or "://" not in uri:
         return None
     path = sqlite_path(uri)
@@ -170,7 +172,8 @@ def _alive(pid: str) -> bool:
 
 
 def relocate(path: Path) -> str:
-    """After a project has moved: let its database name the artifacts beside it; returns a line, or nothing.
+    """After a project has moved: let its database name the artifacts beside it; returns a line, or
+    nothing.
 
     MLflow keeps absolute places, and would write into the old folder again. Only experiments that
     a sweep made are changed. A run whose artifacts did not come along is marked as incomplete, so

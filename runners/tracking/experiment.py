@@ -82,7 +82,8 @@ def _candidates(client: Any, phase: Phase) -> Iterator[Experiment]:
         )
         for found in page:
             kind = found.tags.get("phase")
-            # before there was this tag, a summary had its sweep's: the name tells it from a comparison
+            # before there was this tag, a summary had its sweep's: the name tells it
+            # from a comparison
             if kind == phase.kind or (kind is None and not found.name.endswith("/summary")):
                 yield found
         token = page.token

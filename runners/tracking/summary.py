@@ -53,7 +53,9 @@ class Summary:
             self._create(experiment, variant, metrics, ended, [] if variant else files)
 
     def _mine(self, experiment: Experiment) -> list[Run]:
-        """The runs that this store made; before they were tagged, those that only it can have made."""
+        """The runs that this store made; before they were tagged, those that only it can have
+        made.
+        """
         runs = list(search_runs(self.connection.client, experiment.experiment_id))
         mark = f"store.{self.origin.store}"
         alone = {key for key in experiment.tags if key.startswith("store.")} <= {mark}

@@ -1,4 +1,5 @@
-"""A phase's runs in MLflow, one flat run per trial. MLflow is a view: it can be lost and made again.
+"""A phase's runs in MLflow, one flat run per trial. MLflow is a view: it can be lost and made
+again.
 
     python -m runners.tracking rebuild sweeps/order.yaml
 
@@ -31,7 +32,9 @@ BATCH = 50  # epochs that are logged at once; MLflow takes 1,000 metrics
 
 
 class Tracker:
-    """Shows a phase. Nothing that it does raises, except `check`; `start`, `log` and `end` do not wait."""
+    """Shows a phase. Nothing that it does raises, except `check`; `start`, `log` and `end` do not
+    wait.
+    """
 
     def __init__(self, phase: Phase, connection: Connection, origin: Origin):
         self.phase, self.connection, self.origin = phase, connection, origin

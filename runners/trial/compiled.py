@@ -14,8 +14,8 @@ class Compiled:
 
     Dynamo keeps at most 8 graphs of one `forward` in a process and runs the next network
     uncompiled, without an error. So its state is cleared for every trial. A trial has one graph:
-    the last batch of an epoch, where it is smaller, runs uncompiled. To compile that shape too would
-    cost a second compilation for one batch per epoch.
+    the last batch of an epoch, where it is smaller, runs uncompiled. To compile that shape too
+    would cost a second compilation for one batch per epoch.
 
     Args:
         batch: images in a batch that is compiled for.

@@ -1,8 +1,8 @@
 """A sweep's data sets: measured for its trials' identity, checked before a start, remembered after.
 
-The digest of data of one's own is part of a trial's identity, so that an edited data set, or another
-folder, makes other trials. The store remembers what each data set was when it was last trained on: a
-report can then be made where the data is not, and says what has changed.
+The digest of data of one's own is part of a trial's identity, so that an edited data set, or
+another folder, makes other trials. The store remembers what each data set was when it was last
+trained on: a report can then be made where the data is not, and says what has changed.
 """
 
 from __future__ import annotations

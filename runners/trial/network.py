@@ -88,8 +88,8 @@ def _check_scores(
 def fingerprint(config: Config, own: Own = PACKAGE) -> str:
     """Equal for networks of one function and the same first weights: from one seed both end alike.
 
-    For the function, weights are drawn again after building, in their order. So it does not depend on
-    what building draws, and no part of it is behind a weight that starts at zero.
+    For the function, weights are drawn again after building, in their order. So it does not depend
+    on what building draws, and no part of it is behind a weight that starts at zero.
     """
     return _fingerprint(*_network(config, own), *data.shape(config.dataset, own.data))
 

@@ -1,4 +1,6 @@
-"""Every network of a sweep, built and counted on torch's meta device before anything is launched."""
+"""Every network of a sweep, built and counted on torch's meta device before anything is
+launched.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Train a network on a data set, epoch by epoch. Knows neither Ray nor MLflow: it runs wherever torch does.
+"""Train a network on a data set, epoch by epoch. Knows neither Ray nor MLflow: it runs wherever
+torch does.
 
-On a CPU a trial is repeatable bit for bit, and one that was interrupted and resumed ends with the weights of one that was not: every
-epoch draws from generators seeded by (seed, epoch), so there is no random state to lose.
+On a CPU a trial is repeatable bit for bit, and one that was interrupted and resumed ends with the
+weights of one that was not: every epoch draws from generators seeded by (seed, epoch), so there is
+no random state to lose.
 """
 
 from __future__ import annotations
@@ -44,9 +46,11 @@ class Training:
         self.data = data.hold_out(self.config.val_fraction).to(self.device)
         self.precision = _precision(self.config.precision, self.device)
         torch.manual_seed(_seed(trial.seed, "weights"))
-        # built on the CPU, so that a seed's first weights are the same on every device; channels_last is faster on both
+        # built on the CPU, so that a seed's first weights are the same on every device;
+        # channels_last is faster on both
         model, self.swapped = build(self.config, data.classes, trial.own)
-        self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(self.device)
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         c = self.config
         batch = min(c.batch_size, len(self.data.train))
         self.compiled = Compiled(self.model, batch) if c.compile else None
@@ -171,7 +175,9 @@ class Training:
 
     @torch.no_grad()
     def _evaluate(self, split: Split | Files) -> tuple[float, Tensor]:
-        """Mean loss, and which of the five likeliest classes was right: (n, 5) booleans on the CPU."""
+        """Mean loss, and which of the five likeliest classes was right: (n, 5) booleans on the
+        CPU.
+        """
         self.model.eval()
         losses, hits = [], []
         for x, y in in_order(self.data, split):
@@ -186,7 +192,9 @@ class Training:
         return torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None)
 
     def _memory_gb(self) -> float:
-        """The peak since this trial began here: of the GPU's memory that torch allocated, or of the whole process on a CPU."""
+        """The peak since this trial began here: of the GPU's memory that torch allocated, or of the
+        whole process on a CPU.
+        """
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / 1e9
         return peak_memory() / 1e9

@@ -32,7 +32,9 @@ POST_ACTIVATION = {
 
 
 class Basic(nn.Module):
-    """Two 3x3 convolutions and a shortcut; (n, c_in, h, w) -> (n, width, h / stride, w / stride)."""
+    """Two 3x3 convolutions and a shortcut; (n, c_in, h, w) -> (n, width, h / stride, w /
+    stride).
+    """
 
     expansion = 1
     place = "conv2"

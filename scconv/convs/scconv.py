@@ -42,7 +42,8 @@ class SRU(nn.Module):
     learn nothing and are fixed at 1 and 0:
     the unit selects where the normalised feature is positive. `gate="soft"` keeps the gate's value
     g below the threshold, in both
-    masks (1 | g and 0 | g above | below): the form of the most used re-implementation, in which the affine weights do learn.
+    masks (1 | g and 0 | g above | below): the form of the most used re-implementation, in which the
+    affine weights do learn.
 
     Shapes: (n, c, h, w) -> (n, c, h, w); c is even and a multiple of `gn_groups`.
 
@@ -214,7 +215,10 @@ class SCConv(nn.Module):
     | ("cru",) | C | CRU in place of the convolution |
     | ("sru", "cru") | S+C | SRU, then CRU |
     | ("cru", "sru") | C+S | CRU, then SRU |
-    | "parallel" | C&S | CRU(x) + SRU(x); the paper does not say how it merges, so: the plain sum, with a 2x2 average of SRU(x) at stride 2 |
+    | "parallel" | C&S | CRU(x) + SRU(x) |
+
+    The paper does not say how C&S merges, so it is the plain sum, with a 2x2 average of SRU(x) at
+    stride 2.
 
     Shapes: (n, in_channels, h, w) -> (n, out_channels, ceil(h / stride), ceil(w / stride)).
 

@@ -64,8 +64,12 @@ def _text(found: list[Row]) -> str:
         for line in lines
     ]
     both = sum(r.params_match and r.flops_match for r in found)
-    counts = f"{sum(r.params_match for r in found)} of params, {sum(r.flops_match for r in found)} of FLOPs, {both} of both"
-    legend = "printed, ours, and = where they agree to the printed digits, else the relative error; FLOPs as the paper counts them, MACs plain"
+    params, flops = sum(r.params_match for r in found), sum(r.flops_match for r in found)
+    counts = f"{params} of params, {flops} of FLOPs, {both} of both"
+    legend = (
+        "printed, ours, and = where they agree to the printed digits, else the relative error; "
+        "FLOPs as the paper counts them, MACs plain"
+    )
     return "\n".join(
         [
             *(line.rstrip() for line in text),

@@ -184,7 +184,9 @@ def _options(line: dict[str, str]) -> dict[str, Any]:
 
 
 def _agree(printed: str, ours: int) -> bool:
-    """To the printed digits: from 1,000 millions on, the paper prints billions with two decimals."""
+    """To the printed digits: from 1,000 millions on, the paper prints billions with two
+    decimals.
+    """
     if float(printed) >= 1000:
         return f"{ours / 1e9:.2f}" == f"{float(printed) / 1000:.2f}"
     return f"{ours / 1e6:.{len(printed.partition('.')[2])}f}" == printed

@@ -1,4 +1,6 @@
-"""Every notebook runs from its first cell to its last on a short quickstart, defines nothing, and is stored without outputs."""
+"""Every notebook runs from its first cell to its last on a short quickstart, defines nothing, and
+is stored without outputs.
+"""
 
 import json
 from pathlib import Path
@@ -19,7 +21,9 @@ NOTEBOOKS = sorted((ROOT / "analysis/notebooks").glob("*.ipynb"))
 
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory) -> tuple[Path, Path]:
-    """The quickstart with three of its variants, two seeds and one epoch: its file and its trials."""
+    """The quickstart with three of its variants, two seeds and one epoch: its file and its
+    trials.
+    """
     folder = tmp_path_factory.mktemp("quickstart")
     raw = yaml.safe_load((ROOT / "sweeps/quickstart.yaml").read_text())
     raw["base"]["epochs"], raw["seeds"] = 1, 2

@@ -1,4 +1,6 @@
-"""Looking into finished trials: what is computed is what was recorded, and what cannot be looked at is told in one line."""
+"""Looking into finished trials: what is computed is what was recorded, and what cannot be looked at
+is told in one line.
+"""
 
 import re
 import shutil
@@ -152,8 +154,8 @@ def test_the_command(home, inspect, tmp_path, capsys):
         for s in (0, 1)
     ]
     assert (
-        f"{SRU}: macro F1 {np.mean(f1):.2f} ± {np.std(f1, ddof=1):.2f} % (n=2); 160 test images of synthetic, 2 seeds (0, 1)"
-        in out
+        f"{SRU}: macro F1 {np.mean(f1):.2f} ± {np.std(f1, ddof=1):.2f} % (n=2); 160 test images of "
+        "synthetic, 2 seeds (0, 1)" in out
     )
     values = {
         v: [redundancy(feature_maps(trial(home, v, s), store, None, 100)[0]) for s in (0, 1)]
@@ -165,8 +167,8 @@ def test_the_command(home, inspect, tmp_path, capsys):
         )
     difference = np.subtract(values[SRU], values["R20"])
     assert (
-        f"{SRU} - R20: redundancy {np.mean(difference):+.3f} ± {np.std(difference, ddof=1):.3f} (n=2), paired by seed"
-        in out
+        f"{SRU} - R20: redundancy {np.mean(difference):+.3f} ± {np.std(difference, ddof=1):.3f} "
+        "(n=2), paired by seed" in out
     )
     assert "otherwise" not in out
 
@@ -213,7 +215,8 @@ def test_the_seed_drawn_by_default_is_one_that_both_have(home, copy, inspect, tm
         ),
         (
             ["--variant", "new"],
-            r"--variant new: no trial of it has finished in .*runs \(2 not finished\); run the sweep first",
+            r"--variant new: no trial of it has finished in .*runs \(2 not finished\); run the "
+            r"sweep first",
         ),
         (
             ["--variant", "R20", "--set", "base.lr=0.3"],

@@ -49,7 +49,9 @@ def absent():
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A folder with a small sweep whose trials have finished, trained without a stream that works."""
+    """A folder with a small sweep whose trials have finished, trained without a stream that
+    works.
+    """
     folder = tmp_path_factory.mktemp("finished")
     (folder / "tiny.yaml").write_text(
         "question: Is Δ ± 0?\nbaseline: R20\n"

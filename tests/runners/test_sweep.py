@@ -1,4 +1,6 @@
-"""The real command, on real Ray and real MLflow: run, killed, continued, interrupted; and what it refuses before it launches."""
+"""The real command, on real Ray and real MLflow: run, killed, continued, interrupted; and what it
+refuses before it launches.
+"""
 
 import json
 import os
@@ -20,7 +22,8 @@ from runners.trial.run import run
 ROOT = Path(__file__).parents[2]
 EPOCHS = 4
 
-# a convolution of the user's own, in one file beside the sweep; it says how often it was called, and can be told to fail
+# a convolution of the user's own, in one file beside the sweep; it says how often it was called,
+# and can be told to fail
 MINE = """
 import os, signal
 from torch import nn
@@ -227,7 +230,8 @@ REFUSED = {
     ),
     "groups that do not divide": (
         {"variants": {"R20": {}, "A": {"conv": "scconv", "options": {"groups": 3}}}},
-        "variants.A: layer stages.0.0.conv2: `out_channels` (=16) must be divisible by `groups` (=3); use groups=1",
+        "variants.A: layer stages.0.0.conv2: `out_channels` (=16) must be divisible by `groups` "
+        "(=3); use groups=1",
     ),
     "the same network by other words": (
         {

@@ -1,4 +1,6 @@
-"""Two sweeps at a time on one store, each killed and started again: nothing lost, nothing doubled."""
+"""Two sweeps at a time on one store, each killed and started again: nothing lost, nothing
+doubled.
+"""
 
 import os
 import signal

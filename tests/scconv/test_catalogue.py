@@ -1,4 +1,6 @@
-"""What every convolution of the catalogue must be, whatever it computes; and the rows of the paper that the simple ones reproduce."""
+"""What every convolution of the catalogue must be, whatever it computes; and the rows of the paper
+that the simple ones reproduce.
+"""
 
 import json
 import subprocess
@@ -40,7 +42,9 @@ CASES = {name: (name, {}) for name in NAMES} | {
 
 @pytest.fixture(scope="module")
 def findings() -> dict[str, list[dict]]:
-    """Of every convolution, from a process whose modules carry no shape checks, which torch.compile could not trace."""
+    """Of every convolution, from a process whose modules carry no shape checks, which torch.compile
+    could not trace.
+    """
     code = "import json; from dataclasses import asdict; from scconv.check import check\n"
     code += f"print(json.dumps({{k: [asdict(f) for f in check(n, **o)] for k, (n, o) in {CASES}.items()}}))"
     return json.loads(
@@ -92,7 +96,9 @@ def test_refusals(conv, options, message):
     ],
 )
 def test_rows_of_table_2(backbone, classes, conv, options, params_m, flops_m):
-    """Beyond the printed digits, so that nothing moves unnoticed; which of them the paper prints is in test_printed.py."""
+    """Beyond the printed digits, so that nothing moves unnoticed; which of them the paper prints is
+    in test_printed.py.
+    """
     with torch.device("meta"):
         model = backbones.build(backbone, classes)
         replace_convs(model, conv, **options)

@@ -76,7 +76,9 @@ BROKEN = {
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory) -> dict[str, list[dict]]:
-    """What the contract finds in each broken example, in a process whose modules carry no shape checks."""
+    """What the contract finds in each broken example, in a process whose modules carry no shape
+    checks.
+    """
     folder = tmp_path_factory.mktemp("broken")
     for i, (extra, forward, _) in enumerate(BROKEN.values()):
         source = HEAD.replace("def extra(self): pass", f"def extra(self): {extra or 'pass'}")
@@ -103,8 +105,8 @@ def test_an_undeclared_cost_is_told_and_a_wrong_one_is_broken(tmp_path):
     path.write_text(GOOD)
     assert check("mine", path)[-1].kept and "9,216 parameters" in check("mine", path)[-1].detail
     assert (
-        "declared for its default options alone; a 3x3 64 -> 64 at 32x32 counts COST = {'params': 18432"
-        in check("mine", path, groups=2)[-1].detail
+        "declared for its default options alone; a 3x3 64 -> 64 at 32x32 counts COST = {'params': "
+        "18432" in check("mine", path, groups=2)[-1].detail
     )
     path.write_text(GOOD.replace("9216", "9217"))
     last = check("mine", path)[-1]

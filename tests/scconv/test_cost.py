@@ -48,7 +48,9 @@ def test_the_row_plus_s_counts_group_norm_as_the_others_do_not():
 
 @pytest.mark.parametrize("alpha", [1 / 8, 1 / 4, 1 / 2, 3 / 4, 7 / 8])
 def test_every_alpha_by_the_closed_form(alpha):
-    """ResNet-50 with variant `paper`: what each 3x3 loses and each CRU brings, summed over the sixteen blocks."""
+    """ResNet-50 with variant `paper`: what each 3x3 loses and each CRU brings, summed over the
+    sixteen blocks.
+    """
     widths = 3 * [64] + 4 * [128] + 6 * [256] + 3 * [512]
     change = sum(
         int((alpha**2 / 2 + 9 * alpha / 4 + 3 / 4) * c**2 + (6 + 1.5 * alpha) * c) - 9 * c**2

@@ -82,7 +82,8 @@ def test_two_convolutions_of_the_replaced_ones_shape_do_not_start_alike(tmp_path
     path = own(
         tmp_path,
         "def drop_in(conv):\n"
-        "    return nn.Sequential(*(like(conv, conv.in_channels, conv.out_channels) for _ in 'ab'))\n",
+        "    return nn.Sequential(*(like(conv, conv.in_channels, conv.out_channels) for _ in "
+        "'ab'))\n",
     )
     plain, other = network().stages[0][0].conv2, network("own", path=path).stages[0][0].conv2
     assert torch.equal(other[0].weight, plain.weight)

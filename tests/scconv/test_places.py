@@ -210,7 +210,9 @@ def test_every_setting_is_kept_or_refused_by_name(
 
 
 def test_a_hard_gate_that_was_made_to_learn_gets_a_gradient_of_zero():
-    """requires_grad_(True) on everything, as fine-tuning scripts do: DDP waits for a gradient of every parameter."""
+    """requires_grad_(True) on everything, as fine-tuning scripts do: DDP waits for a gradient of
+    every parameter.
+    """
     module = SCConv(32, 32).requires_grad_(True)
     module(torch.randn(2, 32, 8, 8)).sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())

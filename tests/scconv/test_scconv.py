@@ -66,7 +66,9 @@ def test_sru_is_equations_1_to_4_in_value_and_gradient(gate, threshold):
 
 
 def slow_cru(x, m: CRU, stride):
-    """Equations 5 to 9 with the layers' own weights: convolutions as sums, the softmax as written."""
+    """Equations 5 to 9 with the layers' own weights: convolutions as sums, the softmax as
+    written.
+    """
 
     def conv(x, layer, stride=1):
         n, c, h, w = x.shape
@@ -192,7 +194,8 @@ def test_parallel_is_the_sum_and_the_orders_are_compositions():
         ({"alpha": 1.0}, r"`alpha` \(=1.0\) must be a number between 0 and 1"),
         (
             {"alpha": 0.3},
-            r"`alpha` \* `in_channels` \(=19 of 64\) must be a positive multiple of .*use alpha=0.3125",
+            r"`alpha` \* `in_channels` \(=19 of 64\) must be a positive multiple of .*use "
+            r"alpha=0.3125",
         ),
         (
             {"groups": 3},

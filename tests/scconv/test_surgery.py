@@ -139,7 +139,9 @@ def test_octave_keeps_the_parameters_and_works_at_odd_sizes(backbone, convs):
 
 
 def test_octave_of_a_map_without_detail_is_the_convolution():
-    """Pooling and enlarging leave a constant as it is, so a 1x1 must make of it what it made before, in two parts."""
+    """Pooling and enlarging leave a constant as it is, so a 1x1 must make of it what it made
+    before, in two parts.
+    """
     for stride in (1, 2):
         conv = nn.Conv2d(8, 12, 1, stride, bias=False)
         x = torch.randn(2, 8, 1, 1).expand(2, 8, 8, 8)
@@ -266,7 +268,8 @@ def test_a_convolution_in_a_file_of_its_own_is_one_class_however_often_it_is_fou
 
     path = tmp_path / "own.py"
     path.write_text(
-        "from torch import nn\n\nclass Own(nn.Conv2d): pass\n\ndef drop_in(conv):\n    return Own(conv.in_channels, conv.out_channels, 1)\n"
+        "from torch import nn\n\nclass Own(nn.Conv2d): pass\n\ndef drop_in(conv):\n    return "
+        "Own(conv.in_channels, conv.out_channels, 1)\n"
     )
     first = find("own", path).drop_in(nn.Conv2d(4, 4, 1))
     find("own", path)

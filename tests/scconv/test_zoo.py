@@ -1,4 +1,6 @@
-"""Surgery on the networks of others: swapped and still able to learn, or refused in one line. On the meta device, so nothing is computed."""
+"""Surgery on the networks of others: swapped and still able to learn, or refused in one line. On
+the meta device, so nothing is computed.
+"""
 
 import importlib.util
 import re

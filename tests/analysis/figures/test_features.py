@@ -1,4 +1,6 @@
-"""Redundancy against hand calculations and numpy's own correlation; and what the picture says of itself."""
+"""Redundancy against hand calculations and numpy's own correlation; and what the picture says of
+itself.
+"""
 
 import itertools
 import math

@@ -13,7 +13,8 @@ from analysis.stats import classes
 from analysis.tables.classes import to_csv
 
 TRUTH = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
-# class 0 is predicted four times, three of them right; classes 1 and 2 three times, two of them right
+# class 0 is predicted four times, three of them right; classes 1 and 2 three times, two of them
+# right
 SOME = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 0])
 PAIRS = [(TRUTH, SOME), (TRUTH, TRUTH)]
 

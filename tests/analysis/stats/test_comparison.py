@@ -1,4 +1,6 @@
-"""Every method against scipy where it has it, against a calculation by hand where it has not, and at its edges."""
+"""Every method against scipy where it has it, against a calculation by hand where it has not, and
+at its edges.
+"""
 
 import math
 
@@ -56,7 +58,9 @@ def test_dunnetts_distribution_is_scipys_in_a_one_way_layout(comparisons, n, ran
 
 @pytest.mark.parametrize("df, comparisons, printed", [(5, 1, 2.571), (10, 3, 2.76), (20, 5, 2.73)])
 def test_dunnetts_critical_values_are_those_of_the_published_table(df, comparisons, printed):
-    """Dunnett's two-sided 5 % table (1964), in which 1 comparison is Student's t; printed to two decimals."""
+    """Dunnett's two-sided 5 % table (1964), in which 1 comparison is Student's t; printed to two
+    decimals.
+    """
     assert stats.dunnett_critical(comparisons, df) == pytest.approx(printed, abs=0.012)
 
 
@@ -179,7 +183,8 @@ def test_what_cannot_be_tested_is_inconclusive():
 def test_all_pairs_are_tukeys(random):
     rows = random.normal(70, 1, (4, 6)) + np.array([[0], [0], [2], [0.5]])
     got = stats.all_pairs(scores(rows))
-    # without blocks scipy's one-way test is the judge of the same distribution: take the seeds out and compare with its statistic
+    # without blocks scipy's one-way test is the judge of the same distribution: take the
+    # seeds out and compare with its statistic
     k, n = rows.shape
     residual = rows - rows.mean(1, keepdims=True) - rows.mean(0) + rows.mean()
     mse = (residual**2).sum() / ((k - 1) * (n - 1))
@@ -205,7 +210,8 @@ def test_all_pairs_are_tukeys(random):
         (one_way.high[0, 1] - one_way.low[0, 1]) * critical[0] / critical[1] / scale, rel=1e-6
     )
     assert stats.all_pairs({"a": {0: 1.0}, "b": {1: 2.0}}) == {}
-    # with unequal variances each pair has its own: Games and Howell, which for two variants is Welch
+    # with unequal variances each pair has its own: Games and Howell, which for two variants
+    # is Welch
     two = np.stack([rows[0], rows[0].mean() + 1 + 3 * (rows[2] - rows[2].mean())])
     pair, want = (
         stats.all_pairs(scores(two), unequal=True)["v0", "v1"],
@@ -237,7 +243,9 @@ def test_mcnemar():
 
 
 def test_seeds_by_images_is_wider_than_seeds_alone_and_covers(random):
-    """Images of differing difficulty, seeds of differing luck: the interval must hold the mean over all of both."""
+    """Images of differing difficulty, seeds of differing luck: the interval must hold the mean over
+    all of both.
+    """
     z, w = np.polynomial.hermite_e.hermegauss(60)
     truth = float(w / w.sum() @ (1 / (1 + np.exp(-1 - math.hypot(4, 0.15) * z))))
     held = alone = 0

@@ -42,7 +42,9 @@ def _whole(count: float) -> bool:
 
 
 def fill(store: Store, sweep, top1: dict[str, list], evidence=EVIDENCE) -> Store:
-    """A record for every trial of the sweep that `top1` has a value for; None is one that diverged."""
+    """A record for every trial of the sweep that `top1` has a value for; None is one that
+    diverged.
+    """
     epochs = [records.epoch(n, loss=2.0, val=40.0 + n) for n in (1, 2)]
     values = [value for row in top1.values() for value in row if value is not None]
     # so many that each of the figures is that of a whole number of images
@@ -127,14 +129,15 @@ def test_only_finished_trials_enter_a_mean_and_the_rest_is_named(screened):
     )
     assert "digest d1" in text and "c0ffee" in text and "CPU (test)" in text
     assert (
-        "by Welch's t, because not every seed has finished in every variant: p by Holm, which decides the verdict"
-        in text
+        "by Welch's t, because not every seed has finished in every variant: p by Holm, which "
+        "decides the verdict" in text
     )
 
 
 def test_the_answer_says_what_is_shown_and_no_more(screened, complete):
     assert answer(complete) == (
-        "In this training, S+C (+5.00) is better than R20; C is equivalent to R20 (simultaneously at 95 %, 6 seeds); S+C is above all others."
+        "In this training, S+C (+5.00) is better than R20; C is equivalent to R20 (simultaneously "
+        "at 95 %, 6 seeds); S+C is above all others."
     )
     end = "and with so few seeds that is a screening, to be confirmed with five or more; of the planned trials C has 2 of 3 finished."
     assert answer(screened).endswith(end)
@@ -152,7 +155,8 @@ def test_no_difference_is_told_with_what_could_have_been_seen(make, tmp_path):
     same = {"R20": [70, 71.25, 70, 68.75, 70], "S+C": [70, 70, 71.25, 70, 70]}
     table = tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, same))
     assert answer(table).startswith(
-        "In this training, no difference to R20 is shown (simultaneously at 95 %, 5 seeds): a difference under "
+        "In this training, no difference to R20 is shown (simultaneously at 95 %, 5 seeds): a "
+        "difference under "
     )
     assert (
         f"{table.comparison.detectable:.1f} points could well have gone unseen (power below 80 %)"
@@ -202,8 +206,8 @@ def test_a_variant_without_a_trial_is_not_passed_over(make, tmp_path):
 def test_the_footer_tells_the_methods(complete):
     notes = "\n".join(tables.footer(complete))
     assert (
-        "one additive model, variant + seed (10 degrees of freedom), with Dunnett's simultaneous intervals and p"
-        in notes
+        "one additive model, variant + seed (10 degrees of freedom), with Dunnett's simultaneous "
+        "intervals and p" in notes
     )
     assert (
         "% of the variance; a true difference of " in notes
@@ -211,8 +215,8 @@ def test_the_footer_tells_the_methods(complete):
     )
     assert "two one-sided tests against ±1 points (margin_pp)" in notes
     assert (
-        "Exact sign-flip p, each variant by itself, and the smallest that its seeds can reach: S+C 0.031 (at the least 0.031), C "
-        in notes
+        "Exact sign-flip p, each variant by itself, and the smallest that its seeds can reach: S+C "
+        "0.031 (at the least 0.031), C " in notes
     )
     assert (
         "Fewer than five seeds" not in notes
@@ -243,8 +247,8 @@ def test_mixed_code_and_devices_are_said(make, tmp_path):
     store.commit(replace(store.record(trial.id), provenance=other))
     notes = "\n".join(tables.footer(tables.read(sweep, store)))
     assert (
-        "These trials were not all run on the same code and devices: part of a difference may be due to that."
-        in notes
+        "These trials were not all run on the same code and devices: part of a difference may be "
+        "due to that." in notes
     )
 
 

@@ -1,4 +1,6 @@
-"""The ImageFolder tree: read in worker processes, the same whatever their number; refused with a way out where it cannot be."""
+"""The ImageFolder tree: read in worker processes, the same whatever their number; refused with a
+way out where it cannot be.
+"""
 
 import numpy as np
 import pytest

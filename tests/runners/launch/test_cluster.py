@@ -1,4 +1,6 @@
-"""A cluster of two nodes on this machine: a node that cannot train is named before anything is launched, and one that is lost costs nothing."""
+"""A cluster of two nodes on this machine: a node that cannot train is named before anything is
+launched, and one that is lost costs nothing.
+"""
 
 import os
 import shutil

@@ -1,4 +1,6 @@
-"""What the driver does at each event of Ray: which end of a worker costs a trial what; who stops."""
+"""What the driver does at each event of Ray: which end of a worker costs a trial what; who
+stops.
+"""
 
 import time
 

@@ -1,4 +1,6 @@
-"""Sweep files: what they mean, what a trial's identity is, and one clear line for whatever is wrong."""
+"""Sweep files: what they mean, what a trial's identity is, and one clear line for whatever is
+wrong.
+"""
 
 import itertools
 import subprocess
@@ -128,7 +130,9 @@ def test_identity_is_what_changes_the_numbers(write_sweep):
 
 
 def test_a_field_added_later_stays_out_of_the_id():
-    """Ids that were once given out; if one changes, every finished trial of every user is trained again."""
+    """Ids that were once given out; if one changes, every finished trial of every user is trained
+    again.
+    """
     assert Trial("x", "y", Config("resnet20", "digits"), 0).id == "895ff3b98968183b"
     assert (
         Trial(

@@ -1,4 +1,6 @@
-"""A search: what it proposes, what it trains, what a kill leaves; first without training, then by the real command."""
+"""A search: what it proposes, what it trains, what a kill leaves; first without training, then by
+the real command.
+"""
 
 import hashlib
 import json
@@ -40,7 +42,9 @@ FRONT = {
 
 
 def cost(config, path: str = "") -> dict[str, float]:
-    """A made-up price: no network is built. What groups do not divide is impossible, as it would be."""
+    """A made-up price: no network is built. What groups do not divide is impossible, as it would
+    be.
+    """
     alpha, groups = config.options.get("alpha", 0.5), config.options.get("groups", 2)
     if int(16 * alpha) % (2 * groups):
         raise ValueError(f"alpha={alpha} cannot be in groups={groups}")
@@ -69,7 +73,9 @@ def commit(
 
 
 def drive(sweep, store: Store, order: int, killed_after: int = 10**9, slots: int = 2) -> Searching:
-    """What the driver does, with trials that end at once, in some order; "killed" so, that what is in flight is lost."""
+    """What the driver does, with trials that end at once, in some order; "killed" so, that what is
+    in flight is lost.
+    """
     work, dice, running = Searching(sweep, store, cost), random.Random(order), []
     work.begin(Counter())
     for _ in range(killed_after):
@@ -170,7 +176,9 @@ def test_a_space_is_exhausted_and_then_it_ends(sampler, write_sweep, tmp_path):
 
 
 def test_a_search_learns(write_sweep, tmp_path, monkeypatch):
-    """On a plain hill TPE comes nearer to the top than chance: else it would not be told what its trials came to."""
+    """On a plain hill TPE comes nearer to the top than chance: else it would not be told what its
+    trials came to.
+    """
     import tests.runners.search.test_searching as module
 
     monkeypatch.setattr(module, "accuracy", lambda trial: 90 - 200 * abs(trial.config.lr - 0.3))
@@ -369,7 +377,9 @@ def test_what_one_screening_stopped_another_search_trains(write_sweep, tmp_path)
 
 
 def test_killed_when_all_but_the_telling_was_done(sweep, tmp_path):
-    """Workers outlive a killed driver for seconds: the search can be over in the store, and not in Optuna's book."""
+    """Workers outlive a killed driver for seconds: the search can be over in the store, and not in
+    Optuna's book.
+    """
     store = Store(tmp_path)
     work = Searching(sweep, store, cost)
     work.begin(Counter())

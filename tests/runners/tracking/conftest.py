@@ -1,4 +1,6 @@
-"""A database for each test, copied from one that was made once: MLflow's migrations take seconds."""
+"""A database for each test, copied from one that was made once: MLflow's migrations take
+seconds.
+"""
 
 import shutil
 

@@ -41,7 +41,9 @@ def test_it_learns_and_ends_with_a_result():
 
 
 def test_trials_of_a_seed_see_the_same_data_and_start_alike():
-    """The block of the analysis: initial weights that both variants have, and batches, are the seed's alone."""
+    """The block of the analysis: initial weights that both variants have, and batches, are the
+    seed's alone.
+    """
     synthetic = data.load("synthetic")
     a, b = (
         Training(replace(TRIAL, config=replace(TRIAL.config, conv=c)), synthetic)
@@ -185,7 +187,8 @@ def test_cosine_with_warm_up_rises_then_falls_to_zero():
 
 def test_the_command_needs_neither_ray_nor_mlflow(write_sweep, tmp_path):
     code = (
-        "import sys\nfor name in ('ray', 'mlflow', 'rich', 'matplotlib'): sys.modules[name] = None\n"
+        "import sys\nfor name in ('ray', 'mlflow', 'rich', 'matplotlib'): sys.modules[name] = "
+        "None\n"
         "from runners.train import main\nsys.exit(main(sys.argv[1:]))"
     )
     command = [
