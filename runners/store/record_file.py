@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from runners.errors import SweepError
 from runners.plan import Config, Trial
 from runners.store import upgrade
 from runners.store.record import EVIDENCE, Record, Result
@@ -38,6 +39,26 @@ def write(record: Record) -> bytes:
     content = json.dumps(raw | {"sha256": _checksum(raw)}, indent=1).encode()
     read(content, record.id)
     return content
+
+
+def load(content: bytes, trial_id: str, path: str) -> Record:
+    """The record in a trial's folder; `path` names it in errors.
+
+    Raises:
+        SweepError: it is damaged, another trial's, or of a later version; says the way out.
+    """
+    try:
+        return read(content, trial_id)
+    except NewerRecord as error:
+        raise SweepError(
+            f"{path}: written by a later version of this code ({error});"
+            " update the code, or use another --storage"
+        ) from None
+    except ValueError as error:
+        raise SweepError(
+            f"{path}: this record is damaged: {error}; restore it from a backup, or move it"
+            " away and the same command trains the trial again"
+        ) from None
 
 
 def read(content: bytes, trial_id: str) -> Record:

@@ -31,7 +31,6 @@ from runners.store import (
 from runners.store.disk import Disk
 from runners.store.log import trial_log
 from runners.store.record import Epoch, Record
-from runners.store.record_file import NewerRecord
 from runners.store.state import State
 
 
@@ -88,23 +87,11 @@ class Store:
         """
         if trial_id in self.finished:
             return self.finished[trial_id]
-        path = self.address(trial_id, "record.json")
         try:
-            record = record_file.read(self.read(trial_id, "record.json"), trial_id)
+            content = self.read(trial_id, "record.json")
         except FileNotFoundError:
             return None
-        except NewerRecord as error:
-            raise SweepError(
-                f"{path}: written by a later version of this code ({error});"
-                " update the code, or use another --storage"
-            ) from None
-        except ValueError as error:
-            if isinstance(error, SweepError):
-                raise
-            raise SweepError(
-                f"{path}: this record is damaged: {error}; restore it from a backup, or move it"
-                " away and the same command trains the trial again"
-            ) from None
+        record = record_file.load(content, trial_id, self.address(trial_id, "record.json"))
         self.known.add(trial_id)
         if record.status == State.FINISHED:
             self.finished[trial_id] = record
@@ -174,6 +161,8 @@ class Store:
         key, mine = _key(record.id, "record.json"), self.locked.get(record.id)
         if mine:
             mine.check()
+        elif self.files.exists(key):
+            return self.record(record.id) or record
         data = weights.packed(state) if state is not None else b""
         if data:
             record = replace(record, weights_sha256=hashlib.sha256(data).hexdigest())
