@@ -10,7 +10,7 @@ from runners.data import faults
 from runners.data.arrays import Arrays
 
 
-def load(kind: type, name: str, root: Path, also: str = "") -> Arrays:
+def read(kind: type, name: str, root: Path, also: str = "") -> Arrays:
     """Read, or download, the data set.
 
     Args:

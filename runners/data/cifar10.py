@@ -33,4 +33,4 @@ def load(root: Path) -> Arrays:
     """
     from torchvision.datasets import CIFAR10
 
-    return archives.load(CIFAR10, "cifar10", root)
+    return archives.read(CIFAR10, "cifar10", root)

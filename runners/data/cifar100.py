@@ -33,7 +33,7 @@ def load(root: Path) -> Arrays:
     from torchvision.datasets import CIFAR100
 
     also = " or the Parquet files of the Hugging Face hub"
-    return archives.load(CIFAR100, "cifar100", root, also)
+    return archives.read(CIFAR100, "cifar100", root, also)
 
 
 def _halves(root: Path) -> tuple[list[Path], list[Path]]:
