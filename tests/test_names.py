@@ -49,9 +49,7 @@ def test_odd_names_stay_names(write_sweep, tmp_path, monkeypatch):
         summarise(uri, sweep, means, 1, files, store.identity)
     assert not tracker.troubled
     client = mlflow.MlflowClient(uri)
-    assert {
-        r.data.tags["variant"] for r in client.search_runs([tracker.experiment.experiment_id])
-    } == {
+    assert {r.data.tags["variant"] for r in client.search_runs([tracker.experiment])} == {
         "R20",
         *ODD,
     }

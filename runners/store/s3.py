@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -41,10 +41,10 @@ class Unmet(OSError):
 class Address:
     """s3://[key:secret@]bucket/folder[?option=value&...]; `root` is bucket/folder."""
 
-    uri: str
+    uri: str = field(repr=False)  # it may hold the keys
     bucket: str
     folder: str
-    keys: tuple[str, str] | None
+    keys: tuple[str, str] | None = field(repr=False)
     options: dict[str, str]
 
     @classmethod
@@ -54,7 +54,9 @@ class Address:
         Raises:
             SweepError: it is not one.
         """
-        form = re.fullmatch(r"s3://(?:([^/?@]*)@)?([^/?@]+)((?:/[^/?]+)*)/?(?:\?(.*))?", uri)
+        # a secret key may hold "/", and is then often not percent-encoded
+        keys = r"(?:([^/?@:]+:[^?@]*|[^/?@]*)@)?"
+        form = re.fullmatch(rf"s3://{keys}([^/?@]+)((?:/[^/?]+)*)/?(?:\?(.*))?", uri)
         if not form:
             raise SweepError(f"--storage {uri}: a folder, or s3://bucket/folder")
         user, bucket, folder, query = form.groups()

@@ -234,7 +234,7 @@ def test_an_experiment_made_by_two_at_once_is_made_once(sweep, uri, monkeypatch)
     monkeypatch.setattr(client, "search_experiments", late.__get__(client))
     monkeypatch.setattr(client, "get_experiment_by_name", lambda name: None)
     second.check()
-    assert made and second.experiment.experiment_id == first.experiment.experiment_id
+    assert made and second.experiment == first.experiment
 
 
 def test_a_run_whose_answer_was_lost_is_found_again(sweep, uri, monkeypatch):

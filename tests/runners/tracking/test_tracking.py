@@ -12,7 +12,7 @@ from runners.search import searching as search
 from runners.search.searching import Searching
 from runners.store import Store
 from runners.tracking import __main__ as rebuilding
-from runners.tracking import tracker as tracking
+from runners.tracking import writer
 from tests.runners.tracking.shared import (
     connected,
     epoch,
@@ -186,7 +186,7 @@ def test_a_renamed_variant_gets_a_run_of_its_new_name(sweep, uri, write_sweep):
 def test_the_link_opens_the_charts(sweep, uri, monkeypatch):
     tracker = connected(uri, sweep)
     tracker.check()
-    experiment = tracker.experiment.experiment_id
+    experiment = tracker.experiment
     charts = "runs?workflowType=machine_learning&compareRunsMode=CHART"
     assert tracker.link.endswith(f"/#/experiments/{experiment}/{charts}")
     assert uri in tracker.command
@@ -263,7 +263,7 @@ def test_a_rebuild_that_cannot_be_is_one_line(write_sweep, tmp_path, monkeypatch
 
 
 def test_many_epochs_are_logged_in_batches_each_once(sweep, uri, monkeypatch):
-    monkeypatch.setattr(tracking, "BATCH", 2)
+    monkeypatch.setattr(writer, "BATCH", 2)
     trial = sweep.trials[0]
     tracker = connected(uri, sweep)
     tracker.log(trial, [epoch(n) for n in range(1, 6)])
