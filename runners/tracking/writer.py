@@ -21,7 +21,9 @@ BATCH = 50  # epochs that are logged at once; MLflow takes 1,000 metrics
 
 
 class Writer:
-    """Writes the runs of a phase. `runs` is None until they were read, for the first time or again."""
+    """Writes the runs of a phase. `runs` is None until they were read, for the first time or
+    again.
+    """
 
     def __init__(self, phase: Phase, connection: Connection, origin: Origin):
         self.phase, self.connection, self.origin = phase, connection, origin
