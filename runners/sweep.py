@@ -7,7 +7,6 @@ python -m runners.sweep sweeps/order.yaml --plan     only say what would run
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import signal
 import sys
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import report
 from runners import command
-from runners.errors import StoreError, SweepError, Unfinished
+from runners.errors import StoreError, Unfinished
 from runners.plan import Sweep, Trial, load, reference
 from runners.search import searching as search
 from runners.search.queue import Work, unfinished
@@ -27,7 +26,6 @@ from runners.tracking import database, elsewhere
 from runners.trial import datasets
 
 if TYPE_CHECKING:
-    from runners.launch.console import Console
     from runners.launch.limits import LimitWatch
     from runners.tracking.tracker import Tracker
 
@@ -36,8 +34,7 @@ PATIENCE_S = 30  # for a store that is unreachable at the start
 
 @command.exits
 def main(argv: list[str] | None = None) -> int:
-    """0: all finished; 1: some failed; 2: bad input, nothing was run; 75: stopped; 130:
-    interrupted.
+    """0: all finished; 1: some failed; 2: bad input, nothing run; 75: stopped; 130: interrupted.
 
     75 is of a limit that was reached, or of a store that is full or unreachable.
     """
@@ -117,6 +114,7 @@ def _data_root(args: argparse.Namespace) -> str:
 
 
 def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
+    """Search, where the sweep has a search; then compare, and conclude."""
     from runners.launch.limits import LimitWatch
     from runners.tracking import phase
     from runners.tracking.connection import connect  # mlflow takes two seconds
@@ -136,24 +134,8 @@ def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
         sweep = search.conclude(sweep, store)
         tracker = Tracker(phase.comparison(sweep), mlflow, origin)
     tracker.reconcile(sweep.trials, store.record)
-    todo = unfinished(sweep.trials, store, args.retry_failed)
-    if todo and sweep.settled and not stopped:
-        from runners.launch.console import Console
-
-        for trial in todo:
-            store.forget_failure(trial.id)
-        kept = [replace(t, own=store.keep_own(t.own, t.config)) for t in todo]
-        console = Console(sweep, {t.id: r for t in sweep.trials if (r := store.record(t.id))})
-        stopped = _launch(
-            sweep,
-            Work(kept, store),
-            f"{len(todo)} of {len(sweep.trials)} trials to run",
-            store,
-            tracker,
-            console,
-            args,
-            limits,
-        )
+    if sweep.settled and not stopped:
+        stopped = _compare(sweep, store, tracker, args, limits)
     return _conclude(sweep, store, tracker, stopped)
 
 
@@ -163,26 +145,49 @@ def _warn(sweep: Sweep, store: Store, shown: set[str], args: argparse.Namespace)
         print(line, file=sys.stderr)
 
 
+def _compare(
+    sweep: Sweep, store: Store, tracker: Tracker, args: argparse.Namespace, limits: LimitWatch
+) -> str:
+    """Train what the comparison lacks; returns why it was stopped before that, or nothing."""
+    todo = unfinished(sweep.trials, store, args.retry_failed)
+    if not todo:
+        return ""
+    from runners.launch.console import Console
+    from runners.launch.start import run_on_ray
+
+    for trial in todo:
+        store.forget_failure(trial.id)
+    kept = [replace(t, own=store.keep_own(t.own, t.config)) for t in todo]
+    records = {t.id: r for t in sweep.trials if (r := store.record(t.id))}
+    return run_on_ray(
+        sweep,
+        Work(kept, store),
+        store,
+        tracker,
+        Console(sweep.name, sweep.trials, records),
+        limits,
+        address=args.address,
+        data=_data_root(args),
+        summary=f"{len(todo)} of {len(sweep.trials)} trials to run",
+    )
+
+
 def _search(
     sweep: Sweep, store: Store, tracker: Tracker, args: argparse.Namespace, limits: LimitWatch
 ) -> str:
-    """Train what the sweep's search proposes, if it has not ended; returns why it was stopped
-    before it had, or nothing.
-    """
-    from runners.launch.console import SearchConsole
+    """Train what the search proposes; returns why it was stopped before it ended, or nothing."""
+    from runners.launch.console import Console, best_first
+    from runners.launch.start import run_on_ray
     from runners.trial.networks import known_cost
 
     sweep = replace(
         sweep, lookup=sweep.lookup.moved(lambda file: store.keep_file(file.path, file.digest))
     )
     if args.retry_failed:
-        for p in (
-            p
-            for study in search.open_studies(sweep, store)
-            for p in study.proposals
-            if p.status in (State.FAILED, State.DIVERGED)
-        ):
-            store.forget_failure(p.trial.id if p.trial else "")
+        for study in search.open_studies(sweep, store):
+            for p in study.proposals:
+                if p.trial and p.status in (State.FAILED, State.DIVERGED):
+                    store.forget_failure(p.trial.id)
     # it builds networks of the user's files while the workers start
     cost = command.kept_environment()(known_cost)
     work = search.Searching(sweep, store, cost, tracker.learn)
@@ -190,76 +195,18 @@ def _search(
     if work.over and not work.left():
         return ""
     total = sum(study.written.trials for study in work.studies)
-    console = SearchConsole(
-        sweep, work.trials, {t.id: r for t in work.trials if (r := store.record(t.id))}, total
-    )
-    return _launch(
+    records = {t.id: r for t in work.trials if (r := store.record(t.id))}
+    return run_on_ray(
         sweep,
         work,
-        f"search, {len(console.records)} of {total} trials done",
         store,
         tracker,
-        console,
-        args,
+        Console(f"{sweep.name}, search", work.trials, records, total, best_first),
         limits,
+        address=args.address,
+        data=_data_root(args),
+        summary=f"search, {len(records)} of {total} trials done",
     )
-
-
-def _launch(
-    sweep: Sweep,
-    work: Work,
-    what: str,
-    store: Store,
-    tracker: Tracker,
-    console: Console,
-    args: argparse.Namespace,
-    limits: LimitWatch,
-) -> str:
-    """Run the work on Ray; returns why it was stopped before all had ended, or nothing."""
-    from runners.launch import auth
-
-    auth.use(args.address)  # before anything imports Ray
-    from runners.launch import cluster
-    from runners.launch import rounds as launch
-
-    cluster.connect(args.address)
-    try:
-        cluster.check_nodes(store, datasets.needs(sweep, store), _data_root(args))
-        resources = cluster.fit_resources(sweep.resources)
-        at_a_time = min(cluster.slots(resources), work.widest)
-        console.say(
-            f"{sweep.name}: {what}, {at_a_time} at a time; MLflow: "
-            f"{tracker.command or tracker.connection.shown}"
-        )
-        return launch.launch(
-            sweep, work, resources, store, tracker, console, _data_root(args), limits
-        )
-    finally:
-        hurried: list[int] = []
-        # Ray's end takes seconds, and should not be cut off
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda number, frame: hurried.append(number))
-        console.close()
-        cluster.disconnect()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, _terminated)
-        with tracker.connection.until_signal(bool(hurried)):
-            _catch_up(store, tracker, work.trials)
-            tracker.reconcile(work.trials, store.record)  # closes what was interrupted
-
-
-def _catch_up(store: Store, tracker: Tracker, todo: list[Trial]) -> None:
-    """Tell MLflow every epoch that an interrupted trial has on disk: its worker's last words may
-    not have reached the driver.
-    """
-    for trial in todo:
-        if store.record(trial.id) is None and store.started(trial.id):
-            with (
-                contextlib.suppress(OSError, RuntimeError, MemoryError, SweepError),
-                store.left_alone(trial.id),
-            ):
-                if saved := store.checkpoint(trial.id):
-                    tracker.log(trial, saved[1])
 
 
 def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: str) -> int:

@@ -1,47 +1,63 @@
-"""What a person sees while a sweep runs: one live table on a terminal, few plain lines
-elsewhere.
-"""
+"""What a person sees while a phase runs: one live table on a terminal, few lines elsewhere."""
 
 from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable, Iterable
 
 from rich.console import Console as Terminal
 from rich.live import Live
 from rich.table import Table
 
 from runners.masking import mask
-from runners.plan import Sweep, Trial
+from runners.plan import Trial
 from runners.store import Epoch, Record, State, label, shown
+
+REDRAW_S = 0.25
+BEST = 5  # of a search's trials, in its table
 
 
 class Console:
-    """Progress of a sweep, told by the driver: started, epochs, ended. `records`: what was done
-    before.
+    """Progress of a phase, as the driver reports it: trials start, finish epochs, stop and end.
+
+    Args:
+        title: of the phase.
+        trials: those that are known; the trials of a search come into being as it goes.
+        records: of the trials that had ended before.
+        total: how many trials there will be; as many as are known, where it is not given.
+        view: makes the live table; a comparison's where it is not given.
     """
 
-    def __init__(self, sweep: Sweep, records: dict[str, Record]):
-        self.sweep, self.records = sweep, dict(records)
-        self.trials = {t.id: t for t in sweep.trials}
-        self.running: dict[str, Epoch | None] = {}
-        self.seconds: dict[str, list[float]] = {}
+    def __init__(
+        self,
+        title: str,
+        trials: Iterable[Trial],
+        records: dict[str, Record],
+        total: int | None = None,
+        view: Callable[[Console], Table] | None = None,
+    ):
+        self.title, self.records = title, dict(records)
+        self.trials = {t.id: t for t in trials}
+        self.total = len(self.trials) if total is None else total
+        self.view = view or by_variant
+        self.running: dict[str, Epoch | None] = {}  # trial -> its last epoch
+        self.seconds: dict[str, list[float]] = {}  # variant -> of each epoch
         self.terminal = Terminal(stderr=False)
-        self.live = (
-            Live(console=self.terminal, auto_refresh=False, transient=True)
-            if self.terminal.is_terminal
-            else None
-        )
-        self.drawn, self.told = 0.0, 0
+        self.live = None
+        if self.terminal.is_terminal:
+            self.live = Live(console=self.terminal, auto_refresh=False, transient=True)
+        self.drawn_at, self.tenths = 0.0, 0
 
     def started(self, trial: Trial) -> None:
+        self.trials[trial.id] = trial
         self.running[trial.id] = None
 
     def epochs(self, trial: Trial, epochs: list[Epoch]) -> None:
         self.running[trial.id] = epochs[-1]
         self.seconds.setdefault(trial.variant, []).extend(e.seconds for e in epochs)
         if not self.live:
-            self._tell_progress()
+            self._print_progress()
 
     def stopped(self, trial: Trial) -> None:
         """The trial runs no longer, but has not ended."""
@@ -49,18 +65,10 @@ class Console:
 
     def ended(self, trial: Trial, record: Record) -> None:
         self.running.pop(trial.id, None)
-        self.records[trial.id] = record
+        self.trials[trial.id], self.records[trial.id] = trial, record
+        # the live table shows how the others ended
         if not self.live or record.status not in (State.FINISHED, State.PRUNED):
-            self.say(f"[{len(self.records)}/{self._total}] {trial.name}: {_outcome(record)}")
-
-    @property
-    def _total(self) -> int:
-        return len(self.trials)
-
-    @property
-    def _primary(self) -> str:
-        """The name of the primary score; empty until a trial has ended with figures."""
-        return next((r.primary for r in self.records.values() if r.primary), "")
+            self.say(f"[{len(self.records)}/{self.total}] {trial.name}: {_outcome(record)}")
 
     def say(self, line: str) -> None:
         line = mask(line)
@@ -71,119 +79,107 @@ class Console:
 
     def tick(self) -> None:
         """Redraw, a few times a second at most."""
-        if self.live and time.monotonic() - self.drawn > 0.25:
-            self.drawn = time.monotonic()
+        if self.live and time.monotonic() - self.drawn_at > REDRAW_S:
+            self.drawn_at = time.monotonic()
             self.live.start()  # if it has not
-            self.live.update(self._table(), refresh=True)
+            self.live.update(self.view(self), refresh=True)
 
     def close(self) -> None:
         if self.live:
             self.live.stop()
 
+    @property
+    def primary(self) -> str:
+        """The name of the primary score; empty until a trial has ended with figures."""
+        return next((r.primary for r in self.records.values() if r.primary), "")
+
+    @property
+    def summary(self) -> str:
+        """How far the phase is."""
+        return f"{self.title}: {len(self.records)} of {self.total} trials{self._left()}"
+
+    @property
+    def _to_come(self) -> float:
+        """Epochs of the trials that are not known yet, as many as the known ones have."""
+        known = [t.config.epochs for t in self.trials.values()]
+        return max(0, self.total - len(known)) * statistics.fmean(known) if known else 0.0
+
     def _left(self) -> str:
-        """How long the rest takes at the pace so far, with as many trials at a time as now; nothing
-        before the first epoch.
+        """How long the rest takes at the pace so far; empty before the first epoch.
+
+        As many trials at a time as now, each epoch as long as those of its variant so far.
         """
-        every = [s for rows in self.seconds.values() for s in rows]
+        every = [s for seconds in self.seconds.values() for s in seconds]
         if not every or not self.running:
             return ""
-        left = 0.0
+        left = self._to_come * statistics.fmean(every)
         for trial in self.trials.values():
             if trial.id not in self.records:
-                last = self.running.get(trial.id)
-                epochs = trial.config.epochs - (last.epoch if last else 0)
+                epochs = trial.config.epochs - self.epoch(trial)
                 left += epochs * statistics.fmean(self.seconds.get(trial.variant) or every)
         return f", about {duration(left / len(self.running))} left"
 
-    def _table(self) -> Table:
-        table = Table(
-            title=f"{self.sweep.name}: {len(self.records)} of {len(self.trials)} trials"
-            + self._left(),
-            box=None,
-            title_justify="left",
-        )
-        table.add_column("variant")
-        table.add_column("seeds done", justify="right")
-        table.add_column(f"mean {label(self._primary)}", justify="right")
-        table.add_column("running")
-        for variant, config in self.sweep.variants.items():
-            mine = [t for t in self.trials.values() if t.variant == variant]
-            ended = [self.records[t.id] for t in mine if t.id in self.records]
-            scores = [r.score for r in ended if r.score is not None]
-            now = [
-                f"seed {t.seed}: epoch "
-                f"{e.epoch if (e := self.running[t.id]) else 0}/{config.epochs}"
-                for t in mine
-                if t.id in self.running
-            ]
-            table.add_row(
-                variant,
-                f"{len(scores)}/{len(mine)}",
-                f"{statistics.fmean(scores):.2f}" if scores else "",
-                ", ".join(now),
-            )
-        return table
+    def epoch(self, trial: Trial) -> int:
+        """The last epoch that a running trial has finished."""
+        last = self.running.get(trial.id)
+        return last.epoch if last else 0
 
-    def _tell_progress(self) -> None:
+    def _print_progress(self) -> None:
         """A line per tenth of the work, so that a log file shows life."""
-        total = sum(t.config.epochs for t in self.trials.values())
+        total = sum(t.config.epochs for t in self.trials.values()) + self._to_come
         ended = sum(self.trials[i].config.epochs for i in self.records)
-        tenth = 10 * (ended + sum(e.epoch for e in self.running.values() if e)) // total
-        if tenth > self.told:
-            self.told = tenth
-            print(f"{10 * tenth} % of all epochs{self._left()}")
+        tenths = int(10 * (ended + sum(e.epoch for e in self.running.values() if e)) / total)
+        if tenths > self.tenths:
+            self.tenths = tenths
+            print(f"{10 * tenths} % of all epochs{self._left()}")
 
 
-class SearchConsole(Console):
-    """Progress of a search, whose trials come into being as it goes; `total` is how many there will
-    be.
-    """
-
-    def __init__(self, sweep: Sweep, trials: list[Trial], records: dict[str, Record], total: int):
-        super().__init__(sweep, records)
-        self.trials, self.total = {t.id: t for t in trials}, total
-
-    @property
-    def _total(self) -> int:
-        return self.total
-
-    def started(self, trial: Trial) -> None:
-        self.trials[trial.id] = trial
-        super().started(trial)
-
-    def _left(self) -> str:
-        minutes = [r.minutes for r in self.records.values() if r.epochs]
-        if not minutes or not self.running:
-            return ""
-        to_go = (self.total - len(self.records)) / len(self.running)
-        return f", about {duration(60 * statistics.fmean(minutes) * to_go)} left"
-
-    def _table(self) -> Table:
-        table = Table(
-            title=f"{self.sweep.name}, search: {len(self.records)} of {self.total} trials"
-            + self._left(),
-            box=None,
-            title_justify="left",
-        )
-        table.add_column("best so far")
-        table.add_column(f"val {label(self._primary)}", justify="right")
-        done = [
-            (r.val_score, self.trials[i])
-            for i, r in self.records.items()
-            if r.status == State.FINISHED and r.val_score is not None
+def by_variant(console: Console) -> Table:
+    """The table of a comparison: a variant each row, with its mean so far."""
+    table = _table(console, "variant", "seeds finished", f"mean {label(console.primary)}")
+    table.add_column("running")
+    for variant in dict.fromkeys(t.variant for t in console.trials.values()):
+        trials = [t for t in console.trials.values() if t.variant == variant]
+        records = [console.records[t.id] for t in trials if t.id in console.records]
+        scores = [r.score for r in records if r.score is not None]
+        running = [
+            f"seed {t.seed}: epoch {console.epoch(t)}/{t.config.epochs}"
+            for t in trials
+            if t.id in console.running
         ]
-        for score, trial in sorted(done, key=lambda pair: -pair[0])[:5]:
-            table.add_row(trial.variant, f"{score:.2f}")
-        for i, epoch in self.running.items():
-            table.add_row(
-                f"running: {self.trials[i].variant}, epoch "
-                f"{epoch.epoch if epoch else 0}/{self.trials[i].config.epochs}",
-                "",
-            )
-        return table
+        table.add_row(
+            variant,
+            f"{len(scores)}/{len(trials)}",
+            f"{statistics.fmean(scores):.2f}" if scores else "",
+            ", ".join(running),
+        )
+    return table
 
-    def _tell_progress(self) -> None:
-        """Every ended trial has a line; that is life enough."""
+
+def best_first(console: Console) -> Table:
+    """The table of a search: its best trials so far, then those that run."""
+    table = _table(console, "best so far", f"val {label(console.primary)}")
+    scored = [
+        (record.val_score, console.trials[i].variant)
+        for i, record in console.records.items()
+        if record.status == State.FINISHED and record.val_score is not None
+    ]
+    for score, variant in sorted(scored, key=lambda pair: -pair[0])[:BEST]:
+        table.add_row(variant, f"{score:.2f}")
+    for trial in (console.trials[i] for i in console.running):
+        epoch = f"epoch {console.epoch(trial)}/{trial.config.epochs}"
+        table.add_row(f"running: {trial.variant}, {epoch}", "")
+    return table
+
+
+def _table(console: Console, first: str, *others: str) -> Table:
+    title = console.summary
+    # a title wraps at the width of the columns
+    table = Table(title=title, box=None, title_justify="left", min_width=len(title))
+    table.add_column(first)
+    for header in others:
+        table.add_column(header, justify="right")
+    return table
 
 
 def _outcome(record: Record) -> str:

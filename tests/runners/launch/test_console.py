@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console as Terminal
 from rich.live import Live
 
-from runners.launch.console import Console, duration
+from runners.launch.console import Console, best_first, duration
 from runners.plan import load
 from tests import records
 
@@ -23,7 +23,7 @@ def record(trial, top1=90.0):
 
 def test_fifty_trials_print_fewer_than_200_lines(write_sweep, capsys):
     sweep = load(write_sweep(base={"epochs": 20}, seeds=25))
-    console = Console(sweep, {})
+    console = Console(sweep.name, sweep.trials, {})
     for trial in sweep.trials:
         console.started(trial)
         for n in range(1, 21):
@@ -41,7 +41,7 @@ def test_fifty_trials_print_fewer_than_200_lines(write_sweep, capsys):
 def test_a_terminal_gets_one_table(write_sweep):
     sweep = load(write_sweep(base={"epochs": 4}))
     first, second, *_ = sweep.trials
-    console = Console(sweep, {first.id: record(first)})
+    console = Console(sweep.name, sweep.trials, {first.id: record(first)})
     screen = io.StringIO()
     console.terminal = Terminal(file=screen, force_terminal=True, width=100)
     console.live = Live(console=console.terminal, auto_refresh=False)
@@ -66,3 +66,20 @@ def test_a_terminal_gets_one_table(write_sweep):
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_search_shows_its_best_and_estimates_trials_that_are_not_known_yet(write_sweep):
+    sweep = load(write_sweep(base={"epochs": 4}))
+    first, second, *_ = sweep.trials
+    judged = records.record(first, result=None, epochs=[epoch(1)])
+    console = Console("tiny, search", [first], {first.id: judged}, 8, best_first)
+    screen = io.StringIO()
+    console.terminal = Terminal(file=screen, force_terminal=True, width=100)
+    console.live = Live(console=console.terminal, auto_refresh=False)
+    console.started(second)
+    console.epochs(second, [epoch(1)])
+    console.tick()
+    shown = screen.getvalue().replace("\x1b[3m", "")
+    # 3 epochs of the one that runs, 6 trials of 4 epochs to come, 2 s each
+    assert "tiny, search: 1 of 8 trials, about 54 s left" in shown
+    assert "running: S+C, epoch 1/4" in shown and "50.00" in shown
