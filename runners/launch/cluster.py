@@ -84,7 +84,8 @@ def _start() -> None:
     """
     place: dict[str, Any] = {}
     if "RAY_TMPDIR" not in os.environ:
-        place["_temp_dir"] = str(_folder.enter_context(scratch.folder()))
+        # a folder in it, since Ray opens its own to all users
+        place["_temp_dir"] = str(_folder.enter_context(scratch.folder()) / "ray")
     try:
         _init(address="local", include_dashboard=False, **place)
     except BaseException:

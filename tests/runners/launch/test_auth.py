@@ -91,7 +91,8 @@ def test_a_stranger_is_refused_and_the_token_is_nowhere(write_sweep, tmp_path, m
     server = next(p for p in driver.children(recursive=True) if "gcs_server" in p.name())
     token = server.environ()[TOKEN]
     folders = [Path(f.path).parent for f in driver.open_files() if scratch.OWNED in f.path]
-    assert len(folders) == 2 and any(f.glob("session_*/logs") for f in folders)
+    assert len(folders) == 2 and any([*f.glob("ray/session_*/logs")] for f in folders)
+    assert all(f.stat().st_mode & 0o077 == 0 for f in folders), "other users can read Ray's logs"
     assert len(token) == 64 and server.environ()[MODE] == "token"
     addresses = listening(driver)
     assert all(a.startswith(("127.", "::1", "::ffff:127.")) for s in addresses.values() for a in s)
