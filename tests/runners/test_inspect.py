@@ -20,6 +20,7 @@ from runners.plan import load
 from runners.store import State, Store
 from runners.trial.network import build
 from runners.trial.run import run
+from tests import records
 
 SWEEP = {
     "question": "Does it work?",
@@ -145,9 +146,9 @@ def test_the_command(home, inspect, tmp_path, capsys):
         "features-R20-S_C.png",
         "features-R20-S_C.svg",
     ]
-    assert sorted(p.name for p in folder.iterdir()) == names and all(
-        f"results/tiny/{name}" in out for name in names
-    )
+    # whose results the folder has is in a file of its own
+    assert sorted(p.name for p in folder.iterdir()) == [".made-by.json", *names]
+    assert all(f"results/tiny/{name}" in out for name in names)
     store = Store(home / "runs")
     f1 = [
         100 * f1_score(*predictions(trial(home, SRU, s), store), average="macro", zero_division=0)
@@ -275,7 +276,7 @@ def test_weights_that_are_missing_damaged_or_of_another_network(home, copy, insp
         assert f"{weights}: these weights are damaged: its checksum" in error
         assert error.count("\n") == 1
     # a record of version 1 has no checksum of them
-    copy.commit(replace(copy.record(trial(home, "R20", 1).id), weights_sha256=""))
+    records.overwrite(copy, replace(copy.record(trial(home, "R20", 1).id), weights_sha256=""))
     assert inspect("--variant", "R20", storage=copy.root) == 2
     error = capsys.readouterr().err
     assert "weights.pt: not the weights of R20 seed1 as this code builds it (" in error
@@ -290,7 +291,7 @@ def test_weights_that_are_missing_damaged_or_of_another_network(home, copy, insp
 
 def test_other_data_than_it_was_trained_on(home, copy, inspect, capsys):
     record = copy.record(trial(home, "R20").id)
-    copy.commit(replace(record, provenance=record.provenance | {"data": "0123"}))
+    records.overwrite(copy, replace(record, provenance=record.provenance | {"data": "0123"}))
     assert inspect("--variant", "R20", storage=copy.root) == 2
     assert re.search(
         r"R20 seed0 was trained on synthetic with digest 0123, this is \w{16}; .* --data",
@@ -300,7 +301,7 @@ def test_other_data_than_it_was_trained_on(home, copy, inspect, capsys):
 
 def test_an_unfinished_trial_is_refused(home, copy):
     record = copy.record(trial(home, "R20").id)
-    copy.commit(replace(record, status=State.DIVERGED, result=None))
+    records.overwrite(copy, replace(record, status=State.DIVERGED, result=None))
     with pytest.raises(
         SweepError, match="R20 seed0 is diverged: only a finished trial can be inspected"
     ):
@@ -317,7 +318,7 @@ def test_predictions_that_are_not_the_records_are_told(home, copy, inspect, caps
     correct = flip + result.correct[1:]
     top1 = 100 * int(correct, 16).bit_count() / 160
     other = replace(result, correct=correct, scores=result.scores | {"top1": top1})
-    copy.commit(replace(record, result=other))
+    records.overwrite(copy, replace(record, result=other))
     assert inspect("--variant", "R20", storage=copy.root) == 0
     assert re.search(
         r"R20 seed0: [1-4] of 160 test images come out otherwise than in its record \(top-1 ",

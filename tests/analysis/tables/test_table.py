@@ -58,14 +58,16 @@ def fill(store: Store, sweep, top1: dict[str, list], evidence=EVIDENCE) -> Store
         value = top1[trial.variant][sweep.seeds.index(trial.seed)]
         if value is None:
             reason = "the loss was nan"
-            store.commit(records.record(trial, "diverged", reason=reason, epochs=epochs))
+            records.overwrite(
+                store, records.record(trial, "diverged", reason=reason, epochs=epochs)
+            )
             continue
         right = bits(value, images, seed=trial.seed)
         scores = {"top1": float(value), "top5": 99.0}
         costs = COSTS["R20" if trial.variant == "R20" else "S+C"]
         result = Result("top1", scores, right, costs)
         ended = records.record(trial, epochs=epochs, result=result, provenance=evidence)
-        store.commit(ended)
+        records.overwrite(store, ended)
     return store
 
 
@@ -244,7 +246,7 @@ def test_mixed_code_and_devices_are_said(make, tmp_path):
     )
     trial = sweep.trials[0]
     other = EVIDENCE | {"commit": "beef", "device": "NVIDIA T4"}
-    store.commit(replace(store.record(trial.id), provenance=other))
+    records.overwrite(store, replace(store.record(trial.id), provenance=other))
     notes = "\n".join(tables.footer(tables.read(sweep, store)))
     assert (
         "These trials were not all run on the same code and devices: part of a difference may be "
@@ -585,7 +587,9 @@ def test_verify_names_what_differs(screened, tmp_path, capsys):
         record.result.scores | {"top1": 69.0},
         bits(69.0, record.provenance["test_images"]),
     )
-    store.commit(replace(record, result=replace(record.result, scores=scores, correct=correct)))
+    records.overwrite(
+        store, replace(record, result=replace(record.result, scores=scores, correct=correct))
+    )
     assert report.main([*arguments, "--verify"]) == 1
     out = capsys.readouterr().out
     assert (
