@@ -151,11 +151,12 @@ def main(argv: list[str] | None = None) -> int:
     names = {"--variant": args.variant} | ({"--against": args.against} if args.against else {})
     finished = {name: _finished(sweep, store, option, name) for option, name in names.items()}
     seed = _seed_to_draw(sweep, finished, args.seed)
+    # weights that cannot be used are found before anything is written
+    looks = {name: _look(trials, seed, store, args.data) for name, trials in finished.items()}
     folder = Path(args.out or "")
     if not args.out:
         folder, _ = results.claim(Path("results"), sweep.label, sweep.path, store)
     paths = _classes(finished[args.variant], store, args.data, folder)
-    looks = {name: _look(trials, seed, store, args.data) for name, trials in finished.items()}
     if args.against:
         (side, image), (against, _) = looks[args.variant], looks[args.against]
         caption = _caption([trials[seed] for trials in finished.values()])
