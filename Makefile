@@ -1,5 +1,3 @@
-# make quickstart   install into .venv and answer the first question, on any machine with Python 3.11
-# make quick        the tests that start neither Ray nor a server: under a minute, for every save
 # make test         install and run all tests, two files at a time: about ten minutes on two cores
 # make check        format, lint, types and all tests; CI runs this
 # make bench        what orchestration costs, and whether a thousand trials slow it down: about half an hour
@@ -9,12 +7,9 @@
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: quickstart quick test check bench chaos fuzz validate
+.PHONY: quickstart test check bench chaos fuzz validate
 quickstart: .venv/installed
 	$(RUN) -m runners.sweep sweeps/quickstart.yaml
-
-quick: .venv/installed
-	$(RUN) -m pytest -m "not slow" -n 2 --dist loadfile
 
 test: .venv/installed
 	$(RUN) -m pytest -n 2 --dist loadfile
