@@ -79,7 +79,7 @@ class Dripping:
     """
 
     def __init__(self, port: int = 0, every_s: float = 5.0):
-        self.listener = socket.create_server(("127.0.0.1", port))
+        self.listener = _listener(port)
         self.uri = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         self.every_s, self.over, self.accepted = every_s, threading.Event(), threading.Event()
 
@@ -142,3 +142,15 @@ class Postgres:
     def stop(self) -> None:
         self._run("pg_ctl", "-D", f"{self.folder}/data", "-m", "immediate", "stop")
         shutil.rmtree(self.folder)
+
+
+def _listener(port: int) -> socket.socket:
+    """A listener at a port whose last owner may still be ending."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return socket.create_server(("127.0.0.1", port))
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
