@@ -267,11 +267,12 @@ def test_a_limit_ends_the_command_and_the_same_command_goes_on(write_sweep, tmp_
         and "limits.failures: 1 trials have failed" in out
         and "the same command continues" in out
     ), out
-    assert "broken: 1 failed (ArithmeticError: this convolution never works)." in out
+    # the other seed's last attempt may be under way when the first one fails
+    assert " failed (ArithmeticError: this convolution never works)." in out
     ended = Counter(
         r.status for t in load(path).trials if (r := Store(tmp_path / "runs").record(t.id))
     )
-    assert ended["failed"] == 1 and ended["finished"] < 4
+    assert 1 <= ended["failed"] <= 2 and ended["finished"] < 4
     code, out = finish(start(path, "--set", "limits={}"), path)
     assert code == 1 and "trials to go" not in out and "R20" in out, out
     ended = Counter(
