@@ -11,6 +11,7 @@ WORDS = (("better", "better than"), ("worse", "worse than"), ("equivalent", "equ
 
 def answer(table: Table) -> str:
     """The sweep's answer in one sentence, with how sure it is."""
+    # a sentence about verdicts would be wrong while there are none
     if reason := _no_answer(table):
         return f"There is no answer{reason}."
     found = f"{'; '.join(_findings(table))} (simultaneously at 95 %, {count(table.seeds, 'seed')})"
@@ -45,9 +46,10 @@ def _named(row: Row, verdict: str) -> str:
 
 
 def _strength(table: Table) -> str:
-    """What so few seeds are good for, or what a sweep without a finding could have missed."""
+    """The limit of so few seeds, or the smallest difference that would have been detected."""
     if table.seeds < stats.SCREENING:
         return ", and with so few seeds that is a screening, to be confirmed with five or more"
+    # "no difference is shown" is only as strong as what would have been seen
     compared = [row for row in table.rows if row.difference]
     nothing = len(_judged(table, "inconclusive")) == len(compared)
     if nothing and table.comparison.detectable:
@@ -79,6 +81,7 @@ def _no_answer(table: Table) -> str:
     if len(table.rows) == 1:
         return ": there is only one variant"
     if not any(row.difference for row in table.rows):
+        # trials that failed will not finish by waiting
         if any(row.missing["not finished"] for row in table.rows):
             return " yet: too few trials have finished"
         which = "another variant" if table.scores[base] else "the baseline"

@@ -1,6 +1,4 @@
-"""The door of runners.inspect: it hands over arrays, and gets tables, figures and lines to
-print.
-"""
+"""The door for runners.inspect: arrays come in; tables, figures and lines to print go out."""
 
 from __future__ import annotations
 
@@ -56,8 +54,9 @@ def write_classes(
 
 
 def seen(side: Side, shares: list[float]) -> str:
-    """A line: how redundant a variant's maps are, and the mean of `shares`, its constant
-    channels.
+    """A line: how redundant a variant's maps are, and how many channels are constant.
+
+    `shares` are those of the seeds.
     """
     flat = 100 * sum(shares) / len(shares)
     alike = _plus_minus(summarise([*side.redundancy.values()]), ".3f")
@@ -75,6 +74,7 @@ def write_features(
     Returns:
         (a line with their difference in redundancy, right minus left, the files).
     """
+    # a seed is a block: only seeds of both sides are compared
     both = [s for s in right.redundancy if s in left.redundancy]
     difference = summarise([right.redundancy[s] - left.redundancy[s] for s in both])
     line = (
@@ -92,7 +92,5 @@ def _plus_minus(summary: Summary | None, form: str, unit: str = "") -> str:
 
 
 def _stem(variant: str) -> str:
-    """A variant's name as a part of a file's: what shells and file systems read otherwise becomes
-    '_'.
-    """
+    """A variant's name as a part of a file's: letters that shells or file systems interpret go."""
     return re.sub(r"[^\w.+=,-]+", "_", variant)

@@ -15,7 +15,7 @@ from typing import Any
 
 from analysis import tables
 from analysis.tables import Grid, Row, Table, pairs, read, trials
-from analysis.verify import differences
+from analysis.verify import damaged_weights, differences
 from analysis.writing import text, together, write
 from runners import command
 from runners.errors import SweepError
@@ -33,18 +33,17 @@ def markdown(headers: list[str], lines: list[list[str]]) -> str:
 
 def aggregates(table: Table) -> list[dict[str, Any]]:
     """Every variant's name and figures over its seeds, for MLflow's summary."""
-    return [_aggregate(row) for row in table.rows]
+    return [_aggregate(row, table.primary) for row in table.rows]
 
 
-def _aggregate(row: Row) -> dict[str, Any]:
+def _aggregate(row: Row, primary: str) -> dict[str, Any]:
     metrics: dict[str, float | None] = {"n": len(row.records), "planned": row.planned}
-    if row.top1:
-        t = row.top1
+    if row.score:
         metrics |= {
-            "test/top1_mean": t.mean,
-            "test/top1_sd": t.sd,
-            "test/top1_low": t.low,
-            "test/top1_high": t.high,
+            f"test/{primary}_mean": row.score.mean,
+            f"test/{primary}_sd": row.score.sd,
+            f"test/{primary}_low": row.score.low,
+            f"test/{primary}_high": row.score.high,
         }
     if row.difference:
         d = row.difference
@@ -79,7 +78,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="only say in what the stored tables differ from the trials",
+        help="only list where the stored tables differ from the trials",
     )
     return parser.parse_args(argv)
 
@@ -114,6 +113,7 @@ def _read(args: argparse.Namespace, store: Store) -> list[Table]:
     """
     sweeps = [load(path, args.set, args.seeds, args.only) for path in args.sweeps]
     found = [read(identified(sweep, store, args.data), store) for sweep in sweeps]
+    # the label names the folder that a report is written to
     labels = [table.sweep.label for table in found]
     for label in labels:
         if labels.count(label) > 1:
@@ -174,25 +174,11 @@ def _list_trials(found: list[Table], store: Store, variant: str) -> int:
 def _verify(found: list[Table], folders: list[Path], store: Store) -> int:
     status = 0
     for table, folder in zip(found, folders, strict=True):
-        lines = differences(table, folder) + _damaged_weights(table, store)
+        lines = differences(table, folder) + damaged_weights(table, store)
         status = 1 if lines else status
-        for line in lines or ["the stored report says what the trials say"]:
+        for line in lines or ["the stored report agrees with the trials"]:
             print(f"{table.sweep.label}: {line}")
     return status
-
-
-def _damaged_weights(table: Table, store: Store) -> list[str]:
-    """A line for each trial of the table whose weights are damaged."""
-    found = []
-    for record in table.records:
-        try:
-            store.weights(record, parse=False)
-        except FileNotFoundError:
-            # removed to save space, perhaps: no figure of the tables rests on them
-            continue
-        except SweepError as error:
-            found.append(str(error))
-    return found
 
 
 if __name__ == "__main__":

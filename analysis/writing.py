@@ -1,4 +1,4 @@
-"""What a report consists of, and where it is written."""
+"""The files of a report: tables, figures, the page."""
 
 from __future__ import annotations
 

@@ -102,3 +102,14 @@ def test_no_test_asserts_how_long_something_took(path):
             for part in (n for n in ast.walk(node.test) if isinstance(n, ast.BinOp)):
                 timed = isinstance(part.op, ast.Sub) and ast.unparse(part.left) in clocks
                 assert not timed, f"{path.name}, line {node.lineno}: count operations instead"
+
+
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if within(name(p), "analysis")], ids=name)
+def test_no_comprehension_is_inside_another(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, COMPREHENSIONS):
+            inner = [n for n in ast.walk(node) if n is not node and isinstance(n, COMPREHENSIONS)]
+            assert not inner, f"{path}:{node.lineno}: make it a loop or a named function"

@@ -19,7 +19,7 @@ from analysis.figures.drawing import (
     wrap,
 )
 from analysis.tables import Row, Table
-from runners.store import Epoch
+from runners.store import Epoch, label
 
 GAP, MARGIN = 0.06, 0.3  # of a legend, in inches
 
@@ -30,6 +30,7 @@ def curves(table: Table) -> Figure:
         figure, axes = plt.subplots()
         rows, note = fewer(table)
         epochs = [e for row in rows for r in row.records for e in r.epochs]
+        # validation for all variants or for none: the two are not comparable
         with_val = all(e.val_score is not None for e in epochs)
         for i, (row, colour) in enumerate(zip(rows, colours(table, rows), strict=True)):
             # the colours come round again
@@ -37,7 +38,7 @@ def curves(table: Table) -> Figure:
             _curve(axes, row, with_val, colour, line)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         of = "validation" if with_val else "training"
-        axes.set(xlabel=f"epoch{note}", ylabel=f"{of} top-1 (%)")
+        axes.set(xlabel=f"epoch{note}", ylabel=f"{of} {label(table.primary)} (%)")
         axes.set_title(wrap(table.sweep.question, 80))
         legend = axes.legend(
             loc="center left",
@@ -61,6 +62,7 @@ def _curve(axes: Axes, row: Row, with_val: bool, colour: str, line: str) -> None
     series = []
     for record in row.records:
         series.append([_score(e, with_val) for e in record.epochs])
+    # epochs that not every seed has yet would make the mean jump
     columns = [*zip(*series, strict=False)]
     epochs = range(1, len(columns) + 1)
     label = legend_label(wrap(f"{row.variant} (n={len(series)})", 30))

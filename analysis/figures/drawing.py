@@ -1,11 +1,10 @@
-"""What all figures share: style, colours, wrapped text, and how they are written."""
+"""The parts that all figures share: style, colours, wrapped text, and how they are written."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import textwrap
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from analysis.figures import letters
 from analysis.tables import Row, Table
 
 STYLE = Path(__file__).with_name("style.mplstyle")
-MOST = 16  # variants that a reader can tell apart
+MOST = 16  # variants that a reader can distinguish
 FEW = 4  # lines below the axes that a figure of usual height has room for
 SMALL_LINE = 0.17  # height of a line of small text, in inches
 
@@ -36,9 +35,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     """Write `stem`.svg and `stem`.png, and close the figure."""
     svg, png = (stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png"))
     # texts that are only made while drawing, such as those at ticks, take their style now
-    with style(), warnings.catch_warnings():
-        # those letters are dealt with below
-        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+    with style(), letters.unwarned():
         # the layout of a second axis needs one drawing more to come to rest
         figure.canvas.draw()
         missing = letters.find_fonts(figure)
@@ -66,11 +63,11 @@ def legend_label(text: str) -> str:
 
 def fewer(table: Table) -> tuple[list[Row], str]:
     """At most MOST rows: the baseline and the best others; and a note where some are left out."""
-    rows = [row for row in table.rows if row.top1]
+    rows = [row for row in table.rows if row.score]
     if len(rows) <= MOST:
         return rows, ""
     others = [row for row in rows if row.variant != table.sweep.baseline]
-    ranked = sorted(others, key=lambda row: -row.top1.mean if row.top1 else 0)
+    ranked = sorted(others, key=lambda row: -row.score.mean if row.score else 0)
     kept = {table.sweep.baseline, *(row.variant for row in ranked[: MOST - 1])}
     note = f" (in colour: the baseline and the {MOST - 1} best of {len(others)} others)"
     return [row for row in rows if row.variant in kept], note

@@ -1,6 +1,6 @@
 """Figure 5 of the SCConv paper, with a number in it: the channels of a first stage's feature maps.
 
-A picture of feature maps can be made to say much by the choice of image, channels and contrast.
+The choice of image, channels and contrast decides much of what such a picture suggests.
 Here the caller picks one image for both sides, the channels are the network's first ones in their
 own order, and every channel is scaled by one rule.
 """
@@ -82,6 +82,7 @@ def mosaic(maps: np.ndarray) -> np.ndarray:
     constant = flat(shown)
     for i, channel in enumerate(shown.astype(float)):
         y, x = i // columns * (h + gap), i % columns * (w + gap)
+        # every channel by its own range: their contrasts compare, their magnitudes do not
         scaled = -1 if constant[i] else (channel - channel.min()) / np.ptp(channel)
         picture[y : y + h, x : x + w] = scaled
     return picture

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import warnings
+from collections.abc import Iterator
 
 from matplotlib import font_manager
 from matplotlib.figure import Figure
@@ -10,6 +13,14 @@ from matplotlib.text import Text
 
 # fonts whose letters are not at their Unicode places, or are placeholders
 UNFIT = ("cm", "STIXNonUni", "STIXSiz", "Last Resort")
+
+
+@contextlib.contextmanager
+def unwarned() -> Iterator[None]:
+    """Keep matplotlib's warnings of missing letters from the console: `save` deals with these."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        yield
 
 
 def find_fonts(figure: Figure) -> frozenset[str]:

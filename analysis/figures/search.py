@@ -1,4 +1,4 @@
-"""What a search found, and how it came to it."""
+"""A search's front, its progress, and the importance of its parameters."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from analysis.tables import Table
 from runners.plan import space
 from runners.search import searching as search
 from runners.search.study import Proposal, Study, importances
+from runners.store import label
 
 
 def front(table: Table) -> Figure:
@@ -26,6 +27,7 @@ def front(table: Table) -> Figure:
         figure, axes = plt.subplots()
         points = [_place(p) for p in _finished(study)]
         axes.scatter(*zip(*points, strict=True), s=18, color="0.7", label="trained, one seed each")
+        # steps: between two points the cheaper one is the best that is known
         best = [_place(p) for p in search.front(study.proposals)]
         axes.plot(
             *zip(*best, strict=True),
@@ -37,9 +39,13 @@ def front(table: Table) -> Figure:
         )
         picks = search.picks(study)
         for i, p in enumerate(picks):
+            # one entry in the legend for all rings
             _compared(axes, p, "" if i else "compared")
         listed(axes, [f"#{p.number} {space.name(p.cell)}" for p in picks])
-        axes.set(xlabel="multiply-adds per image (millions)", ylabel="validation top-1 (%)")
+        axes.set(
+            xlabel="multiply-adds per image (millions)",
+            ylabel=f"validation {label(table.primary)} (%)",
+        )
         axes.margins(0.15)
         _paper_points(table, axes)
         axes.set_title(wrap(table.sweep.question, 80))
@@ -82,6 +88,7 @@ def _paper_points(table: Table, axes: Axes) -> None:
     if not (base and base.result and printed):
         return
     macs = base.result.macs / 1e6
+    # an axis of their own: accuracies on other data must not share a scale with these
     other = axes.twinx()
     for name, row in table.reference.rows.items():
         where = (macs * row.flops_m / printed.flops_m, row.top1)
@@ -126,19 +133,20 @@ def _progress(axes: Axes, table: Table) -> None:
         points = [_place(p) for p in _finished(study)]
         values = _volumes(points) if pareto else _best(points)
         trials = range(1, len(points) + 1)
-        label = legend_label(study.variant or "the search")
-        axes.plot(trials, values, drawstyle="steps-post", label=label)
+        name = legend_label(study.variant or "the search")
+        axes.plot(trials, values, drawstyle="steps-post", label=name)
         if not pareto:
             axes.scatter(trials, [top1 for _, top1 in points], s=8, alpha=0.4)
     what = (
         "hypervolume of the front\n(% of the last)"
         if pareto
-        else "best validation top-1 so far (%)"
+        else f"best validation {label(table.primary)} so far (%)"
     )
     axes.set(xlabel="finished trials, as proposed", ylabel=what)
 
 
 def _volumes(points: list[tuple[float, float]]) -> list[float]:
+    # against all points, so that the reference corner stays where it is
     volumes = [search.hypervolume(points[: i + 1], points) for i in range(len(points))]
     return [100 * volume / volumes[-1] for volume in volumes]
 
@@ -154,6 +162,7 @@ def _importances(axes: Axes, table: Table) -> None:
     """Each parameter's share of the variance of validation accuracy."""
     shares = [importances(study) for study in table.studies]
     names = [p.name for p in table.studies[0].search.parameters]
+    # the bars of all studies share a parameter's place
     height = 0.8 / len(shares)
     for i, found in enumerate(shares):
         places = [k + i * height for k in range(len(names))]
@@ -161,7 +170,7 @@ def _importances(axes: Axes, table: Table) -> None:
     middles = [k + 0.4 - height / 2 for k in range(len(names))]
     axes.set_yticks(middles, [name.removeprefix("options.") for name in names])
     what = "share of the variance of validation accuracy (fANOVA)"
-    axes.set(xlabel=what if any(shares) else "too few trials to say what mattered", xlim=(0, 1))
+    axes.set(xlabel=what if any(shares) else "too few trials to estimate importance", xlim=(0, 1))
     axes.invert_yaxis()
 
 

@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from analysis.figures.drawing import colours, fewer, listed, plt, style, wrap
+from analysis.figures.letters import unwarned
 from analysis.tables import Row, Table
+from runners.store import label
 
 LONG = 24  # letters of a name that no longer stands at its point
 # what accuracy may be drawn against -> (axis label, its unit's size, whether less is better)
@@ -37,15 +39,16 @@ def tradeoff(table: Table, x: str = "macs") -> Figure:
     Args:
         x: a key of AXES.
     """
-    label, unit, less = AXES[x]
+    axis, unit, less = AXES[x]
     with style():
         figure, axes = plt.subplots()
         places = {
-            row.variant: (float(row.mean(x) or 0) / unit, row.top1.mean)
+            row.variant: (float(row.mean(x) or 0) / unit, row.score.mean)
             for row in table.rows
-            if row.top1
+            if row.score
         }
         rows, note = fewer(table)
+        # those without a colour stay in sight as grey dots
         if note:
             axes.scatter(*zip(*places.values(), strict=True), s=6, color="0.75", zorder=0)
         beside = dict(zip(places, _beside([cost for cost, _ in places.values()]), strict=True))
@@ -57,7 +60,7 @@ def tradeoff(table: Table, x: str = "macs") -> Figure:
         _front(axes, pareto(places, less_is_better=less), places, beside)
         if x in ("macs", "params") and any(row.printed for row in rows):
             _printed(axes, rows, x)
-        axes.set(xlabel=f"{label}{note}", ylabel="test top-1 (%)")
+        axes.set(xlabel=f"{axis}{note}", ylabel=f"test {label(table.primary)} (%)")
         axes.set_title(wrap(table.sweep.question, 80))
         axes.margins(x=0.12, y=0.1)
         _legend(axes)
@@ -112,13 +115,13 @@ def _front(
 
 def _point(axes: Axes, row: Row, x: float, colour: str, name: str) -> None:
     """A variant: its seeds as dots, mean and interval, and its name."""
-    assert row.top1
-    mean = row.top1.mean
-    seeds = [r.result.test_top1 for r in row.records if r.result]
+    assert row.score
+    mean = row.score.mean
+    seeds = [r.result.score for r in row.records if r.result]
     axes.scatter([x] * len(seeds), seeds, s=8, color=colour, alpha=0.4)
     # a single seed, and seeds that do not differ, have no interval
-    low = max(mean if row.top1.low is None else row.top1.low, 0)
-    high = min(mean if row.top1.high is None else row.top1.high, 100)
+    low = max(mean if row.score.low is None else row.score.low, 0)
+    high = min(mean if row.score.high is None else row.score.high, 100)
     axes.errorbar(
         [x],
         [mean],
@@ -143,7 +146,8 @@ def _point(axes: Axes, row: Row, x: float, colour: str, name: str) -> None:
 def _apart(axes: Axes) -> None:
     """Raise the names that would be printed over others."""
     # only after a drawing are their places known
-    axes.figure.canvas.draw()
+    with unwarned():
+        axes.figure.canvas.draw()
     placed = []
     for name in axes.texts:
         assert isinstance(name, Annotation)
@@ -159,6 +163,7 @@ def _beside(xs: list[float]) -> list[float]:
     """The places of points along the cost axis; those of (nearly) one cost stand side by side."""
     if not xs:
         return []
+    # points of one cost would hide one another
     span = (max(xs) - min(xs)) or max(xs) or 1.0
     together: dict[int, list[int]] = defaultdict(list)
     for i, x in enumerate(xs):

@@ -35,7 +35,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Section:
-    """What the page has of one sweep.
+    """The page's contents for one sweep.
 
     Attributes:
         warning: which trials are missing; empty where none is.
@@ -88,7 +88,7 @@ def _warning(table: Table) -> str:
     reasons = []
     for row in table.rows:
         reasons += [f"{row.variant}: {n} {why}" for why, n in row.missing.items()]
-    why = "; ".join(reasons) or "the search says what is compared, and has not ended"
+    why = "; ".join(reasons) or "the search chooses what is compared, and has not ended"
     return f"{finished} of {table.planned_trials} trials have finished. {why}."
 
 
@@ -117,6 +117,7 @@ def _svg(path: Path) -> Markup:
     """The drawing alone, with ids of its own: two drawings on one page would share clip paths."""
     text = path.read_text(encoding="utf-8")
     text = text[text.index("<svg") :]
+    # the figure's name before each id
     mark = re.sub(r"\W", "_", f"{path.parent.name}_{path.stem}_")
     # written by this package, which escapes the names in it; so it goes in as it is
     return Markup(re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{mark}", text))

@@ -11,13 +11,13 @@ from analysis.tables import Table
 
 @dataclass(frozen=True)
 class SweepFile:
-    """What the page has of a sweep's file.
+    """The page's contents about a sweep's file.
 
     Attributes:
         overrides: those of the command; empty for none.
-        files: (what a file is, its text).
+        files: (title, text).
         edited: the path of the file that has been edited since; empty if it has not.
-        changes: how it has.
+        changes: the edit, as a unified diff.
     """
 
     overrides: str
@@ -35,6 +35,7 @@ def sweep_file(table: Table) -> SweepFile:
     if not files:
         files.append((sweep.path, sweep.text))
     before = [text for _, text in files]
+    # the path may be another machine's, or the file removed: then nothing is known of an edit
     path = Path(sweep.path)
     now = path.read_text(encoding="utf-8-sig") if path.is_file() else ""
     edited = bool(now) and now not in before

@@ -100,10 +100,12 @@ def factorial(cells: Mapping[tuple, Mapping[int, float]], names: Sequence[str]) 
         Main effects first. Empty where the grid has holes, without two common seeds, or without
         spread. Intervals and p of the levels are adjusted for their number within an effect.
     """
-    levels = [[*dict.fromkeys(cell[i] for cell in cells)] for i in range(len(names))]
+    # the values of each factor, in their order
+    levels = [[*dict.fromkeys(column)] for column in zip(*cells, strict=True)]
     grid = [*itertools.product(*levels)]
     if not cells or {*grid} != {*cells}:
         return []
+    # only complete blocks make the additive model's sums of squares add up
     common = set.intersection(*(set(s) for s in cells.values()))
     if len(common) < 2:
         return []
@@ -127,9 +129,7 @@ def _source(
     names: Sequence[str],
     fit: Additive,
 ) -> Source:
-    """The effect of `factors`, from the means over seeds of the whole grid (levels, levels,
-    ...).
-    """
+    """The effect of `factors`; `means` are those over seeds of the whole grid (levels, ...)."""
     effect = _deviations(means, factors)
     n, per_level = fit.values.shape[1], means.size // effect.size
     df = math.prod(len(levels[i]) - 1 for i in factors)
@@ -148,7 +148,7 @@ def _source(
 
 
 def _deviations(means: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
-    """What the combination of `factors` adds to lesser effects: (levels of each of them).
+    """The part of each combination of `factors` that lesser effects leave: (levels, ...).
 
     By inclusion and exclusion over the marginal means.
     """
@@ -159,5 +159,6 @@ def _deviations(means: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
             others = tuple(i for i in range(means.ndim) if i not in kept)
             marginal = means.mean(axis=others, keepdims=True)
             marginal = marginal.reshape([sizes[i] if i in kept else 1 for i in factors])
+            # the sign takes each lesser effect out once
             effect = effect + (-1) ** (len(factors) - size) * marginal
     return effect

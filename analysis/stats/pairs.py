@@ -1,4 +1,4 @@
-"""Every pair of variants, with intervals that hold all at once.
+"""Every pair of variants, with simultaneous intervals.
 
 J. W. Tukey's range test; P. A. Games and J. F. Howell, J. Educ. Stat. 1976.
 """

@@ -56,7 +56,7 @@ def seeds_by_images(values: np.ndarray) -> Summary | None:
     images = n * float(((columns - mean) ** 2).sum()) / (m - 1)
     total = float(((values - mean) ** 2).sum())
     rest = max(0.0, total - seeds * (n - 1) - images * (m - 1)) / ((n - 1) * (m - 1))
-    # the difference of mean squares may come out too small: never below what either alone says
+    # the difference of mean squares may come out too small, so either alone is a lower bound
     variance = max(seeds + images - rest, seeds, images) / (n * m)
     if variance == 0:
         return Summary(n, mean, 0.0, mean, mean)

@@ -53,6 +53,11 @@ class Grid:
     means: list[str] = field(default_factory=list)
     bold: str = ""
 
+    @property
+    def titled(self) -> list[tuple[str, str]]:
+        """(header, meaning) of every column."""
+        return [*zip(self.headers, self.means, strict=True)]
+
     def stands_out(self, line: list[str]) -> bool:
         return bool(self.bold) and line[0] == self.bold
 
@@ -74,6 +79,7 @@ def csv_text(columns: Sequence[Column[Item]], items: Iterable[Item], number: str
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
+    # a printed column may have several in the CSV, such as a mean and its deviation
     fields: dict[str, Callable[[Item], Any]] = {}
     for column in columns:
         fields |= column.fields
@@ -84,9 +90,7 @@ def csv_text(columns: Sequence[Column[Item]], items: Iterable[Item], number: str
 
 
 def _cell(value: Any, number: str) -> Any:
-    """A value as a cell of a CSV: text that a spreadsheet would run gets an apostrophe before
-    it.
-    """
+    """A value as a cell of a CSV; an apostrophe keeps a spreadsheet from running a text."""
     if value is None:
         return ""
     if isinstance(value, float):

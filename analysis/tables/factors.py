@@ -29,7 +29,7 @@ def sentences(table: Table) -> list[str]:
             f"(95 % {widest.low:+.2f} to {widest.high:+.2f})."
         )
     if lines and table.comparison.method == "Welch":
-        lines.append("Trends and effects take the variances of all variants as one.")
+        lines.append("Trends and effects assume one variance for all variants.")
     return lines
 
 

@@ -1,14 +1,16 @@
-"""What the numbers of a table rest on: methods, data, device, code; a sentence a line."""
+"""The evidence under a table: methods, data, device, code; a sentence a line."""
 
 from __future__ import annotations
 
 from analysis import stats
 from analysis.stats import Comparison
+from analysis.tables.noise import noise_floor
 from analysis.tables.table import Table
 from analysis.tables.text import listed
-from runners.store import Record
+from runners.store import Record, label
 from runners.trial.datasets import changed_since
 
+MOST = 12  # trials that a sentence names
 EVIDENCE = (
     "train_images",
     "val_images",
@@ -31,24 +33,39 @@ MIXED = (
 
 
 def footer(table: Table) -> list[str]:
-    """What the numbers rest on, a sentence a line."""
+    """The evidence, a sentence a line."""
     sweep, seeds = table.sweep, ", ".join(map(str, table.sweep.seeds))
     lines = [f"{len(table.records)} of {table.planned_trials} trials finished; seeds {seeds}."]
     for row in table.rows:
         lines += [f"{row.variant}: {n} {reason}." for reason, n in row.missing.items()]
-    lines += _methods(table)
+    lines += [*_attempts(table), *_methods(table), *noise_floor(table)]
     if sweep.overrides:
-        lines.append(f"Not the sweep as its file has it: {', '.join(sweep.overrides)}.")
+        lines.append(f"Overrides of the sweep file: {', '.join(sweep.overrides)}.")
     if table.records:
         lines += _evidence(table)
     seen = [(row.variant, record) for row in table.rows for record in row.records]
     return [*lines, *sweep.notes, *changed_since(sweep, seen), *_paper(table)]
 
 
+def _attempts(table: Table) -> list[str]:
+    """The trials that did not end at the first attempt; records of old do not count attempts."""
+    again = []
+    for row in table.rows:
+        for record in [*row.records, *row.unfinished]:
+            attempts = int(record.provenance.get("attempts", 1))
+            if attempts > 1:
+                again.append(f"{row.variant} seed {record.seed} ({attempts})")
+    if not again:
+        return []
+    shown = ", ".join(again[:MOST]) + (f" and {len(again) - MOST} more" if again[MOST:] else "")
+    return [f"Trials that took more than one attempt: {shown}."]
+
+
 def _methods(table: Table) -> list[str]:
     found = table.comparison
     lines = [
-        "Top-1 on the test set after the last epoch; ± is the standard deviation over seeds, "
+        f"{label(table.primary).capitalize()} on the test set after the last epoch; "
+        "± is the standard deviation over seeds, "
         "95 % is Student's interval of the mean."
     ]
     if found.method == "Dunnett":
@@ -81,12 +98,13 @@ def _additive(found: Comparison) -> str:
 
 def _spread(table: Table) -> list[str]:
     """A warning where deviations differ much, and the seeds are too few to test that."""
-    sds = [row.top1.sd for row in table.rows if row.top1 and row.top1.sd is not None]
+    # Brown and Forsythe's test has little power with few seeds: name the spread instead
+    sds = [row.score.sd for row in table.rows if row.score and row.score.sd is not None]
     if max(sds) <= 3 * min(sds):
         return []
     return [
-        f"The standard deviations go from {min(sds):.2f} to {max(sds):.2f}; these seeds are too "
-        "few to call them unequal, and the model takes them as one."
+        f"The standard deviations go from {min(sds):.2f} to {max(sds):.2f}; with so few seeds "
+        "unequal variances go undetected, and the model assumes one variance."
     ]
 
 
@@ -161,6 +179,7 @@ def _paper(table: Table) -> list[str]:
     if not judged:
         return []
     lines = [f"Paper: {table.reference.title}."]
+    # one reason for all of them is given once
     if len({row.against_paper[1] for row in judged}) == 1:
         verdict, why = judged[0].against_paper
         return [*lines, f"Against the paper: {verdict} ({why})."]

@@ -1,6 +1,4 @@
-"""The sweep files that planned the trials of a table: the file itself may have been edited
-since.
-"""
+"""The sweep files that planned the trials of a table, as they were before any later edit."""
 
 from __future__ import annotations
 
@@ -23,10 +21,11 @@ class Planned:
 def planned(records: Iterable[Record], store: Store) -> list[Planned]:
     """The kept files, the one with the most trials first.
 
-    Trials of older records do not say which file planned them, and are in none.
+    Older records do not name the file that planned their trial; they are in none.
     """
     counts: Counter[tuple[str, str]] = Counter()
     for record in records:
+        # trials of a search are recorded under "<sweep>/search", and were planned by the same file
         if digest := record.provenance.get("sweep_file"):
             counts[record.sweep.partition("/")[0], digest] += 1
     found = [

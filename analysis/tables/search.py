@@ -1,4 +1,4 @@
-"""What a sweep's search did: its proposals, its finds, its cost.
+"""A sweep's search: its proposals, its finds, its cost.
 
 All of it is validation; the test set is the comparison's.
 """
@@ -13,6 +13,7 @@ from analysis.tables.table import Table
 from runners.plan import space
 from runners.search.searching import front, picks
 from runners.search.study import Proposal, Study
+from runners.store import label
 
 
 class Proposed(NamedTuple):
@@ -41,6 +42,7 @@ def _study(study: Study) -> str:
     for status in ("finished", "pruned", "diverged", "failed", "not finished"):
         if n := sum(p.status == status for p in trained):
             parts.append(f"{n} {status}")
+    # proposals that cost no training are counted, so that the budget adds up
     if again := sum(p.trial is not None and not p.trained for p in ps):
         parts.append(f"{again} proposed again and answered from the store")
     if refused := sum(bool(p.why) for p in ps if p.first == p.number):
@@ -54,6 +56,7 @@ def _unequal(table: Table) -> list[str]:
     """A warning where one variant was tuned with more finished trials than another."""
     finished = {}
     for study in table.studies:
+        # only a finished trial informs the search
         judged = [p for p in study.proposals if p.trained and p.top1 is not None]
         finished[study.variant] = len(judged)
     if len({*finished.values()}) == 1:
@@ -73,7 +76,7 @@ def _finds(table: Table) -> list[str]:
         chosen.append(f"{of}{space.name(p.cell)} ({p.top1:.2f} %)")
     return [
         f"Found, by validation after the last epoch: {'; '.join(chosen)}.",
-        "No trial of the search read the test set; what it found was trained anew, "
+        "No trial of the search read the test set; its finds were trained anew, "
         "with the comparison's seeds.",
     ]
 
@@ -104,11 +107,11 @@ def to_csv(table: Table) -> str:
 
 
 def columns(table: Table) -> list[Column[Proposed]]:
-    return [*_cells(table), *_outcomes()]
+    return [*_cells(table), *_outcomes(table)]
 
 
 def _cells(table: Table) -> list[Column[Proposed]]:
-    """What was proposed."""
+    """A proposal's number and its cell."""
     parameters = dict.fromkeys(p.name for s in table.studies for p in s.search.parameters)
     values = {name: _value(name) for name in parameters}
     return [
@@ -124,8 +127,8 @@ def _cells(table: Table) -> list[Column[Proposed]]:
     ]
 
 
-def _outcomes() -> list[Column[Proposed]]:
-    """What came of it."""
+def _outcomes(table: Table) -> list[Column[Proposed]]:
+    """The outcome of a proposal."""
     return [
         Column(
             "status",
@@ -137,9 +140,9 @@ def _outcomes() -> list[Column[Proposed]]:
         Column(
             "score",
             "On the validation split after the last epoch.",
-            "val top-1 %",
+            f"val {label(table.primary)} %",
             lambda x: "-" if x.proposal.top1 is None else f"{x.proposal.top1:.2f}",
-            {"val_top1": lambda x: x.proposal.top1},
+            {f"val_{table.primary}": lambda x: x.proposal.top1},
         ),
         _counted("macs_m", "Multiply-adds of one image, in millions.", "MACs M"),
         _counted("params_m", "Parameters, in millions.", "params M"),
@@ -195,6 +198,7 @@ def _status(x: Proposed) -> str:
     p = x.proposal
     if p.why:
         return p.why
+    # a repeated cell has the outcome of the proposal that was trained
     status = p.status if p.trained else f"as proposal {p.first}"
     return f"{status}: {p.record.reason}" if p.record and p.record.reason else status
 

@@ -1,11 +1,8 @@
-"""A sweep's finished trials as rows: what was measured, what may be concluded, what the paper
-says.
-"""
+"""A sweep's finished trials as rows: measurements, conclusions, and the paper's figures."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -22,6 +19,7 @@ from runners.store import Record, Result, Store
 # an interval wider than ± this cannot confirm a printed figure: the paper's own effects are about
 # one point
 ENOUGH_PP = 0.5
+PRIMARY = "top1"  # the score that a table is about before any trial has finished
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,8 @@ class Row:
 
     Attributes:
         missing: why a trial has no result -> how many.
-        top1: over the seeds.
+        unfinished: records of trials that ended without a result.
+        score: the primary score over the seeds.
         images: the same mean, with an interval for other seeds and other test images.
         against_paper: the verdict, and what it rests on.
     """
@@ -39,7 +38,8 @@ class Row:
     planned: int
     records: list[Record]
     missing: Counter[str]
-    top1: Summary | None
+    unfinished: list[Record]
+    score: Summary | None
     images: Summary | None
     difference: Difference | None
     printed: reference.Printed | None
@@ -50,9 +50,18 @@ class Row:
         """Of the first finished trial: for what all of them have in common, such as counts."""
         return self.records[0].result if self.records else None
 
+    def summary(self, name: str) -> Summary | None:
+        """A score or a cost over the trials that have it."""
+        values = []
+        for record in self.records:
+            figures = record.result.scores | record.result.costs if record.result else {}
+            if name in figures:
+                values.append(figures[name])
+        return stats.summarise(values)
+
     def mean(self, name: str) -> float | None:
-        """The mean of a measured figure of the results."""
-        summary = stats.summarise([getattr(r.result, name) for r in self.records])
+        """The mean of a score or a cost."""
+        summary = self.summary(name)
         return summary.mean if summary else None
 
 
@@ -61,7 +70,7 @@ class Table:
     """A sweep's rows, in its order, and how they were compared.
 
     Attributes:
-        scores: variant -> seed -> score on the test set.
+        scores: variant -> seed -> primary score on the test set.
         studies: of the sweep's search.
         planned: the sweep files that its trials were planned by.
     """
@@ -83,6 +92,11 @@ class Table:
         return [r for row in self.rows if row.variant == variant for r in row.records]
 
     @property
+    def primary(self) -> str:
+        """The name of the score that the comparison is about."""
+        return self.records[0].primary if self.records else PRIMARY
+
+    @property
     def planned_trials(self) -> int:
         return sum(row.planned for row in self.rows)
 
@@ -93,16 +107,16 @@ class Table:
 
     @cached_property
     def best(self) -> str:
-        """The variant with the highest mean, if its simultaneous interval excludes the runner-
-        up.
-        """
+        """The variant with the highest mean, if its simultaneous interval excludes the next."""
         ranked = sorted(
-            (row for row in self.rows if row.top1),
-            key=lambda row: -row.top1.mean if row.top1 else 0,
+            (row for row in self.rows if row.score),
+            key=lambda row: -row.score.mean if row.score else 0,
         )
+        # a variant without a trial could be the best one
         enough = len(ranked) == len(self.rows) >= 2 and self.seeds >= stats.SCREENING
         if not enough or self.comparison.method != "Dunnett":
             return ""
+        # adjusted for all pairs, since the two were chosen by their means
         a, b = ranked[0].variant, ranked[1].variant
         pair = stats.all_pairs(self.scores, only=(b, a)).get((b, a))
         return a if pair and pair.p is not None and pair.p < 1 - stats.LEVEL else ""
@@ -116,26 +130,28 @@ def read(sweep: Sweep, store: Store) -> Table:
     Raises:
         SweepError: a record of another version, or a search that found nothing.
     """
+    # what a search found is compared like the variants of the file
     sweep = search.conclude(sweep, store)
     printed = reference.load(sweep)
-    records, missing = _records(sweep, store)
+    records, unfinished, missing = _records(sweep, store)
     scores: dict[str, dict[int, float]] = {}
     for variant, finished in records.items():
-        scores[variant] = {r.seed: r.result.test_top1 for r in finished if r.result}
+        scores[variant] = {r.seed: r.result.score for r in finished if r.result}
     comparison = stats.compare(scores, sweep.baseline, sweep.margin_pp)
     rows = []
     for v in sweep.variants:
-        top1 = stats.summarise([*scores[v].values()])
+        score = stats.summarise([*scores[v].values()])
         row = Row(
             v,
             len(sweep.seeds),
             records[v],
             missing[v],
-            top1,
+            unfinished[v],
+            score,
             _images(records[v]),
             comparison.differences.get(v),
             printed.rows.get(v),
-            _against_paper(records[v], top1, printed, v),
+            _against_paper(records[v], score, printed, v),
         )
         rows.append(row)
     studies = search.open_studies(sweep, store) if sweep.search else []
@@ -143,19 +159,23 @@ def read(sweep: Sweep, store: Store) -> Table:
     return Table(sweep, rows, comparison, scores, printed, studies, files)
 
 
-def _records(
-    sweep: Sweep, store: Store
-) -> tuple[dict[str, list[Record]], Mapping[str, Counter[str]]]:
-    """By variant: the records with a result, and why the other trials have none."""
-    records: dict[str, list[Record]] = {v: [] for v in sweep.variants}
+Records = dict[str, list[Record]]
+
+
+def _records(sweep: Sweep, store: Store) -> tuple[Records, Records, dict[str, Counter[str]]]:
+    """By variant: the records with a result, those without, and why trials have none."""
+    records: Records = {v: [] for v in sweep.variants}
+    unfinished: Records = {v: [] for v in sweep.variants}
     missing: dict[str, Counter[str]] = {v: Counter() for v in sweep.variants}
     for trial in sweep.trials:
         record = store.record(trial.id)
         if record and record.result:
             records[trial.variant].append(record)
-        else:
-            missing[trial.variant][_why(record)] += 1
-    return records, missing
+            continue
+        missing[trial.variant][_why(record)] += 1
+        if record:
+            unfinished[trial.variant].append(record)
+    return records, unfinished, missing
 
 
 def _why(record: Record | None) -> str:
@@ -182,11 +202,11 @@ def _images(records: list[Record]) -> Summary | None:
 
 
 def _against_paper(
-    records: list[Record], top1: Summary | None, printed: reference.Reference, variant: str
+    records: list[Record], score: Summary | None, printed: reference.Reference, variant: str
 ) -> tuple[str, str]:
     """reproduced, differs, underpowered or other protocol, and why; empty without a printed row."""
     row = printed.rows.get(variant)
-    if row is None or top1 is None:
+    if row is None or score is None:
         return "", ""
     departures: dict[str, None] = {}
     for r in records:
@@ -194,12 +214,12 @@ def _against_paper(
         departures |= dict.fromkeys(printed.departures(r.config, images))
     if departures:
         return "other protocol", "; ".join(departures)
-    if top1.low is None or top1.high is None:
-        return "underpowered", "one seed" if top1.n == 1 else "the seeds do not differ"
-    interval = f"printed {row.top1:.2f}, interval {top1.low:.2f} to {top1.high:.2f}"
+    if score.low is None or score.high is None:
+        return "underpowered", "one seed" if score.n == 1 else "the seeds do not differ"
+    interval = f"printed {row.top1:.2f}, interval {score.low:.2f} to {score.high:.2f}"
     # the printed figure is rounded
-    if not top1.low - 0.005 <= row.top1 <= top1.high + 0.005:
+    if not score.low - 0.005 <= row.top1 <= score.high + 0.005:
         return "differs", interval
-    if (top1.high - top1.low) / 2 > ENOUGH_PP:
+    if (score.high - score.low) / 2 > ENOUGH_PP:
         return "underpowered", f"{interval}, wider than ±{ENOUGH_PP:g}"
     return "reproduced", interval

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from analysis import stats
 from analysis.tables.columns import Column, Grid, grid
 from analysis.tables.table import Table, correct
-from runners.store import Record
+from runners.store import Record, label
 
 EVIDENCE = {
     "commit": "Of the code that trained it.",
@@ -34,7 +34,7 @@ def trials(table: Table) -> Grid:
         Column(
             "seed", "Of weights, batches and augmentation.", "seed", lambda t: f"{t.record.seed}"
         ),
-        Column("score", "On the test set, in per cent.", "top-1 %", _score),
+        Column("score", "On the test set, in per cent.", f"{label(table.primary)} %", _score),
         *(_evidence(key, means) for key, means in EVIDENCE.items()),
     ]
     items = []
@@ -45,7 +45,7 @@ def trials(table: Table) -> Grid:
 
 def _score(trial: _Trial) -> str:
     assert trial.record.result
-    return f"{trial.record.result.test_top1:.2f}"
+    return f"{trial.record.result.score:.2f}"
 
 
 def _evidence(key: str, means: str) -> Column[_Trial]:
@@ -76,6 +76,7 @@ def images(table: Table) -> Grid:
 
 
 def _pairs(table: Table) -> list[_Pair]:
+    # the same seed saw the same batches, so the trials are a pair
     base = {r.seed: r for r in table.of(table.sweep.baseline)}
     found = []
     for row in table.rows:

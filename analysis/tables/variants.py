@@ -8,6 +8,7 @@ from typing import Any
 from analysis.tables import text
 from analysis.tables.columns import Column, Grid, csv_text, grid
 from analysis.tables.table import Row, Table
+from runners.store import label
 
 # the columns of the cost table, in its order
 COST = (
@@ -25,6 +26,7 @@ COST_PRINTED = ("printed_flops_m", "paper_params", "printed_params_m")
 
 def comparison(table: Table) -> Grid:
     """The table that answers the question."""
+    # a column's place is that in the list
     shown = [column for column in columns(table) if column.main]
     return grid(shown, table.rows, bold=table.best)
 
@@ -43,7 +45,7 @@ def to_csv(table: Table) -> str:
 
 def columns(table: Table) -> list[Column[Row]]:
     """Every column, in the CSV's order: a new figure is one more of them."""
-    found = [*_trials(), *_scores(), *_differences(table), *_costs(), *_printed(table)]
+    found = [*_trials(), *_scores(table), *_differences(table), *_costs(), *_printed(table)]
     ids = Column[Row](
         "trials",
         "The ids of the finished trials.",
@@ -73,30 +75,31 @@ def _trials() -> list[Column[Row]]:
     ]
 
 
-def _scores() -> list[Column[Row]]:
+def _scores(table: Table) -> list[Column[Row]]:
+    name = table.primary
     return [
         Column(
             "score",
             "On the test set after the last epoch: the mean and the standard deviation over seeds.",
-            "top-1 % ± sd",
-            lambda row: text.mean_sd(row.top1),
-            {"top1_mean": _part("top1", "mean"), "top1_sd": _part("top1", "sd")},
+            f"{label(name)} % ± sd",
+            lambda row: text.mean_sd(row.score),
+            {f"{name}_mean": _part("score", "mean"), f"{name}_sd": _part("score", "sd")},
             main=True,
         ),
         Column(
             "interval",
             "Student's interval of the mean, for other seeds.",
             "95 %",
-            lambda row: text.interval(row.top1),
-            {"top1_low": _part("top1", "low"), "top1_high": _part("top1", "high")},
+            lambda row: text.interval(row.score),
+            {f"{name}_low": _part("score", "low"), f"{name}_high": _part("score", "high")},
             main=True,
         ),
         Column(
             "images_interval",
             "The interval of the mean for other test images as well as other seeds.",
             fields={
-                "top1_images_low": _part("images", "low"),
-                "top1_images_high": _part("images", "high"),
+                f"{name}_images_low": _part("images", "low"),
+                f"{name}_images_high": _part("images", "high"),
             },
         ),
     ]

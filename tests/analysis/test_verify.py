@@ -31,7 +31,7 @@ def verify(write_sweep, tmp_path, capsys):
 
 
 def test_a_healthy_store_verifies(verify):
-    assert verify() == (0, "tiny: the stored report says what the trials say\n")
+    assert verify() == (0, "tiny: the stored report agrees with the trials\n")
 
 
 def test_a_false_accuracy_is_named(verify):

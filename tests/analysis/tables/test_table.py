@@ -108,7 +108,7 @@ def complete(make, tmp_path):
 
 def test_only_finished_trials_enter_a_mean_and_the_rest_is_named(screened):
     rows = screened.rows
-    assert [(r.variant, r.top1.n, r.top1.mean) for r in rows] == [
+    assert [(r.variant, r.score.n, r.score.mean) for r in rows] == [
         ("R20", 3, 71.0),
         ("S+C", 3, pytest.approx(72.333, abs=1e-3)),
         ("C", 2, 61.0),
@@ -229,8 +229,8 @@ def test_the_footer_tells_the_methods(complete):
 def test_the_interval_over_images_is_wider_than_over_seeds(complete):
     row = complete.rows[0]
     assert (
-        row.images.mean == pytest.approx(row.top1.mean)
-        and row.images.high - row.images.low > row.top1.high - row.top1.low
+        row.images.mean == pytest.approx(row.score.mean)
+        and row.images.high - row.images.low > row.score.high - row.score.low
     )
     grid = trials.images(complete)
     assert len(grid.lines) == 12 and grid.headers[2] == "only R20 right"
@@ -580,7 +580,7 @@ def test_verify_names_what_differs(screened, tmp_path, capsys):
     ]
     assert report.main([*arguments, "--verify"]) == 2  # nothing stored yet
     assert report.main(arguments) == 0 and report.main([*arguments, "--verify"]) == 0
-    assert "the stored report says what the trials say" in capsys.readouterr().out
+    assert "the stored report agrees with the trials" in capsys.readouterr().out
     store, trial = Store(tmp_path / "runs"), screened.sweep.trials[0]
     record = store.record(trial.id)
     scores, correct = (
@@ -593,7 +593,7 @@ def test_verify_names_what_differs(screened, tmp_path, capsys):
     assert report.main([*arguments, "--verify"]) == 1
     out = capsys.readouterr().out
     assert (
-        "tiny: R20, top1_mean: stored 71, the trials say 70.6667" in out
+        "tiny: R20, top1_mean: stored 71, by the trials 70.6667" in out
         and "S+C, difference_mean" in out
         and "C, top1_mean" not in out
     )
