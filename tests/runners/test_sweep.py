@@ -276,7 +276,10 @@ def test_a_request_no_node_can_meet_is_an_error_at_once(write_sweep, tmp_path):
     )
 
 
-def test_no_cluster_at_that_address(write_sweep, tmp_path):
+def test_no_cluster_at_that_address(write_sweep, tmp_path, monkeypatch):
+    # without a token the command would not even look for one
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
     path = write_sweep()
     code, out = finish(start(path, "--address", "127.0.0.1:1"), path)
     assert (
