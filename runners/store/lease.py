@@ -1,8 +1,9 @@
 """A lock where the system has none: an owner's entry that its owner renews, and that else expires.
 
 The entry is replaced by compare-and-swap: of two that see it free, or see it expired, one wins. It
-has expired if it was not renewed for LEASE_S in which it could be read all the time. So an outage,
-in which nobody can renew anything, costs no owner its lock. An owner that cannot write has lost the
+has expired if it was not renewed for LEASE_S in which it could be read: the time between two looks
+counts for at most a quarter of that. So an outage, in which nobody can renew anything and nobody
+can look, costs no owner its lock. An owner that cannot write has lost the
 lock only if another's entry is there when it can.
 """
 
@@ -60,7 +61,8 @@ class Watch:
     """Looks at locks again and again, to know an owner that renews from one that has died."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[str, float, float]] = {}  # version, since when, last look
+        # version, seconds for which it was seen unchanged, last look
+        self._seen: dict[str, tuple[str, float, float]] = {}
 
     def look(self, cell: Cell) -> Entry:
         """The lock as it is now."""
@@ -69,18 +71,17 @@ class Watch:
             self._seen.pop(cell.name, None)
             return Entry()
         content, version = found
-        before, since, last = self._seen.get(cell.name, (None, now, now))
+        before, unchanged, last = self._seen.get(cell.name, (None, 0.0, now))
         # between two looks far apart an outage may have kept its owner from renewing it
-        if version != before or now - last > LEASE_S / 4:
-            since = now
-        self._seen[cell.name] = version, since, now
+        unchanged = unchanged + min(now - last, LEASE_S / 4) if version == before else 0.0
+        self._seen[cell.name] = version, unchanged, now
         entry = _parsed(content)
         owned = entry is None or bool(entry.get("token"))
         return Entry(
             version,
             (entry or {}).get("holder", ""),
             (entry or {}).get("token", ""),
-            alive=owned and now - since <= LEASE_S,
+            alive=owned and unchanged <= LEASE_S,
             renewed=before is not None and version != before,
         )
 

@@ -103,6 +103,17 @@ def test_a_dead_owners_lock_is_taken_over_also_one_of_an_older_version(bucket, s
     wait_for(lambda: where.owner("dead") == "")
 
 
+def test_a_dead_owners_lock_expires_also_for_one_who_looks_seldom(bucket, monkeypatch):
+    where, now = place.at(bucket("locks")), [0.0]
+    monkeypatch.setattr(lease.time, "monotonic", lambda: now[0])
+    where.write("lock", json.dumps({"holder": "someone killed", "token": "theirs"}).encode())
+    seen = []
+    for _ in range(7):
+        seen.append(where.owner("lock"))
+        now[0] += 10 * lease.LEASE_S
+    assert seen == ["someone killed"] * 5 + [""] * 2
+
+
 def test_a_lock_is_lost_only_to_an_owner_that_stands_there(bucket, short):
     where, lost = place.at(bucket("locks")), []
     with where.lock("lock", "me", 0, lost.append):

@@ -78,7 +78,7 @@ def test_signals_end_a_sweep_whose_server_has_begun_to_drip(write_sweep, tmp_pat
     server = Server(tmp_path)
     try:
         process = start(path, "--tracking-uri", server.uri)
-        wait_for(lambda: all(map(store.started, ids(trials))) or process.poll() is not None)
+        wait_for(lambda: all(map(store.checkpoint, ids(trials))) or process.poll() is not None)
     finally:
         server.stop()
     with Dripping(server.port) as dripping:
