@@ -65,11 +65,10 @@ def feature_maps(
 
     Raises:
         SweepError: as `predictions`.
+        NoFirstStage: the network does not name one.
     """
     network = _Network(trial, store, data_root, pick_device(device))
-    first = nn.Sequential(
-        network.model.get_submodule("stem"), network.model.get_submodule("stages.0")
-    )
+    first = _first_stage(network.model, trial.config.backbone)
     rows = torch.arange(min(images, len(network.data.test)))
     maps, inputs = [], []
     for pixels, _ in network.data.test.read(rows, 50):
@@ -78,6 +77,20 @@ def feature_maps(
         )
         inputs.append(pixels.cpu().numpy())
     return np.concatenate(maps), np.concatenate(inputs)
+
+
+class NoFirstStage(SweepError):
+    """A backbone does not say which of its layers are its first stage."""
+
+
+def _first_stage(model: nn.Module, backbone: str) -> nn.Module:
+    try:
+        return nn.Sequential(model.get_submodule("stem"), model.get_submodule("stages.0"))
+    except AttributeError:
+        raise NoFirstStage(
+            f"backbone '{backbone}': feature maps are those behind its `stem` and `stages[0]`, "
+            "which it does not have; give these names to the layers, or leave --against out"
+        ) from None
 
 
 class _Network:
@@ -152,7 +165,15 @@ def main(argv: list[str] | None = None) -> int:
     finished = {name: _finished(sweep, store, option, name) for option, name in names.items()}
     seed = _seed_to_draw(sweep, finished, args.seed)
     # weights that cannot be used are found before anything is written
-    looks = {name: _look(trials, seed, store, args.data) for name, trials in finished.items()}
+    looks = {}
+    for name, trials in finished.items():
+        try:
+            looks[name] = _look(trials, seed, store, args.data)
+        except NoFirstStage as error:
+            if args.against:
+                raise
+            # the classes can be looked at without feature maps
+            print(error, file=sys.stderr)
     folder = Path(args.out or "")
     if not args.out:
         folder, _ = results.claim(Path("results"), sweep.label, sweep.path, store)

@@ -242,6 +242,50 @@ def test_bad_input_is_one_line(inspect, tmp_path, capsys, options, message):
     )
 
 
+STAGES = {
+    "neither": "self.body = nn.Conv2d(3, 8, 3, 2, 1)",
+    "a stem alone": "self.stem = self.body = nn.Conv2d(3, 8, 3, 2, 1)",
+    "empty stages": "self.body = nn.Conv2d(3, 8, 3, 2, 1); self.stages = nn.Sequential()",
+}
+BACKBONE = """from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        {layers}
+        self.head = nn.Linear(8, classes)
+
+    def forward(self, x):
+        return self.head(self.body(x).mean((2, 3)))
+
+
+def build(classes: int) -> nn.Module:
+    return Net(classes)
+"""
+
+
+@pytest.mark.parametrize("case", STAGES)
+def test_a_backbone_without_a_first_stage_has_its_classes_looked_at(
+    case, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("runners.inspect.pick_device", lambda name: "cpu")
+    (tmp_path / "mine.py").write_text(BACKBONE.format(layers=STAGES[case]))
+    base = SWEEP["base"] | {"backbone": "mine"}
+    sweep = SWEEP | {"base": base, "variants": {"R20": {}, "fast": {"lr": 0.3}}, "seeds": 1}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(sweep, sort_keys=False))
+    for one in load(tmp_path / "own.yaml").trials:
+        list(run(one, Store(tmp_path / "runs"), device="cpu"))
+
+    assert main(["own.yaml", "--variant", "R20"]) == 0
+    said = capsys.readouterr()
+    assert "R20: macro F1" in said.out and said.err.count("\n") == 1
+    assert "backbone 'mine': feature maps are those behind its `stem` and `stages[0]`" in said.err
+    assert main(["own.yaml", "--variant", "R20", "--against", "fast"]) == 2
+    assert "leave --against out" in capsys.readouterr().err
+
+
 def test_no_seed_in_common(home, copy, inspect, capsys):
     (copy.folder(trial(home, "R20", 0).id) / "record.json").unlink()
     assert inspect("--variant", "Octave", "--against", "R20", storage=copy.root) == 2
