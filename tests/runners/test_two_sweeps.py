@@ -19,7 +19,7 @@ from runners.trial.run import run
 from tests.conftest import TINY
 from tests.runners.test_sweep import ROOT, wait_for
 
-EPOCHS = 12
+EPOCHS = 8
 SHARED = {"R20": {"conv": "standard"}, "S+C": {"conv": "scconv"}}
 
 
@@ -63,7 +63,6 @@ def runs(path: Path) -> list[tuple[str, str, int, int]]:
         ).fetchall()
 
 
-@pytest.mark.unproven
 @pytest.mark.parametrize("folders", [("one", "two"), ("one", "one")], ids=["two", "one"])
 def test_two_sweeps_at_a_time_killed_in_turn_lose_and_double_nothing(folders, tmp_path):
     storage = tmp_path / "runs"

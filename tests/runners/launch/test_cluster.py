@@ -102,7 +102,6 @@ def test_a_node_with_a_disk_of_its_own_is_refused_before_anything_runs(
     assert not (tmp_path / "runs" / "trials").exists()
 
 
-@pytest.mark.unproven
 def test_a_lost_node_costs_its_trials_the_epoch_under_way(nodes, write_sweep, tmp_path):
     both = nodes(True)
     path = write_sweep(base={"epochs": 12}, seeds=2)
