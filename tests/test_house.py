@@ -18,6 +18,7 @@ FLOORS = (
     ("runners.errors",),
     ("runners.plan",),
     ("runners.data", "runners.store"),
+    ("runners.folder",),
     ("runners.trial", "runners.search"),
     ("runners.command",),
     ("runners.tracking", "analysis"),

@@ -7,6 +7,7 @@ The order is that of torchvision's ImageFolder: classes by name, a class's files
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,11 +30,23 @@ def find(root: Path, name: str) -> Path:
     for tree in (root, root / name):
         if (tree / "train").is_dir() and (tree / "val").is_dir():
             return tree
+    _check_names(root, name)
     raise ValueError(
         f"dataset '{name}' is not in {root}: train/CLASS/*.JPEG and val/CLASS/*.JPEG are expected "
         f"there or in {root / name}; it cannot be downloaded without an account; "
         "name another folder by --data or DATA_ROOT"
     )
+
+
+def _check_names(root: Path, name: str) -> None:
+    """Refuse a tree whose half for testing has one of the other names that it has elsewhere."""
+    for tree in (root, root / name):
+        for half in ("valid", "validation", "test", "testing", "eval"):
+            if (tree / "train").is_dir() and (tree / half).is_dir():
+                raise ValueError(
+                    f"dataset '{name}': {tree} has train and {half}; the images to test on are "
+                    f"expected in val: rename {half}, or make a link to it"
+                )
 
 
 def read(tree: Path, name: str, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -44,6 +57,7 @@ def read(tree: Path, name: str, most: int) -> tuple[np.ndarray, np.ndarray, np.n
     """
     found = {half: _half(tree / half, name) for half in ("train", "val")}
     classes = {half: list(images) for half, images in found.items()}
+    _check_spelling(tree, name, classes)
     if classes["train"] != classes["val"] or len(classes["train"]) > most:
         odd = ", ".join(sorted({*classes["train"]} ^ {*classes["val"]})[:3])
         seen = f"they differ in {odd}" if odd else f"there are {len(classes['train'])}"
@@ -57,6 +71,20 @@ def read(tree: Path, name: str, most: int) -> tuple[np.ndarray, np.ndarray, np.n
         arrays.append(np.array([path for paths in images.values() for path in paths]))
         arrays.append(np.repeat(np.arange(len(counts)), counts))
     return arrays[0], arrays[1], arrays[2], arrays[3]
+
+
+def _check_spelling(tree: Path, name: str, classes: dict[str, list[str]]) -> None:
+    """Refuse names that look alike and differ: macOS and some archives decompose an accent."""
+    seen: dict[str, str] = {}
+    for half, names in classes.items():
+        for found in names:
+            one = seen.setdefault(unicodedata.normalize("NFC", found), found)
+            if one != found:
+                raise ValueError(
+                    f"dataset '{name}': {tree / half / found} is the name of another class folder "
+                    f"in other Unicode characters ({found!a}, elsewhere {one!a}); give "
+                    "it one spelling in both train and val"
+                )
 
 
 def is_litter(name: str) -> bool:
@@ -80,10 +108,8 @@ def _half(folder: Path, name: str) -> dict[str, list[str]]:
 
 def _images(folder: Path, name: str) -> Iterator[str]:
     others = []
-    for place, _, files in sorted(os.walk(folder, followlinks=True)):
-        if any(is_litter(part) for part in Path(place).relative_to(folder).parts):
-            continue
-        for file in sorted(files):
+    for place, files in sorted(_walk(str(folder), name, frozenset())):
+        for file in files:
             path = os.path.join(place, file)
             if file.startswith(".") and file.endswith(".icloud"):
                 raise ValueError(
@@ -98,6 +124,32 @@ def _images(folder: Path, name: str) -> Iterator[str]:
                 others.append(path)
     if others:
         raise ValueError(
-            f"dataset '{name}': {len(others)} images of {folder} have a format that is not read "
-            f"here, such as {others[0]}; convert them to JPEG or PNG, or remove them"
+            f"dataset '{name}': {folder} has images of a format that is not read here "
+            f"({len(others)}, such as {others[0]}); convert them to JPEG or PNG, or remove them"
         )
+
+
+def _walk(folder: str, name: str, above: frozenset[str]) -> Iterator[tuple[str, list[str]]]:
+    """Every folder in `folder`, links among them, and its files in order.
+
+    Args:
+        above: the real paths of the folders that it is in.
+
+    Raises:
+        ValueError: a link leads back to a folder that it is in.
+        OSError: a folder cannot be read.
+    """
+    real = os.path.realpath(folder)
+    # os.walk would go round until the system's limit of 40 links, and count each image 40 times
+    if real in above:
+        raise ValueError(
+            f"dataset '{name}': {folder} leads back by a link to {real}, which it is in; remove "
+            "the link"
+        )
+    files = []
+    for entry in os.scandir(folder):
+        if not entry.is_dir():
+            files.append(entry.name)
+        elif not is_litter(entry.name):
+            yield from _walk(entry.path, name, above | {real})
+    yield folder, sorted(files)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 MOST_NAMED = 10  # files that one message names
+HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 MARKUP = (b"<!doctype html", b"<html", b"<head", b"<body")
 
 
@@ -19,7 +21,13 @@ def reason(path: str | Path, error: Exception | str, what: str = "an image") -> 
     """
     if found := _from_bytes(Path(path)):
         return f"{path} {found}"
-    return f"{path} cannot be read as {what} ({' '.join(str(error).split())}); remove or replace it"
+    return f"{path} cannot be read as {what} ({said(error)}); remove or replace it"
+
+
+def said(error: Exception | str) -> str:
+    """What an error says, on one line; Pillow names the buffer in memory that it was given."""
+    line = " ".join(str(error).split())
+    return re.sub(r"cannot identify image file <.*>", "its content is of no known format", line)
 
 
 def several(phrases: Sequence[str], of: int) -> str:
@@ -37,6 +45,9 @@ def _from_bytes(path: Path) -> str:
         if "annex" in os.readlink(path):
             return "is a git-annex link whose content is not here; run git annex get"
         return "is a link to a file that is not there; remove or replace it"
+    # to open a pipe would wait for ever
+    if path.exists() and not path.is_file():
+        return "is a folder, a pipe or a device, and no file; remove it"
     try:
         with open(path, "rb") as file:
             head = file.read(512)
@@ -50,6 +61,9 @@ def _from_bytes(path: Path) -> str:
         return "is empty (0 bytes), so it was not copied or downloaded whole; fetch it again"
     if head.startswith(b"version https://git-lfs"):
         return "is a Git LFS pointer, not the data; run git lfs pull"
+    if head[4:8] == b"ftyp":
+        kind = "a HEIF picture" if head[8:12] in HEIF else "a video, or a picture of another format"
+        return f"is {kind} by its content, whatever its name says; convert it to JPEG or PNG"
     text = head.lstrip().lower()
     if text.startswith(MARKUP):
         return "is a web page (HTML), not the data: a login or an error page; download it again"

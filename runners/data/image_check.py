@@ -11,12 +11,17 @@ import io
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runners.data import faults
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MANY = 5000  # files whose opening takes long enough to be announced
 PIECE = 20_000  # files after which what was found is written down
@@ -45,7 +50,10 @@ def open_all(paths: Sequence[str], cache: Path | None) -> Opened:
     if len(new) > MANY:
         print(f"opening {len(new):,} image files once, to find damaged ones", file=sys.stderr)
     problems: list[str] = []
-    with ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 4)) as pool:
+    threads = min(32, (os.cpu_count() or 1) + 4)
+    # Pillow warns of odd metadata and palettes in files that it reads
+    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
+        warnings.filterwarnings("ignore", module="PIL")
         for start in range(0, len(new), PIECE):
             piece = new[start : start + PIECE]
             good = []
@@ -69,7 +77,9 @@ def names_and_sizes(train: Sequence[str], test: Sequence[str]) -> tuple[str, str
     digests = []
     for half in (train, test):
         for path in half:
-            whole.update(f"{os.path.relpath(path, root)} {_stat(path)[0]}\n".encode())
+            line = f"{os.path.relpath(path, root)} {_stat(path)[0]}\n"
+            # a name from an old archive or camera need not be UTF-8
+            whole.update(os.fsencode(line))
         digests.append(whole.hexdigest()[:16])
     return digests[1], digests[0]
 
@@ -93,15 +103,28 @@ def _open(path: str) -> tuple[str, str]:
     from PIL import Image
 
     content = b""
+    if not os.path.isfile(path):
+        return "", faults.reason(path, "no file")
     try:
         content = Path(path).read_bytes()
         with Image.open(io.BytesIO(content)) as image:
             image.draft("RGB", DRAFT)
+            _check_depth(image)
             image.convert("RGB")
         problem = ""
     except Exception as error:  # a damaged file fails in many ways
         problem = faults.reason(path, error)
     return hashlib.sha256(content).hexdigest()[:16], problem
+
+
+def _check_depth(image: Image) -> None:
+    """Refuse values that become white or black when they are read as bytes."""
+    if image.mode == "F":
+        raise ValueError("its pixels are floats, and bytes from 0 to 255 are read: convert them")
+    if image.mode.startswith("I") and (high := max(image.getextrema())) > 255:
+        raise ValueError(
+            f"its pixels go up to {high}, and all above 255 would be white: convert it to 8 bits"
+        )
 
 
 class _Memory:
@@ -114,7 +137,7 @@ class _Memory:
         self.known: dict[str, tuple[int, int, str]] = {}
         self.file: Path | None = None
         if cache is not None:
-            name = hashlib.sha256(self.root.encode()).hexdigest()[:12]
+            name = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
             self.file = cache / f"opened-{name}.jsonl"
             self._read(self.file)
 

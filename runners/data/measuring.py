@@ -82,8 +82,8 @@ def _of_files(source: Source, found: Arrays, cache: Path | None, check: bool) ->
     labels = [*train_labels.tolist(), *test_labels.tolist()]
     for i, (path, label, digest) in enumerate(zip(paths, labels, opened.digests, strict=True)):
         entry = f"{os.path.relpath(path, root)} {label}"
-        identity.update(f"{entry} {digest if i < len(train) else ''}\n".encode())
-        contents.update(f"{entry} {digest}\n".encode())
+        identity.update(os.fsencode(f"{entry} {digest if i < len(train) else ''}\n"))
+        contents.update(os.fsencode(f"{entry} {digest}\n"))
     side = source.setting("SIZE")
     return Data(
         classes=_classes(source, found),

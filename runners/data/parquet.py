@@ -59,9 +59,9 @@ def _decoded(file: Path, rows: Sequence[Any]) -> list[np.ndarray]:
         try:
             pixels = np.asarray(Image.open(io.BytesIO(row["bytes"])).convert("RGB"))
         except Exception as error:  # a damaged image fails in many ways
-            why = " ".join(str(error).split())
             raise ValueError(
-                f"{file}: row {i} cannot be read as an image ({why}); fetch the file again"
+                f"{file}: row {i} cannot be read as an image ({faults.said(error)}); fetch the "
+                "file again"
             ) from None
         if images and pixels.shape != images[0].shape:
             raise ValueError(
