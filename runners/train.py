@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 
 import torch
 
@@ -31,10 +32,16 @@ def main(argv: list[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     measure(trial.config, trial.own)
     _check_device(pick_device(args.device))
+    # as the command that trains all of them does, but for this variant's data alone
+    alone = replace(sweep, variants={args.variant: trial.config})
+    for note in sweep.notes:
+        print(f"note: {note}", file=sys.stderr)
+    datasets.check(alone, store, args.data)
 
     # a person who runs one trial by hand wants to see it fail
     store.forget_failure(trial.id)
     store.keep_sweep(sweep)
+    datasets.remember(alone, store)
     for epochs in run(trial, store, args.data, args.device):
         for epoch in epochs:
             print(_progress(epoch, trial.config.epochs))

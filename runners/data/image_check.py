@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from runners.data import faults
 
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ def _check_depth(image: Image) -> None:
     """Refuse values that become white or black when they are read as bytes."""
     if image.mode == "F":
         raise ValueError("its pixels are floats, and bytes from 0 to 255 are read: convert them")
-    if image.mode.startswith("I") and (high := max(image.getextrema())) > 255:
+    if image.mode.startswith("I") and (high := int(np.max(image.getextrema()))) > 255:
         raise ValueError(
             f"its pixels go up to {high}, and all above 255 would be white: convert it to 8 bits"
         )

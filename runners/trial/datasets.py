@@ -108,9 +108,12 @@ def refuse_damaged(sweep: Sweep, store: Store, root: str | None) -> None:
 
 
 def remember(sweep: Sweep, store: Store) -> None:
-    """Write down what the data sets are that will now be trained on."""
+    """Write down what the data sets of its variants are, which will now be trained on."""
     memory, changed = _memory(store), False
-    for key, now in sweep.lookup.data.items():
+    for key in _by_data(sweep.variants.values()):
+        now = sweep.lookup.data.get(key)
+        if now is None:
+            continue
         before = memory.setdefault(key, [])
         if before[-1:] != [now]:
             memory[key] = [*(x for x in before if x != now), now]
