@@ -10,7 +10,6 @@ from typing import Any
 from analysis import report
 from runners.plan import Sweep, Trial, reference
 from runners.search import searching as search
-from runners.search.queue import unfinished
 from runners.store import Record, State, Store
 from runners.trial.datasets import changed_since
 from runners.trial.networks import known_cost, networks
@@ -20,15 +19,19 @@ CHECK_S = 30  # seconds that the networks of a search space are built for at mos
 HEADERS = ["variant", "replaced", "params M", "MACs M", "paper FLOPs M (ours)", "(printed)"]
 
 
-def preview(sweep: Sweep, store: Store, retry_failed: bool, as_json: bool) -> str:
+def preview(
+    sweep: Sweep, store: Store, records: dict[str, Record], to_run: list[Trial], as_json: bool
+) -> str:
     """The plan for a reader or, as JSON, for programs.
+
+    Args:
+        records: of the trials that have ended.
+        to_run: the trials that would be trained.
 
     Raises:
         SweepError: a network cannot be built, or two variants are the same one.
     """
     costs = networks(sweep)
-    records = {t.id: r for t in sweep.trials if (r := store.record(t.id))}
-    to_run = unfinished(sweep.trials, store, retry_failed)
     variants = _variants(sweep, costs)
     if as_json:
         return json.dumps(_for_programs(sweep, store, records, to_run, variants), indent=1)

@@ -27,6 +27,7 @@ from runners.trial import datasets
 
 if TYPE_CHECKING:
     from runners.launch.limits import LimitWatch
+    from runners.search.study import Study
     from runners.tracking.tracker import Tracker
 
 PATIENCE_S = 30  # for a store that is unreachable at the start
@@ -47,14 +48,16 @@ def main(argv: list[str] | None = None) -> int:
         reference.load(sweep)
         known = search.conclude(sweep, store)
         _warn(known, store, database.finished_trials(args.tracking_uri, known.name), args)
+        records = store.records(known.trials)
+        todo = unfinished(known.trials, records, args.retry_failed)
         if args.plan:
             from runners.preview import preview  # torch takes two seconds
 
-            if unfinished(known.trials, store, args.retry_failed):
+            if todo:
                 datasets.refuse_damaged(known, store, _data_root(args))
-            print(preview(known, store, args.retry_failed, args.json))
+            print(preview(known, store, records, todo, args.json))
             return command.DONE
-        if unfinished(known.trials, store, args.retry_failed) or not known.settled:
+        if todo or not known.settled:
             from runners.trial.networks import networks
 
             with command.kept_environment():
@@ -123,20 +126,24 @@ def _run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     limits = LimitWatch(sweep.limits, store)
     store.keep_sweep(sweep)
     # an MLflow that cannot be used is found before anything is trained
-    mlflow, origin, stopped = connect(args.tracking_uri), Origin.of(sweep.path, store), ""
+    mlflow, origin = connect(args.tracking_uri), Origin.of(sweep.path, store)
+    stopped, studies = "", None
     tracker = Tracker(phase.comparison(sweep), mlflow, origin)
     tracker.check()
     if not database.sqlite_path(mlflow.uri):
         _warn(sweep, store, tracker.finished_elsewhere(), args)
     if sweep.search:
         searched = Tracker(phase.search(sweep), mlflow, origin)
-        stopped = _search(sweep, store, searched, args, limits)
-        sweep = search.conclude(sweep, store)
+        stopped, studies = _search(sweep, store, searched, args, limits)
+        sweep = search.conclude(sweep, store, studies)
         tracker = Tracker(phase.comparison(sweep), mlflow, origin)
-    tracker.reconcile(sweep.trials, store.record)
+    # read again now that no other process drives the sweep
+    records = store.records(sweep.trials)
+    tracker.reconcile(sweep.trials, records.get)
     if sweep.settled and not stopped:
-        stopped = _compare(sweep, store, tracker, args, limits)
-    return _conclude(sweep, store, tracker, stopped)
+        stopped, records = _compare(sweep, store, tracker, records, args, limits)
+    table = report.read(sweep, store, records, studies)
+    return _conclude(table, records, store, tracker, stopped)
 
 
 def _warn(sweep: Sweep, store: Store, shown: set[str], args: argparse.Namespace) -> None:
@@ -146,22 +153,32 @@ def _warn(sweep: Sweep, store: Store, shown: set[str], args: argparse.Namespace)
 
 
 def _compare(
-    sweep: Sweep, store: Store, tracker: Tracker, args: argparse.Namespace, limits: LimitWatch
-) -> str:
-    """Train what the comparison lacks; returns why it was stopped before that, or nothing."""
-    todo = unfinished(sweep.trials, store, args.retry_failed)
+    sweep: Sweep,
+    store: Store,
+    tracker: Tracker,
+    records: dict[str, Record],
+    args: argparse.Namespace,
+    limits: LimitWatch,
+) -> tuple[str, dict[str, Record]]:
+    """Train what the comparison lacks.
+
+    Returns:
+        Why it was stopped before that, or nothing; and how the trials ended.
+    """
+    todo = unfinished(sweep.trials, records, args.retry_failed)
     if not todo:
-        return ""
+        return "", records
     from runners.launch.console import Console
     from runners.launch.start import run_on_ray
 
     for trial in todo:
-        store.forget_failure(trial.id)
+        if records.pop(trial.id, None):
+            store.forget_failure(trial.id)
     kept = [replace(t, own=store.keep_own(t.own, t.config)) for t in todo]
-    records = {t.id: r for t in sweep.trials if (r := store.record(t.id))}
-    return run_on_ray(
+    work = Work(kept, store, records)
+    stopped = run_on_ray(
         sweep,
-        Work(kept, store),
+        work,
         store,
         tracker,
         Console(sweep.name, sweep.trials, records),
@@ -170,12 +187,17 @@ def _compare(
         data=_data_root(args),
         summary=f"{len(todo)} of {len(sweep.trials)} trials to run",
     )
+    return stopped, work.records | store.records(work.left())
 
 
 def _search(
     sweep: Sweep, store: Store, tracker: Tracker, args: argparse.Namespace, limits: LimitWatch
-) -> str:
-    """Train what the search proposes; returns why it was stopped before it ended, or nothing."""
+) -> tuple[str, list[Study]]:
+    """Train what the search proposes.
+
+    Returns:
+        Why it was stopped before it ended, or nothing; and its studies.
+    """
     from runners.launch.console import Console, best_first
     from runners.launch.start import run_on_ray
     from runners.trial.networks import known_cost
@@ -191,28 +213,30 @@ def _search(
     # it builds networks of the user's files while the workers start
     cost = command.kept_environment()(known_cost)
     work = search.Searching(sweep, store, cost, tracker.learn)
-    tracker.reconcile(work.trials, store.record)
+    tracker.reconcile(work.trials, work.records.get)
     if work.over and not work.left():
-        return ""
+        return "", work.studies
     total = sum(study.written.trials for study in work.studies)
-    records = {t.id: r for t in work.trials if (r := store.record(t.id))}
-    return run_on_ray(
+    stopped = run_on_ray(
         sweep,
         work,
         store,
         tracker,
-        Console(f"{sweep.name}, search", work.trials, records, total, best_first),
+        Console(f"{sweep.name}, search", work.trials, work.records, total, best_first),
         limits,
         address=args.address,
         data=_data_root(args),
-        summary=f"search, {len(records)} of {total} trials done",
+        summary=f"search, {len(work.records)} of {total} trials done",
     )
+    return stopped, work.studies
 
 
-def _conclude(sweep: Sweep, store: Store, tracker: Tracker, stopped: str) -> int:
+def _conclude(
+    table: report.Table, ended: dict[str, Record], store: Store, tracker: Tracker, stopped: str
+) -> int:
     """Write the report, print the table, tell MLflow; the exit status."""
-    table = report.read(sweep, store)
-    records = [(t, r) for t in sweep.trials if (r := store.record(t.id))]
+    sweep = table.sweep
+    records = [(t, ended[t.id]) for t in sweep.trials if t.id in ended]
     files, written = _write_report(table, store)
     print(f"\n{report.text(table)}")
     print(written, file=sys.stdout if files else sys.stderr)

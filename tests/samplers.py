@@ -73,7 +73,7 @@ def shares(found: dict[str, tuple[float, float]], sampler: str, seed: int) -> li
         while trial := work.next():
             points.append(prices[json.dumps(asdict(trial.config), sort_keys=True)])
             epochs = [epoch(1, val=points[-1][1])]
-            store.commit(record(trial, epochs=epochs))
+            work.learn(trial, store.commit(record(trial, epochs=epochs)))
     everything = [*found.values()]
     whole = hypervolume(everything, everything)
     return [100 * hypervolume(points[: n + 1], everything) / whole for n in range(len(points))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -122,18 +123,30 @@ class Table:
         return a if pair and pair.p is not None and pair.p < 1 - stats.LEVEL else ""
 
 
-def read(sweep: Sweep, store: Store) -> Table:
+def read(
+    sweep: Sweep,
+    store: Store,
+    ended: Mapping[str, Record] | None = None,
+    studies: list[Study] | None = None,
+) -> Table:
     """Every trial of the sweep from the store.
 
     Only finished ones enter a mean; all others are counted in `missing`.
+
+    Args:
+        ended: the records of its trials, where they have been read.
+        studies: of its search, where they are open.
 
     Raises:
         SweepError: a record of another version, or a search that found nothing.
     """
     # what a search found is compared like the variants of the file
-    sweep = search.conclude(sweep, store)
+    if sweep.search:
+        studies = studies or search.open_studies(sweep, store)
+        sweep = search.conclude(sweep, store, studies)
     printed = reference.load(sweep)
-    records, unfinished, missing = _records(sweep, store)
+    ended = store.records(sweep.trials) if ended is None else ended
+    records, unfinished, missing = _records(sweep, ended)
     scores: dict[str, dict[int, float]] = {}
     for variant, finished in records.items():
         scores[variant] = {r.seed: r.result.score for r in finished if r.result}
@@ -154,21 +167,22 @@ def read(sweep: Sweep, store: Store) -> Table:
             _against_paper(records[v], score, printed, v),
         )
         rows.append(row)
-    studies = search.open_studies(sweep, store) if sweep.search else []
     files = planned((r for finished in records.values() for r in finished), store)
-    return Table(sweep, rows, comparison, scores, printed, studies, files)
+    return Table(sweep, rows, comparison, scores, printed, studies or [], files)
 
 
 Records = dict[str, list[Record]]
 
 
-def _records(sweep: Sweep, store: Store) -> tuple[Records, Records, dict[str, Counter[str]]]:
+def _records(
+    sweep: Sweep, ended: Mapping[str, Record]
+) -> tuple[Records, Records, dict[str, Counter[str]]]:
     """By variant: the records with a result, those without, and why trials have none."""
     records: Records = {v: [] for v in sweep.variants}
     unfinished: Records = {v: [] for v in sweep.variants}
     missing: dict[str, Counter[str]] = {v: Counter() for v in sweep.variants}
     for trial in sweep.trials:
-        record = store.record(trial.id)
+        record = ended.get(trial.id)
         if record and record.result:
             records[trial.variant].append(record)
             continue

@@ -62,14 +62,15 @@ class Recorder:
 
     def settle(self, trial: Trial) -> bool:
         """A trial runs no longer: show and log how it ended. False: it has not ended."""
-        if trial.id in self.console.records:
-            return True
-        record = self.store.record(trial.id)
+        record = self.work.ended(trial)
         if record is None and trial.id in self.verdicts:
             record = self.store.commit(self._verdict(trial))
+            self.work.learn(trial, record)
         if record is None:
             self.console.stopped(trial)
             return False
+        if self.console.records.get(trial.id) is record:
+            return True
         self.unlogged.pop(trial.id, None)  # the record has them all
         self.tracker.end(trial, record)
         self.console.ended(trial, record)

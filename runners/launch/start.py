@@ -8,7 +8,7 @@ import signal
 from runners.errors import SweepError
 from runners.launch.console import Console
 from runners.launch.limits import LimitWatch
-from runners.plan import Sweep, Trial
+from runners.plan import Sweep
 from runners.search.queue import Work
 from runners.store import Store
 from runners.tracking.tracker import Tracker
@@ -63,14 +63,14 @@ def run_on_ray(
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, terminated)
         with tracker.connection.until_signal(bool(hurried)):
-            _catch_up(store, tracker, work.trials)
-            tracker.reconcile(work.trials, store.record)  # closes what was interrupted
+            _catch_up(store, tracker, work)
+            tracker.reconcile(work.trials, work.records.get)  # closes what was interrupted
 
 
-def _catch_up(store: Store, tracker: Tracker, trials: list[Trial]) -> None:
+def _catch_up(store: Store, tracker: Tracker, work: Work) -> None:
     """Log every epoch that an interrupted trial has saved: its worker's last report may be lost."""
-    for trial in trials:
-        if store.record(trial.id) is None and store.started(trial.id):
+    for trial in work.left():
+        if work.ended(trial) is None and store.started(trial.id):
             with (
                 contextlib.suppress(OSError, RuntimeError, MemoryError, SweepError),
                 store.left_alone(trial.id),

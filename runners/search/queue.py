@@ -1,23 +1,33 @@
-"""What there is to train: a list of trials, in its order. A search (runners/search.py) adds to its
-own as it goes.
+"""What there is to train: a list of trials, in its order, and how those ended that have.
+
+A search (runners/search/searching.py) adds to its own as it goes.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 
 from runners.plan import Trial
-from runners.store import Epoch, State, Store
+from runners.store import Epoch, Record, State, Store
 
 LOOK_S = 1.0  # between two looks at trials that other processes train
 
 
 class Work:
-    """Trials to run. Whether one is done is read from the store."""
+    """Trials to run. Whether one has ended is read from the store, when its worker is gone.
 
-    def __init__(self, trials: list[Trial], store: Store):
+    Args:
+        records: of the trials that had ended before.
+    """
+
+    def __init__(
+        self, trials: list[Trial], store: Store, records: Mapping[str, Record] | None = None
+    ):
         self.trials, self.store = list(trials), store
+        # trial id -> how it ended: in a bucket each look at the store is a request
+        self.records = dict(records or {})
         self.waiting: list[Trial] = []
         # trials that wait for other processes, such as another sweep's workers: name -> which
         self.elsewhere: dict[str, str] = {}
@@ -25,7 +35,17 @@ class Work:
 
     def left(self) -> list[Trial]:
         """The trials known so far that have not ended."""
-        return [t for t in self.trials if not self.store.ended(t.id)]
+        return [t for t in self.trials if t.id not in self.records]
+
+    def ended(self, trial: Trial) -> Record | None:
+        """How the trial ended, read from the store unless that is known; None: it has not."""
+        if trial.id not in self.records and (record := self.store.record(trial.id)):
+            self.learn(trial, record)
+        return self.records.get(trial.id)
+
+    def learn(self, trial: Trial, record: Record) -> None:
+        """The trial has ended."""
+        self.records[trial.id] = record
 
     def begin(self, suspicions: Counter[str]) -> None:
         """Hand out again what has not ended, the trials under suspicion last."""
@@ -75,11 +95,13 @@ class Work:
         return ""
 
 
-def unfinished(trials: list[Trial], store: Store, retry_failed: bool = False) -> list[Trial]:
+def unfinished(
+    trials: list[Trial], records: Mapping[str, Record], retry_failed: bool = False
+) -> list[Trial]:
     """The trials that have not ended; with `retry_failed`, that have not finished."""
     left = []
     for trial in trials:
-        record = store.record(trial.id)
+        record = records.get(trial.id)
         if record is None or (retry_failed and record.status != State.FINISHED):
             left.append(trial)
     return left

@@ -18,7 +18,7 @@ from runners.plan import Sweep, Trial, space
 from runners.plan.space import Cell
 from runners.search.queue import Work
 from runners.search.study import Cost, Proposal, Study, told
-from runners.store import Epoch, Store
+from runners.store import Epoch, Record, Store
 
 
 class Searching(Work):
@@ -42,17 +42,20 @@ class Searching(Work):
                 self._take(p)
 
     def _take(self, p: Proposal) -> None:
-        if (
-            p.trial and p.trained and p.trial.id not in self.taken
-        ):  # two variants may come to the same trial
+        # two variants may come to the same trial
+        if p.trial and p.trained and p.trial.id not in self.taken:
             self.taken.add(p.trial.id)
             self.trials.append(p.trial)
             self.proposed(p)
+            if p.record:
+                self.records[p.trial.id] = p.record
 
-    def left(self) -> list[Trial]:
-        for study in self.studies:
-            study.refresh()
-        return super().left()
+    def learn(self, trial: Trial, record: Record) -> None:
+        super().learn(trial, record)
+        heeded = [study.learn(record) for study in self.studies]
+        if not all(heeded):
+            del self.records[trial.id]
+            self.waiting.append(trial)
 
     @property
     def widest(self) -> int:
@@ -67,7 +70,6 @@ class Searching(Work):
         if trial := self.take():
             return self._kept(trial)
         for study in sorted(self.studies, key=lambda s: s.spent):
-            study.refresh()
             while not study.over and (p := study.next()):
                 new = p.trial is not None and p.trial.id not in self.taken
                 self._take(p)
@@ -165,13 +167,16 @@ def _point(p: Proposal) -> tuple[float, float]:
     return p.cost["macs_m"], p.top1 or 0.0
 
 
-def conclude(sweep: Sweep, store: Store) -> Sweep:
+def conclude(sweep: Sweep, store: Store, studies: list[Study] | None = None) -> Sweep:
     """The sweep with what its search found as variants of the comparison; as it is while the search
     has not ended, or found nothing.
+
+    Args:
+        studies: the sweep's, where they are open.
     """
     if sweep.search is None or sweep.settled:
         return sweep
-    studies = open_studies(sweep, store)
+    studies = studies or open_studies(sweep, store)
     if not all(study.done for study in studies):
         return sweep
     variants = dict(sweep.variants)

@@ -98,7 +98,8 @@ class Study:
                 self.proposals = [
                     self._read(kept) for kept in self._study.get_trials(deepcopy=False)
                 ]
-                self.refresh()
+                for trial in {p.trial.id: p.trial for p in self.proposals if p.trial}.values():
+                    self._look(trial)
 
     @cached_property
     def _storage(self) -> JournalStorage:
@@ -143,22 +144,31 @@ class Study:
         cells = self.search.cells
         return float("inf") if cells is None else len(cells)
 
-    def refresh(self) -> None:
-        """Read from the store what has ended since, and tell Optuna."""
-        for i, p in enumerate(self.proposals):
-            if p.trial and p.record is None and (record := self._ended(p.trial)):
-                self.proposals[i] = replace(p, record=record)
-                if self.cost and self._study:
-                    self._tell(self._study, self.proposals[i])
+    def learn(self, record: Record) -> bool:
+        """A trial has ended: note it at its proposals, and tell Optuna.
 
-    def _ended(self, trial: Trial) -> Record | None:
-        """How the trial ended; that another search has stopped it says nothing here."""
-        record = self.store.record(trial.id)
-        if record and record.status == State.PRUNED and record.provenance.get("study") != self.name:
+        Returns:
+            False: another search has stopped it, which says nothing here; it is to be trained.
+        """
+        mine = [i for i, p in enumerate(self.proposals) if p.trial and p.trial.id == record.id]
+        if mine and record.status == State.PRUNED and record.provenance.get("study") != self.name:
             if self.cost:
-                self.store.forget_failure(trial.id)
-            return None
-        return record
+                self.store.forget_failure(record.id)
+            return False
+        for i in mine:
+            if self.proposals[i].record is None:
+                self._note(i, record)
+        return True
+
+    def _look(self, trial: Trial) -> None:
+        """Read from the store how the trial ended, if it has."""
+        if record := self.store.record(trial.id):
+            self.learn(record)
+
+    def _note(self, number: int, record: Record) -> None:
+        self.proposals[number] = replace(self.proposals[number], record=record)
+        if self.cost and self._study:
+            self._tell(self._study, self.proposals[number])
 
     def next(self) -> Proposal | None:
         """One more proposal; None while outcomes that it has to know are missing."""
@@ -178,7 +188,10 @@ class Study:
         found = self._weigh(number, params)
         self._opened().add_trial(frozen(self.search, found))
         self.proposals.append(found)
-        self.refresh()  # what another sweep has trained already
+        if found.trained and found.trial:
+            self._look(found.trial)  # another sweep may have trained it
+        elif answer := self.proposals[found.first].record:
+            self._note(number, answer)
         return self.proposals[-1]
 
     def _opened(self) -> optuna.Study:

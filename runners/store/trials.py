@@ -52,8 +52,6 @@ class Store:
         self.files = place.at(root, patience_s, proven=proven)
         self.root = self.files.root if isinstance(self.files, Disk) else str(root)
         self.cache = self.files.local / "data"
-        self.known: set[str] = set()  # trials that have ended
-        self.finished: dict[str, Record] = {}  # a finished trial's record never changes
         self.books: dict[str, Any] = {}  # what is opened once and used by several
         self.locked: dict[str, locks.TrialLock] = {}  # trials that this process trains
 
@@ -85,17 +83,11 @@ class Store:
             SweepError: the record is damaged, another trial's, or of a later version.
             StoreError: it cannot be read.
         """
-        if trial_id in self.finished:
-            return self.finished[trial_id]
         try:
             content = self.read(trial_id, "record.json")
         except FileNotFoundError:
             return None
-        record = record_file.load(content, trial_id, self.address(trial_id, "record.json"))
-        self.known.add(trial_id)
-        if record.status == State.FINISHED:
-            self.finished[trial_id] = record
-        return record
+        return record_file.load(content, trial_id, self.address(trial_id, "record.json"))
 
     def records(self, trials: Iterable[Trial]) -> dict[str, Record]:
         """trial id -> how it ended, of those trials that have; read once, to be handed down.
@@ -119,9 +111,7 @@ class Store:
 
     def ended(self, trial_id: str) -> bool:
         """Whether there is a record; without reading it."""
-        if trial_id not in self.known and self.files.exists(_key(trial_id, "record.json")):
-            self.known.add(trial_id)
-        return trial_id in self.known
+        return self.files.exists(_key(trial_id, "record.json"))
 
     def started(self, trial_id: str) -> bool:
         """Whether it has a checkpoint to go on from."""
@@ -173,7 +163,6 @@ class Store:
             self.files.write(key, content)
         elif not self.files.create(key, content):
             return self.record(record.id) or record
-        self.finished.pop(record.id, None)
         if record.status in (State.FINISHED, State.PRUNED):
             checkpoint.drop(self.files, record.id)
         return record
@@ -205,7 +194,6 @@ class Store:
             if (record := self.record(trial_id)) and record.status != State.FINISHED:
                 self.files.delete(_key(trial_id, "failures.json"))
                 self.files.delete(_key(trial_id, "record.json"))
-        self.known.discard(trial_id)
 
     def note_failure(self, trial_id: str, kind: str) -> int:
         """Keep in mind that the trial failed; returns how often it has, in this way."""

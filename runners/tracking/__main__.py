@@ -30,22 +30,25 @@ def rebuild(sweep: Sweep, store: Store, uri: str) -> tuple[int, str]:
         SweepError: MLflow cannot be opened, or not be written.
     """
     connection, origin = connect(uri), Origin.of(sweep.path, store)
-    sweep = search.conclude(sweep, store)
     ended = 0
     if sweep.search:
+        studies = search.open_studies(sweep, store)
+        sweep = search.conclude(sweep, store, studies)
         tracker = Tracker(phase.search(sweep), connection, origin)
         trained = []
-        for study in search.open_studies(sweep, store):
+        for study in studies:
             trained += [p for p in study.proposals if p.trained and p.trial]
         for p in trained:
             tracker.learn(p)
-        tracker.reconcile([p.trial for p in trained if p.trial], store.record)
+        records = {p.trial.id: p.record for p in trained if p.trial}
+        tracker.reconcile([p.trial for p in trained if p.trial], records.get)
         ended += sum(p.record is not None for p in trained)
     tracker = Tracker(phase.comparison(sweep), connection, origin)
-    tracker.reconcile(sweep.trials, store.record)
+    records = store.records(sweep.trials)
+    tracker.reconcile(sweep.trials, records.get)
     if connection.troubled:
         raise SweepError("MLflow could not be written; the same command goes on")
-    return ended + sum(store.record(t.id) is not None for t in sweep.trials), tracker.charts
+    return ended + len(records), tracker.charts
 
 
 @command.exits

@@ -13,7 +13,7 @@ from analysis.verify import differences
 from runners.plan import load
 from runners.search.searching import Searching
 from runners.store import Store
-from tests.runners.search.test_searching import FRONT, commit, cost, drive
+from tests.runners.search.test_searching import FRONT, cost, drive, end
 
 
 @pytest.fixture
@@ -96,12 +96,8 @@ def test_variants_that_were_not_tuned_alike_are_named(write_sweep, store):
     work = Searching(sweep, store, cost)
     work.begin(Counter())
     while trial := work.next():
-        commit(
-            store,
-            trial,
-            "failed" if trial.config.conv == "scconv" and trial.config.lr == 0.2 else "finished",
-        )
-    work.left()
+        fails = trial.config.conv == "scconv" and trial.config.lr == 0.2
+        end(work, trial, "failed" if fails else "finished")
     assert any(
         "not tuned with the same number of finished trials (R20 3, S+C 2)" in line
         for line in search.sentences(tables.read(sweep, store))

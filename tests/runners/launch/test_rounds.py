@@ -159,7 +159,7 @@ def test_where_memory_lets_nothing_run_nothing_starts_and_the_sweep_stops(launch
 
 def test_a_store_that_is_lost_between_two_fits_stops_the_sweep(launch, monkeypatch):
     def lost(driver):
-        monkeypatch.setattr("runners.store.trials.Store.ended", refused)
+        monkeypatch.setattr("runners.search.queue.Work.ended", refused)
 
     def refused(*arguments):
         raise StoreError("runs/trials cannot be read: Permission denied")

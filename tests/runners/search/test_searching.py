@@ -72,6 +72,12 @@ def commit(
     store.commit(ended)
 
 
+def end(work: Searching, trial: Trial, *how) -> None:
+    """What a worker does, and then the driver: the trial has a record, and the search learns it."""
+    commit(work.store, trial, *how)
+    work.ended(trial)
+
+
 def drive(sweep, store: Store, order: int, killed_after: int = 10**9, slots: int = 2) -> Searching:
     """What the driver does, with trials that end at once, in some order; "killed" so, that what is
     in flight is lost.
@@ -83,8 +89,7 @@ def drive(sweep, store: Store, order: int, killed_after: int = 10**9, slots: int
             running.append(trial)
         if not running:
             break
-        commit(store, running.pop(dice.randrange(len(running))))
-    work.left()
+        end(work, running.pop(dice.randrange(len(running))))
     return work
 
 
@@ -260,8 +265,7 @@ def test_a_diverged_trial_counts_as_nothing_and_a_failed_one_not_at_all(sweep, t
     work = Searching(sweep, store, cost)
     work.begin(Counter())
     for status in ("diverged", "failed", "finished", "finished"):
-        commit(store, work.next(), status)
-    work.left()
+        end(work, work.next(), status)
     study = work.studies[0]
     trained = [p for p in study.proposals if p.trained]
     assert [p.top1 is None for p in trained] == [True, True, False, False]
@@ -334,7 +338,7 @@ def test_asha_stops_the_worst_and_survivors_alone_are_compared(write_sweep, tmp_
                     == why
                 )
                 break
-        commit(store, trial, "pruned" if trial.id in stopped else "finished", n, work.mark(trial))
+        end(work, trial, "pruned" if trial.id in stopped else "finished", n, work.mark(trial))
     survivors = [t for t in work.trials if t.id not in stopped]
     assert (
         stopped
@@ -366,7 +370,7 @@ def test_what_one_screening_stopped_another_search_trains(write_sweep, tmp_path)
     work = Searching(sweep, store, cost)
     work.begin(Counter())
     while trial := work.next():
-        commit(store, trial, "pruned", 1, work.mark(trial))
+        end(work, trial, "pruned", 1, work.mark(trial))
     assert {p.status for p in Searching(sweep, store, cost).studies[0].proposals} == {"pruned"}
     other = Searching(load(write_sweep(search=found | {"min_epochs": 9})), store, cost)
     other.begin(Counter())
@@ -374,6 +378,9 @@ def test_what_one_screening_stopped_another_search_trains(write_sweep, tmp_path)
     assert (
         first.id == work.trials[0].id and store.record(first.id) is None
     )  # it is to be trained, from the start
+    # the other search trained it meanwhile, and stopped it: it is handed out again
+    commit(store, first, "pruned", 1, {"study": "another"})
+    assert other.ended(first) is None and other.next().id == first.id
 
 
 def test_killed_when_all_but_the_telling_was_done(sweep, tmp_path):
@@ -388,7 +395,7 @@ def test_killed_when_all_but_the_telling_was_done(sweep, tmp_path):
         if trial := work.next():
             running.append(trial)
         else:
-            commit(store, running.pop(0))
+            end(work, running.pop(0))
     for trial in running:
         commit(store, trial)
     states = [
@@ -412,7 +419,7 @@ def test_whatever_a_convolution_raises_its_cell_is_impossible(sweep, tmp_path):
     work = Searching(sweep, Store(tmp_path), picky)
     work.begin(Counter())
     while trial := work.next():
-        commit(work.store, trial)
+        end(work, trial)
     assert {p.why for p in work.studies[0].proposals if p.why} == {
         "AssertionError: four is too many"
     } and len(work.trials) == 12
@@ -474,7 +481,7 @@ def test_a_median_screening_waits_for_min_epochs(write_sweep, tmp_path):
     work.begin(Counter())
     while trial := work.next():
         ran = next((n for n in range(1, 10) if work.judge(trial, [epoch(trial, n)])), 9)
-        commit(store, trial, "finished" if ran == 9 else "pruned", ran, work.mark(trial))
+        end(work, trial, "finished" if ran == 9 else "pruned", ran, work.mark(trial))
         lengths.append(ran)
     assert min(lengths) == 5, lengths
 
@@ -501,7 +508,7 @@ def test_an_edited_convolution_does_not_change_a_search_under_way(write_sweep, t
     for n in range(8):
         if n == 3:
             mine.write_text("def drop_in(conv, *, k=1):\n    return conv  # edited\n")
-        commit(store, work.next())
+        end(work, work.next())
     assert (
         len({t.config.conv_digest for t in work.trials}) == 1
         and len({p.cost["macs_m"] for p in work.studies[0].proposals}) == 1
@@ -693,7 +700,7 @@ def test_two_cells_that_are_one_trial_do_not_keep_a_grid_from_ending(write_sweep
     while not study.over and (p := study.next()):
         if p.record is None:
             commit(study.store, p.trial)
-            study.refresh()
+            study.learn(study.store.record(p.trial.id))
     assert [p.cell for p in study.proposals] == sweep.search.cells and len(
         {p.trial.id for p in study.proposals}
     ) == 4

@@ -206,8 +206,7 @@ def test_a_lost_database_is_made_again_from_the_store(
     work = Searching(sweep, store, lambda config, path: {"macs_m": 1.0, "params_m": 2.0})
     work.begin(Counter())
     while trial := work.next():
-        store.commit(record(trial))
-    work.left()
+        work.learn(trial, store.commit(record(trial)))
     settled = search.conclude(sweep, store)
     for trial in settled.trials[:3]:
         store.commit(record(trial))
