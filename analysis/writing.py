@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # every figure of a report: its file's stem -> its title on the page
 FIGURES = {
+    "forest": "Differences to the baseline",
     "tradeoff": "Accuracy against cost",
     "curves": "Accuracy over the epochs",
     "front": "The front that the search found",
@@ -27,12 +28,17 @@ def text(table: Table) -> str:
     lines = [*tables.footer(table), *factors.sentences(table), *search.sentences(table)]
     notes = "\n".join(f"- {line}" for line in lines)
     head = f"**{table.sweep.question}**\n\n{answer(table)}\n"
-    return f"{head}\n{markdown(tables.comparison(table))}\n{notes}\n"
+    shown = markdown(tables.comparison(table))
+    if table.retrained:
+        shown += f"\n{markdown(tables.paper(table))}"
+    return f"{head}\n{shown}\n{notes}\n"
 
 
 def contents(table: Table) -> dict[str, str]:
     """File name -> text of the tables."""
-    found = f"{text(table)}\n{markdown(tables.cost(table))}"
+    found = f"{text(table)}\n{markdown(tables.statistics(table))}\n{markdown(tables.cost(table))}"
+    if not table.retrained and (paper := tables.paper(table)).lines:
+        found += f"\n{markdown(paper)}"
     searched = {}
     if table.studies:
         searched["search.csv"] = search.to_csv(table)
@@ -78,6 +84,8 @@ def _draw(table: Table, folder: Path, x: str) -> list[Path]:
     from analysis import figures  # matplotlib takes a second, and a table does not need it
 
     wanted: dict[str, Callable[[], Figure]] = {}
+    if any(row.difference for row in table.rows):
+        wanted["forest"] = lambda: figures.forest(table)
     if table.records and {"tradeoff", "cost"} & {*table.sweep.report}:
         wanted["tradeoff"] = lambda: figures.tradeoff(table, x)
     if table.records and "curves" in table.sweep.report:

@@ -2,6 +2,7 @@
 
 from analysis.figures.curves import curves
 from analysis.figures.drawing import STYLE, plt, save, style
+from analysis.figures.forest import forest
 from analysis.figures.search import front, history
 from analysis.figures.tradeoff import AXES, pareto, tradeoff
 
@@ -9,6 +10,7 @@ __all__ = [
     "AXES",
     "STYLE",
     "curves",
+    "forest",
     "front",
     "history",
     "pareto",

@@ -7,10 +7,12 @@ from collections import defaultdict
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
+from matplotlib.transforms import ScaledTranslation, Transform
 
 from analysis.figures.drawing import colours, fewer, listed, plt, style, wrap
 from analysis.figures.letters import unwarned
 from analysis.tables import Row, Table
+from analysis.tables.table import OTHER_PROTOCOL
 from runners.store import label
 
 LONG = 24  # letters of a name that no longer stands at its point
@@ -22,6 +24,7 @@ AXES = {
     "peak_memory_gb": ("peak memory (GB)", 1, True),
     "minutes": ("training time (minutes)", 1, True),
 }
+SIDE = 7  # points on paper between markers of variants that cost the same
 HOLLOW = {
     "marker": "D",
     "markersize": 6,
@@ -34,7 +37,9 @@ HOLLOW = {
 def tradeoff(table: Table, x: str = "macs") -> Figure:
     """Test accuracy with its 95 % interval against a cost, a label at each variant.
 
-    The Pareto front is a line, the paper's points are hollow.
+    Every variant stands at its own cost; markers that would cover one another are moved on paper,
+    by their own width. The Pareto front is a line. The paper's points are hollow, and are there
+    for the variants whose training was the paper's.
 
     Args:
         x: a key of AXES.
@@ -56,23 +61,25 @@ def tradeoff(table: Table, x: str = "macs") -> Figure:
         numbers = {variant: f"({i + 1})" for i, variant in enumerate(far)}
         for row, colour in zip(rows, colours(table, rows), strict=True):
             name = numbers.get(row.variant, row.variant)
-            _point(axes, row, beside[row.variant], colour, name)
-        _front(axes, pareto(places, less_is_better=less), places, beside)
-        if x in ("macs", "params") and any(row.printed for row in rows):
+            _point(axes, row, places[row.variant][0], beside[row.variant], colour, name)
+        _front(axes, pareto(places, less_is_better=less), places)
+        if x in ("macs", "params"):
             _printed(axes, rows, x)
         axes.set(xlabel=f"{axis}{note}", ylabel=f"test {label(table.primary)} (%)")
         axes.set_title(wrap(table.sweep.question, 80))
         axes.margins(x=0.12, y=0.1)
-        _legend(axes)
+        _legend(axes, rows)
         listed(axes, [f"{number} {variant}" for variant, number in numbers.items()])
         _apart(axes)
         return figure
 
 
-def _legend(axes: Axes) -> None:
+def _legend(axes: Axes, rows: list[Row]) -> None:
     """With an entry for the points, which are drawn without one."""
-    what = "mean, 95 % interval, seeds;\none cost: side by side"
-    axes.errorbar([], [], yerr=[], color="0.3", marker="o", linestyle="none", label=what)
+    spread = any(row.score and row.score.low is not None for row in rows)
+    what = "mean, 95 % interval, seeds" if spread else "one seed"
+    yerr = [] if spread else None
+    axes.errorbar([], [], yerr=yerr, color="0.3", marker="o", linestyle="none", label=what)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
 
 
@@ -94,16 +101,11 @@ def pareto(places: dict[str, tuple[float, float]], *, less_is_better: bool = Tru
     return front
 
 
-def _front(
-    axes: Axes,
-    front: list[str],
-    places: dict[str, tuple[float, float]],
-    beside: dict[str, float],
-) -> None:
+def _front(axes: Axes, front: list[str], places: dict[str, tuple[float, float]]) -> None:
     if len(front) < 2:
         return
     axes.plot(
-        [beside[v] for v in front],
+        [places[v][0] for v in front],
         [places[v][1] for v in front],
         color="0.6",
         linewidth=1,
@@ -113,34 +115,41 @@ def _front(
     )
 
 
-def _point(axes: Axes, row: Row, x: float, colour: str, name: str) -> None:
-    """A variant: its seeds as dots, mean and interval, and its name."""
+def _point(axes: Axes, row: Row, x: float, aside: float, colour: str, name: str) -> None:
+    """A variant: its seeds as dots, mean and interval, and its name.
+
+    Args:
+        aside: how far the marks are moved, in points on paper.
+    """
     assert row.score
     mean = row.score.mean
     seeds = [r.result.score for r in row.records if r.result]
-    axes.scatter([x] * len(seeds), seeds, s=8, color=colour, alpha=0.4)
+    moved = _moved(axes, aside)
+    axes.scatter([x] * len(seeds), seeds, s=8, color=colour, alpha=0.4, transform=moved)
     # a single seed, and seeds that do not differ, have no interval
     low = max(mean if row.score.low is None else row.score.low, 0)
     high = min(mean if row.score.high is None else row.score.high, 100)
-    axes.errorbar(
-        [x],
-        [mean],
-        yerr=[[mean - low], [high - mean]],
-        color=colour,
-        marker="o",
-        markersize=5,
-        capsize=2,
-        zorder=3,
-    )
+    axes.plot([x, x], [low, high], "_-", color=colour, markersize=4, transform=moved)
+    axes.plot([x], [mean], "o", color=colour, markersize=5, zorder=3, transform=moved)
+    # marks that are moved on paper do not count for the axes' limits by themselves
+    axes.update_datalim([(x, y) for y in (low, high, *seeds)])
+    axes.autoscale_view()
     axes.annotate(
         wrap(name, 30),
         (x, high),
-        (0, 4),
+        (aside, 4),
         textcoords="offset points",
         fontsize="small",
         color=colour,
         ha="center",
     )
+
+
+def _moved(axes: Axes, points: float) -> Transform:
+    """The data's places, moved to the right by so much on paper."""
+    figure = axes.get_figure(root=True)
+    assert figure
+    return axes.transData + ScaledTranslation(points / 72, 0, figure.dpi_scale_trans)
 
 
 def _apart(axes: Axes) -> None:
@@ -160,37 +169,31 @@ def _apart(axes: Axes) -> None:
 
 
 def _beside(xs: list[float]) -> list[float]:
-    """The places of points along the cost axis; those of (nearly) one cost stand side by side."""
+    """How far each mark is moved, in points on paper: those of (nearly) one cost stand in a row."""
     if not xs:
         return []
-    # points of one cost would hide one another
     span = (max(xs) - min(xs)) or max(xs) or 1.0
     together: dict[int, list[int]] = defaultdict(list)
     for i, x in enumerate(xs):
         together[round(50 * x / span)].append(i)
-    moved = list(xs)
+    aside = [0.0] * len(xs)
     for group in together.values():
         for rank, i in enumerate(group):
-            moved[i] += 0.06 * span * (rank - (len(group) - 1) / 2)
-    return moved
+            aside[i] = SIDE * (rank - (len(group) - 1) / 2)
+    return aside
 
 
 def _printed(axes: Axes, rows: list[Row], x: str) -> None:
-    """The paper's figures, on an axis of their own.
-
-    It was another training, so only the points' places to each other compare.
-    """
-    other = axes.twinx()
+    """The paper's points, of the variants that were trained as the paper did."""
+    drawn = False
     for row in rows:
-        if not row.printed:
+        if not row.printed or row.against_paper[0] in ("", OTHER_PROTOCOL):
             continue
         at = row.printed.flops_m if x == "macs" else row.printed.params_m
-        ours = float(row.mean(x) or 1) / AXES[x][1]
-        # another network's cost would shrink the measured points into a corner
-        if not 0.5 < at / ours < 2:
-            continue
-        other.plot([at], [row.printed.top1], **HOLLOW)  # type: ignore[arg-type]
-        other.annotate(
+        label = {} if drawn else {"label": "paper"}
+        drawn = True
+        axes.plot([at], [row.printed.top1], **HOLLOW, **label)  # type: ignore[arg-type]
+        axes.annotate(
             wrap(row.variant, 30),
             (at, row.printed.top1),
             (5, -9),
@@ -198,11 +201,3 @@ def _printed(axes: Axes, rows: list[Row], x: str) -> None:
             fontsize="x-small",
             color="0.45",
         )
-    if not other.lines:
-        other.remove()
-        return
-    other.set_ylabel("paper's top-1 (%)", color="0.45")
-    other.tick_params(colors="0.45")
-    other.grid(False)
-    other.margins(y=0.25)
-    axes.plot([], [], label="paper (right axis)", **HOLLOW)  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ TEMPLATES = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
 )
+FOREST = "Differences to the baseline"
 Drawings = Mapping[str, Path]  # title of a figure -> its SVG file
 
 
@@ -39,13 +40,15 @@ class Section:
 
     Attributes:
         warning: which trials are missing; empty where none is.
-        drawings: (title, SVG) of every figure.
+        forest: the drawing of the comparison; empty where there is none.
+        drawings: (title, SVG) of every other figure.
     """
 
     label: str
     question: str
     answer: str
     warning: str
+    forest: Markup
     comparison: Grid
     notes: list[str]
     drawings: list[tuple[str, Markup]]
@@ -68,14 +71,17 @@ def html(found: list[Table], drawings: Mapping[str, Drawings], all_pairs: bool =
 
 
 def _section(table: Table, drawings: Drawings, all_pairs: bool) -> Section:
+    drawn = {title: _svg(path, title) for title, path in drawings.items()}
+    forest = drawn.pop(FOREST, Markup())
     return Section(
         label=table.sweep.label,
         question=table.sweep.question,
         answer=answer(table),
         warning=_warning(table),
+        forest=forest,
         comparison=tables.comparison(table),
         notes=[*tables.footer(table), *factors.sentences(table), *search.sentences(table)],
-        drawings=[(title, _svg(path)) for title, path in drawings.items()],
+        drawings=[*drawn.items()],
         parts=_parts(table, all_pairs),
         file=sweep_file(table),
     )
@@ -100,7 +106,13 @@ def _parts(table: Table, all_pairs: bool) -> list[Part]:
             Part("What the search found", search.finds(table)),
             Part("Everything that was proposed", search.proposals(table), folded=True),
         ]
+    paper = tables.paper(table)
+    if paper.lines:
+        found.append(Part("Beside the paper's figures", paper, folded=not table.retrained))
     found.append(Part("Cost", tables.cost(table)))
+    found.append(
+        Part("The statistics behind the comparison", tables.statistics(table), folded=True)
+    )
     if all_pairs:
         found.append(Part("All pairs", pairs.pairs(table)))
     by_factor, by_image = factors.factors(table), trials.images(table)
@@ -113,11 +125,16 @@ def _parts(table: Table, all_pairs: bool) -> list[Part]:
     return found
 
 
-def _svg(path: Path) -> Markup:
-    """The drawing alone, with ids of its own: two drawings on one page would share clip paths."""
+def _svg(path: Path, title: str) -> Markup:
+    """The drawing alone, with its title for those who hear the page.
+
+    It gets ids of its own: two drawings on one page would share clip paths.
+    """
     text = path.read_text(encoding="utf-8")
     text = text[text.index("<svg") :]
     # the figure's name before each id
     mark = re.sub(r"\W", "_", f"{path.parent.name}_{path.stem}_")
     # written by this package, which escapes the names in it; so it goes in as it is
-    return Markup(re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{mark}", text))
+    drawing = Markup(re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{mark}", text))
+    named = Markup('<svg role="img" aria-label="{}" ').format(title)
+    return named + drawing[len("<svg ") :]

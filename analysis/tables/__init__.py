@@ -4,7 +4,7 @@ from analysis.tables.columns import Column, Grid
 from analysis.tables.footer import footer
 from analysis.tables.formats import latex, markdown
 from analysis.tables.table import Row, Table, read
-from analysis.tables.variants import comparison, cost, to_csv
+from analysis.tables.variants import comparison, cost, paper, statistics, to_csv
 
 __all__ = [
     "Column",
@@ -16,6 +16,8 @@ __all__ = [
     "footer",
     "latex",
     "markdown",
+    "paper",
     "read",
+    "statistics",
     "to_csv",
 ]

@@ -28,7 +28,7 @@ class Column(Generic[Item]):
         header: above the printed column; empty for a column of the CSV alone.
         text: an item's printed cell.
         fields: name in the CSV -> an item's value there, in full precision; None is an empty cell.
-        main: printed in the table that answers the question.
+        tables: the names of the printed tables that it stands in.
     """
 
     key: str
@@ -36,7 +36,7 @@ class Column(Generic[Item]):
     header: str = ""
     text: Callable[[Item], str] = _dash
     fields: Mapping[str, Callable[[Item], Any]] = field(default_factory=dict)
-    main: bool = False
+    tables: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from runners.store import Record, Result, Store
 # an interval wider than ± this cannot confirm a printed figure: the paper's own effects are about
 # one point
 ENOUGH_PP = 0.5
+OTHER_PROTOCOL = "other protocol"
 PRIMARY = "top1"  # the score that a table is about before any trial has finished
 
 
@@ -96,6 +97,11 @@ class Table:
     def primary(self) -> str:
         """The name of the score that the comparison is about."""
         return self.records[0].primary if self.records else PRIMARY
+
+    @property
+    def retrained(self) -> bool:
+        """Whether any variant was trained as the paper did, so that its figure can be judged."""
+        return any(row.against_paper[0] not in ("", OTHER_PROTOCOL) for row in self.rows)
 
     @property
     def planned_trials(self) -> int:
@@ -227,7 +233,7 @@ def _against_paper(
         images = int(r.provenance["train_images"])
         departures |= dict.fromkeys(printed.departures(r.config, images))
     if departures:
-        return "other protocol", "; ".join(departures)
+        return OTHER_PROTOCOL, "; ".join(departures)
     if score.low is None or score.high is None:
         return "underpowered", "one seed" if score.n == 1 else "the seeds do not differ"
     interval = f"printed {row.top1:.2f}, interval {score.low:.2f} to {score.high:.2f}"

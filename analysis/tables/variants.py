@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from analysis.tables import text
@@ -10,6 +10,8 @@ from analysis.tables.columns import Column, Grid, csv_text, grid
 from analysis.tables.table import Row, Table
 from runners.store import label
 
+# the printed tables that a column names
+RESULT, STATISTICS, PAPER = "result", "statistics", "paper"
 # the columns of the cost table, in its order
 COST = (
     "variant",
@@ -25,10 +27,24 @@ COST_PRINTED = ("printed_flops_m", "paper_params", "printed_params_m")
 
 
 def comparison(table: Table) -> Grid:
-    """The table that answers the question."""
+    """The table that answers the question; 80 letters wide where the names are short."""
+    return _shown(table, RESULT, table.rows)
+
+
+def statistics(table: Table) -> Grid:
+    """What the comparison rests on: the intervals and p."""
+    return _shown(table, STATISTICS, table.rows)
+
+
+def paper(table: Table) -> Grid:
+    """The measured figures beside the paper's, of the variants that the paper has."""
+    return _shown(table, PAPER, [row for row in table.rows if row.printed])
+
+
+def _shown(table: Table, name: str, rows: list[Row]) -> Grid:
     # a column's place is that in the list
-    shown = [column for column in columns(table) if column.main]
-    return grid(shown, table.rows, bold=table.best)
+    shown = [column for column in columns(table) if name in column.tables]
+    return grid(shown, rows, bold=table.best)
 
 
 def cost(table: Table) -> Grid:
@@ -62,7 +78,7 @@ def _trials() -> list[Column[Row]]:
             "variant",
             lambda row: row.variant,
             {"variant": lambda row: row.variant},
-            main=True,
+            tables=(RESULT, STATISTICS, PAPER),
         ),
         Column(
             "n",
@@ -70,7 +86,7 @@ def _trials() -> list[Column[Row]]:
             "n",
             lambda row: f"{len(row.records)}" + (f" of {row.planned}" if row.missing else ""),
             {"n": lambda row: len(row.records), "planned": lambda row: row.planned},
-            main=True,
+            tables=(RESULT, STATISTICS),
         ),
     ]
 
@@ -84,7 +100,7 @@ def _scores(table: Table) -> list[Column[Row]]:
             f"{label(name)} % ± sd",
             lambda row: text.mean_sd(row.score),
             {f"{name}_mean": _part("score", "mean"), f"{name}_sd": _part("score", "sd")},
-            main=True,
+            tables=(RESULT, STATISTICS, PAPER),
         ),
         Column(
             "interval",
@@ -92,7 +108,7 @@ def _scores(table: Table) -> list[Column[Row]]:
             "95 %",
             lambda row: text.interval(row.score),
             {f"{name}_low": _part("score", "low"), f"{name}_high": _part("score", "high")},
-            main=True,
+            tables=[STATISTICS],
         ),
         Column(
             "images_interval",
@@ -117,7 +133,7 @@ def _differences(table: Table) -> list[Column[Row]]:
                 "difference_n": _part("difference", "n"),
                 "difference_mean": _part("difference", "mean"),
             },
-            main=True,
+            tables=(RESULT, STATISTICS, PAPER),
         ),
         Column(
             "difference_interval",
@@ -128,7 +144,7 @@ def _differences(table: Table) -> list[Column[Row]]:
                 "difference_low": _part("difference", "low"),
                 "difference_high": _part("difference", "high"),
             },
-            main=True,
+            tables=(RESULT, STATISTICS),
         ),
         Column(
             "p",
@@ -136,7 +152,7 @@ def _differences(table: Table) -> list[Column[Row]]:
             "p",
             lambda row: text.p_value(row.difference.p if row.difference else None),
             {"p": _part("difference", "p"), "equivalent_p": _part("difference", "equivalent_p")},
-            main=True,
+            tables=[STATISTICS],
         ),
         Column(
             "verdict",
@@ -144,15 +160,15 @@ def _differences(table: Table) -> list[Column[Row]]:
             "verdict",
             lambda row: row.difference.verdict if row.difference else "-",
             {"verdict": _part("difference", "verdict")},
-            main=True,
+            tables=(RESULT, STATISTICS),
         ),
     ]
 
 
 def _costs() -> list[Column[Row]]:
     return [
-        _counted("params", "Parameters, in millions.", "params M", "{:.3f}", main=True),
-        _counted("macs", "Multiply-adds of one image, in millions.", "MACs M", main=True),
+        _counted("params", "Parameters, in millions.", "params M", "{:.3f}"),
+        _counted("macs", "Multiply-adds of one image, in millions.", "MACs M", tables=[RESULT]),
         _counted(
             "paper_params",
             "Parameters in millions, counted as the paper does.",
@@ -171,22 +187,22 @@ def _costs() -> list[Column[Row]]:
 
 
 def _printed(table: Table) -> list[Column[Row]]:
-    """The paper's figures; printed only where a row of the table has some."""
-    found = [
+    """The paper's figures."""
+    return [
         Column[Row](
             "printed_top1",
             "The paper's accuracy, in per cent.",
             "paper top-1",
             lambda row: f"{row.printed.top1:.2f}" if row.printed else "-",
             {"printed_top1": _part("printed", "top1")},
-            main=True,
+            tables=[PAPER],
         ),
         Column[Row](
             "printed_change",
             "The paper's difference to its own baseline, in percentage points.",
             "paper Δ",
             lambda row: _printed_change(table, row),
-            main=True,
+            tables=[PAPER],
         ),
         _paper_count("params_m", "The paper's parameters, in millions."),
         _paper_count("flops_m", "The paper's FLOPs, in millions."),
@@ -199,13 +215,9 @@ def _printed(table: Table) -> list[Column[Row]]:
                 "against_paper": lambda row: row.against_paper[0],
                 "against_paper_why": lambda row: row.against_paper[1],
             },
-            main=True,
+            tables=[PAPER],
         ),
     ]
-    if _has_printed(table):
-        return found
-    # the CSV has the same columns for every sweep
-    return [Column(c.key, c.means, fields=c.fields) for c in found]
 
 
 def _has_printed(table: Table) -> bool:
@@ -225,14 +237,14 @@ def _part(part: str, name: str) -> Callable[[Row], Any]:
 
 
 def _counted(
-    name: str, means: str, header: str, form: str = "{:.2f}", main: bool = False
+    name: str, means: str, header: str, form: str = "{:.2f}", tables: Sequence[str] = ()
 ) -> Column[Row]:
     """A count that all trials of a variant have in common; printed in millions."""
 
     def printed(row: Row) -> str:
         return form.format(getattr(row.result, name) / 1e6) if row.result else "-"
 
-    return Column(name, means, header, printed, {name: _part("result", name)}, main)
+    return Column(name, means, header, printed, {name: _part("result", name)}, tables)
 
 
 def _measured(name: str, means: str, header: str, form: str) -> Column[Row]:

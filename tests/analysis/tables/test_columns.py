@@ -37,7 +37,7 @@ def test_a_column_more_is_shown_in_every_format(table, tmp_path, monkeypatch):
         "top-5 & more %",
         lambda row: f"{row.mean('top5'):.3f}",
         {"top5_mean": lambda row: row.mean("top5")},
-        main=True,
+        tables=[variants.RESULT],
     )
     monkeypatch.setattr(variants, "columns", lambda table: [*before(table), top5])
     report.write(table, tmp_path / "out")

@@ -325,13 +325,8 @@ def test_the_papers_rows_stand_beside(screened):
         screened.rows[1].printed.top1,
         screened.rows[1].printed.flops_m,
     ) == (78.60, 79.89, 843.81)
-    row = dict(
-        zip(
-            tables.comparison(screened).headers,
-            tables.comparison(screened).lines[1],
-            strict=True,
-        )
-    )
+    beside = tables.paper(screened)
+    row = dict(zip(beside.headers, beside.lines[1], strict=True))
     assert (row["paper top-1"], row["paper Δ"], row["Δ R20"], row["against the paper"]) == (
         "79.89",
         "+1.29",
@@ -493,7 +488,7 @@ def test_the_page_opens_offline_and_says_everything(complete, screened, tmp_path
         "question: Does it work?",
     ):
         assert part in page.text, part
-    assert files[0].read_text().count("<svg") == 2 and "trials have finished" not in page.text
+    assert files[0].read_text().count("<svg") == 3 and "trials have finished" not in page.text
     page = _Page()
     page.feed(report.write(screened, tmp_path / "partial")[0].read_text())
     assert "8 of 9 trials have finished. C: 1 diverged (the loss was nan)." in page.text
@@ -522,6 +517,8 @@ def test_the_command_writes_tables_figures_and_a_page(screened, tmp_path, capsys
         "table.tex",
         "curves.svg",
         "curves.png",
+        "forest.svg",
+        "forest.png",
         "tradeoff.svg",
         "tradeoff.png",
     }

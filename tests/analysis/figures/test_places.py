@@ -1,0 +1,69 @@
+"""Where things stand in the figures of a comparison: at their own cost, at their own difference."""
+
+import pytest
+
+from analysis import figures, tables
+from analysis.tables import Grid
+from runners.plan import load
+from runners.store import Store
+from tests.analysis.tables.test_table import fill
+
+SCORES = {"R20": [70.0, 71.25, 70.5], "S": [66.0, 66.25, 66.5], "C": [70.0, 71.0, 72.0]}
+
+
+@pytest.fixture
+def table(write_sweep, tmp_path):
+    """Three variants; two of them cost the same."""
+    variants = {"R20": {}, "S": {"lr": 0.02}, "C": {"lr": 0.03}}
+    sweep = load(write_sweep(variants=variants, seeds=3, margin_pp=1.0))
+    return tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, SCORES))
+
+
+def test_a_forest_plot_shows_each_difference_its_interval_and_the_verdict(table):
+    axes = figures.forest(table).axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["S", "C"]
+    spans, means = [], []
+    for line in axes.lines:
+        xs = [float(x) for x in line.get_xdata()]
+        if line.get_linewidth() == 2:
+            spans.append(xs)
+        elif line.get_marker() == "s":
+            means += xs
+    differences = [table.comparison.differences[v] for v in ("S", "C")]
+    assert spans == [[d.low, d.high] for d in differences]
+    assert means == [d.mean for d in differences]
+    said = [text.get_text() for text in axes.texts]
+    assert [words.split()[-1] for words in said] == [d.verdict for d in differences]
+    assert said[0].startswith("-4.33  (") and "margin of ±1" in axes.get_xlabel()
+
+
+def test_one_seed_has_no_interval_in_a_forest_plot(write_sweep, tmp_path):
+    sweep = load(write_sweep(variants={"R20": {}, "S": {"lr": 0.02}}, seeds=1))
+    table = tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, {"R20": [70.0], "S": [66.0]}))
+    axes = figures.forest(table).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["-4.00  inconclusive"]
+    assert "95 %" not in axes.get_xlabel()
+    legend = figures.tradeoff(table).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()][-1:] == ["one seed"]
+
+
+def test_every_variant_stands_at_its_own_cost_and_equal_ones_apart_on_paper(table):
+    axes = figures.tradeoff(table).axes[0]
+    means = [line for line in axes.lines if line.get_marker() == "o"]
+    costs = [row.result.macs / 1e6 for row in table.rows]
+    assert [line.get_xdata()[0] for line in means[:3]] == costs and costs[1] == costs[2]
+    shown = [line.get_transform().transform(line.get_xydata())[0][0] for line in means[:3]]
+    assert len({round(x) for x in shown}) == 3
+    low, high = axes.get_ylim()
+    for row in table.rows:
+        assert low < row.score.low and row.score.high < high
+
+
+def test_a_table_fits_a_terminal_and_the_papers_figures_are_beside(table):
+    assert max(map(len, tables.markdown(tables.comparison(table)).splitlines())) <= 80
+    assert tables.paper(table) == Grid(
+        ["variant", "top-1 % ± sd", "Δ R20", "paper top-1", "paper Δ", "against the paper"],
+        [],
+        tables.paper(table).means,
+    )
