@@ -160,6 +160,10 @@ def _evidence(table: Table) -> list[str]:
         f"commit {seen['commit']}{dirty}.",
     ]
     mixed = [word for word, key in MIXED if len(distinct(table.records, key)) > 1]
+    # on a CPU the number of threads decides the order of sums; old records do not have it
+    on_cpu = [r for r in table.records if str(r.provenance["device"]).startswith("CPU")]
+    if len({r.provenance["threads"] for r in on_cpu if "threads" in r.provenance}) > 1:
+        mixed.append("number of threads")
     if mixed:
         lines.append(
             f"These trials were not all run on the same {listed([*dict.fromkeys(mixed)])}: "

@@ -135,6 +135,21 @@ def machine(cuda: Any = None) -> dict[str, str]:
 
 
 @functools.cache
+def cpu(file: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name and its widest instructions, such as Intel(R) Xeon(R), AVX512.
+
+    PyTorch chooses its sums' order by both: another processor gives other last digits.
+    """
+    from torch.backends.cpu import get_cpu_capability
+
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        if found := re.search(r"^model name\s*:\s*(.+)$", file.read_text(), re.MULTILINE):
+            name = " ".join(found[1].split())
+    return f"{name}, {get_cpu_capability()}"
+
+
+@functools.cache
 def driver(file: Path = Path("/proc/driver/nvidia/version")) -> str:
     """The version of NVIDIA's driver, such as 550.54.15."""
     with contextlib.suppress(OSError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import platform
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
@@ -15,7 +14,7 @@ from runners.data.dataset import Dataset
 from runners.errors import Diverged
 from runners.plan import Config, Own, Trial
 from runners.store import Epoch, Record, Result, State, Store
-from runners.trial.provenance import CODE, machine, moved
+from runners.trial.provenance import CODE, cpu, machine, moved
 from runners.trial.training import Training
 
 
@@ -87,12 +86,12 @@ def _record(
 def provenance(trial: Trial, training: Training) -> dict[str, str | int]:
     """What a number needs beside it to be believed; nothing else of the machine's environment."""
     on_gpu = training.device.type == "cuda"
-    name = torch.cuda.get_device_name(training.device) if on_gpu else platform.machine()
+    device = torch.cuda.get_device_name(training.device) if on_gpu else f"CPU ({cpu()})"
     said: dict[str, str | int] = {
         **CODE.evidence(),
         **moved(),
         "sweep_file": trial.sweep_digest,
-        "device": name if on_gpu else f"CPU ({name})",
+        "device": device,
         "precision": training.precision,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

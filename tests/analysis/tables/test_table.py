@@ -254,6 +254,18 @@ def test_mixed_code_and_devices_are_said(make, tmp_path):
     )
 
 
+def test_mixed_numbers_of_threads_are_said_of_a_cpu_alone(make, tmp_path):
+    sweep = make(seeds=2)
+    scores = {"R20": [70, 71.25], "S+C": [70, 71.25], "C": [70, 71.25]}
+    store = fill(Store(tmp_path / "runs"), sweep, scores)
+    said = "not all run on the same number of threads"
+    for device, expected in (("CPU (test)", True), ("NVIDIA T4", False)):
+        for i, trial in enumerate(sweep.trials):
+            evidence = EVIDENCE | {"device": device, "threads": 1 + i % 2}
+            records.overwrite(store, replace(store.record(trial.id), provenance=evidence))
+        assert (said in "\n".join(tables.footer(tables.read(sweep, store)))) == expected
+
+
 class TestAgainstThePaper:
     """The printed figure against the interval and the protocol that the trials really had."""
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from runners.plan import Config, Trial, load
 from runners.store import Store
 from runners.train import main
 from runners.trial import provenance
-from runners.trial.provenance import Code, driver, machine, read_code
+from runners.trial.provenance import Code, cpu, driver, machine, read_code
 from runners.trial.run import run
 
 SOURCE = Path(provenance.__file__)
@@ -167,12 +168,20 @@ def test_the_machine_and_the_packages_that_make_the_numbers(monkeypatch):
     assert said.keys() == {"host", "python", "torchvision", "numpy", "ray"} and said["ray"] == "1.2"
     monkeypatch.delitem(sys.modules, "ray")
     assert "ray" not in machine()
-    torch = SimpleNamespace(
+    fake = SimpleNamespace(
         version=SimpleNamespace(cuda="13.2"),
         backends=SimpleNamespace(cudnn=SimpleNamespace(version=lambda: 92600)),
     )
-    said = machine(torch)
+    said = machine(fake)
     assert (said["cuda"], said["cudnn"]) == ("13.2", "92600") and said["driver"]
+
+
+def test_the_processor_by_its_name_and_its_instructions(tmp_path):
+    file = tmp_path / "cpuinfo"
+    file.write_text("processor\t: 0\nmodel name\t: Intel(R) Xeon(R)   Gold 6148 CPU @ 2.40GHz\n")
+    capability = torch.backends.cpu.get_cpu_capability()
+    assert cpu(file) == f"Intel(R) Xeon(R) Gold 6148 CPU @ 2.40GHz, {capability}"
+    assert cpu(tmp_path / "none").endswith(f", {capability}")
 
 
 @pytest.mark.parametrize(
