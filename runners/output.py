@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any, TextIO
+
+NO_ANSWER_S = 30.0  # after which a person is told what is waited for
 
 
 class Forgiving:
@@ -54,6 +57,22 @@ def forgiving() -> Iterator[None]:
         for stream in before:
             _settle(stream)
         sys.stdout, sys.stderr = before
+
+
+@contextlib.contextmanager
+def watched(what: str) -> Iterator[None]:
+    """Print `what` as a line on standard error if it has not ended after half a minute.
+
+    Code of the user's may wait for ever, and a person must see what is being tried.
+    """
+    line = f"{what}: no answer for {NO_ANSWER_S:g} s, still waiting (Ctrl-C stops)"
+    timer = threading.Timer(NO_ANSWER_S, lambda: print(line, file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _open(stream: TextIO | None) -> TextIO:

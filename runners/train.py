@@ -13,6 +13,7 @@ import torch
 
 from runners import command
 from runners.errors import SweepError, suggest
+from runners.output import watched
 from runners.plan import Sweep, Trial, load
 from runners.store import Epoch, Record, Store, shown
 from runners.trial import datasets
@@ -30,7 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     trial = _trial(sweep, args.variant, args.seed)
     if args.threads:
         torch.set_num_threads(args.threads)
-    measure(trial.config, trial.own)
+    with watched(f"building variants.{args.variant}"):
+        measure(trial.config, trial.own)
     _check_device(pick_device(args.device))
     # as the command that trains all of them does, but for this variant's data alone
     alone = replace(sweep, variants={args.variant: trial.config})

@@ -15,6 +15,7 @@ from typing import Any
 from runners.data import arrays
 from runners.data.arrays import Arrays
 from runners.errors import suggest
+from runners.output import watched
 from runners.plan.catalogue import DATASET, names
 
 SLOW_S = 2.0  # from here on, decoded pixels are kept
@@ -85,7 +86,8 @@ class Source:
         """What `load` returns, and the seconds that it took."""
         start = time.monotonic()
         try:
-            given = self.module.load(root, **self.options)
+            with watched(f"reading dataset '{self.name}' in {root}"):
+                given = self.module.load(root, **self.options)
         except Exception as error:  # a user's file may raise anything
             if not self.own:
                 raise

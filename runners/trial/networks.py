@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from runners.errors import SweepError
+from runners.output import watched
 from runners.plan import NETWORK, Config, Own, Sweep
 from runners.trial.network import fingerprint, measure
 from scconv import Cost
@@ -42,7 +43,8 @@ def known_cost(config: Config, own: Own) -> dict[str, float]:
     Raises:
         ValueError: its network cannot be built.
     """
-    counted = measure(config, own)[0]
+    with watched(f"building '{config.conv}' in '{config.backbone}' for the search"):
+        counted = measure(config, own)[0]
     return {"macs_m": counted.macs / 1e6, "params_m": counted.params / 1e6}
 
 
@@ -60,9 +62,10 @@ def _fingerprint(sweep: Sweep, variant: str) -> str:
 
 @contextlib.contextmanager
 def _named(sweep: Sweep, variant: str) -> Iterator[None]:
-    """Raise whatever goes wrong as one line that names the variant."""
+    """Name the variant in one line for whatever goes wrong, and for what does not end."""
     try:
-        yield
+        with watched(f"{sweep.path}: building variants.{variant}"):
+            yield
     except Exception as error:  # a convolution of the user's own may raise anything
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         reason = " ".join(str(error).split())

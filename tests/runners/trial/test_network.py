@@ -1,5 +1,7 @@
 """The network of a config: what makes two of them the same."""
 
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from runners.plan import Config, Own, Trial
 from runners.sweep import main
 from runners.trial.network import fingerprint
 from runners.trial.training import Training
+from tests.runners.test_sweep import wait_for
 
 BASE = {"backbone": "resnet20", "dataset": "synthetic", "epochs": 1, "batch_size": 32}
 TWINS = {
@@ -61,3 +64,77 @@ def test_what_differs_in_its_function_or_in_its_first_weights_is_no_twin(tmp_pat
     drop = own(tmp_path, "drop", start + make + "    return nn.Sequential(new, nn.Dropout(0.1))\n")
     assert fingerprint(*same) == fingerprint(Config(**BASE))
     assert len({fingerprint(*case) for case in (same, zero, drop)}) == 3
+
+
+WAITS = """import os
+import time
+from scconv.convs import like
+
+
+def wait(module, given):
+    # what counts the network runs on the meta device, what compares two on the CPU
+    while given[0].device.type == "{device}" and not os.path.exists("go"):
+        time.sleep(0.01)
+
+
+def drop_in(conv):
+    new = like(conv, conv.in_channels, conv.out_channels)
+    new.register_forward_pre_hook(wait)
+    return new
+"""
+
+
+@pytest.fixture
+def answered(tmp_path, monkeypatch, capsys):
+    """answered(line, how, command) -> its status and what it said; `how` is done after the line."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("runners.output.NO_ANSWER_S", 0.1)
+    said = []
+
+    def run(line, how, *arguments):
+        def named():
+            said.append(capsys.readouterr().err)
+            return line in "".join(said)
+
+        def answer():
+            try:
+                wait_for(named, 60)
+                how()
+            finally:
+                (tmp_path / "go").touch()
+
+        watching = threading.Thread(target=answer)
+        watching.start()
+        status = main([*arguments])
+        watching.join()
+        return status, "".join([*said, capsys.readouterr().err])
+
+    return run
+
+
+HOW = {
+    "it answers": (lambda: None, 2, "build the same network"),
+    "Ctrl-C": (lambda: signal.raise_signal(signal.SIGINT), 130, "stopped; the same command"),
+}
+
+
+@pytest.mark.parametrize("end", HOW)
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_a_network_that_does_not_answer_is_named(device, end, write_sweep, tmp_path, answered):
+    (tmp_path / "waits.py").write_text(WAITS.format(device=device))
+    path = write_sweep(variants={"R20": {}, "mine": {"conv": "waits"}})
+    how, expected, message = HOW[end]
+    line = "building variants.mine: no answer for 0.1 s"
+    status, said = answered(line, how, str(path), "--plan")
+    assert status == expected and message in said and line in said and "Traceback" not in said
+
+
+def test_a_data_set_that_does_not_answer_is_named(write_sweep, tmp_path, answered):
+    (tmp_path / "slow.py").write_text(
+        "import os\nimport time\n\n\ndef load(root):\n    while not os.path.exists('go'):\n"
+        "        time.sleep(0.01)\n"
+    )
+    path = write_sweep(base={"dataset": "slow"})
+    line = "reading dataset 'slow' in"
+    status, said = answered(line, lambda: None, str(path), "--plan")
+    assert status == 2 and line in said and "load must return four arrays" in said
