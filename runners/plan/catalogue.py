@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from runners.errors import SweepError, suggest
+from runners.plan import foreign
 from runners.plan.config import Data
 from runners.plan.imports import digest_of, tree_of
 
@@ -100,10 +101,9 @@ def find(kind: Kind, name: str, folder: Path, place: str) -> Path:
         return kind.folder / f"{name}{kind.suffix}"
     if there:
         return beside
-    raise SweepError(
-        f"{place}: unknown {kind.key} {name!r}{suggest(name, names(kind))}; "
-        f"a {kind.key} of your own is {name}{kind.suffix} beside the sweep file"
-    )
+    own = f"; a {kind.key} of your own is {name}{kind.suffix} beside the sweep file"
+    way = foreign.template(name) or suggest(name, names(kind)) + own
+    raise SweepError(f"{place}: unknown {kind.key} {name!r}{way}")
 
 
 @dataclass(frozen=True)

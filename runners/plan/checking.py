@@ -77,7 +77,7 @@ def _complaint(
             x for e in errors if (x := _location(e))[:-1] == loc[:-1] and e["type"] == first["type"]
         ]
         known = [f.name for f in dataclasses.fields(owner)]
-        said = foreign.unknown([x[-1] for x in siblings], known, table if owner is kind else "none")
+        said = foreign.unknown([x[-1] for x in siblings], known, table if owner is kind else loc[0])
         return f"{parent}: {said}" if parent else said
     where = ".".join([place(loc[0]), *loc[1:]])
     if first["type"] in ("missing", "missing_argument"):
@@ -96,7 +96,7 @@ def _complaint(
         rules = [r for r in rules if r != "must be a whole number"]
     rule = " or ".join([rules[0], *(r.removeprefix("must be ") for r in rules[1:])])
     value = meant[0]["input"]
-    return f"{where}: {rule}, got {_clip(value)}{_way_out(loc[0], value, raw)}"
+    return f"{where}: {rule}, got {_clip(value)}{_way_out(loc, value, raw)}"
 
 
 def _location(error: Any) -> list[str]:
@@ -115,14 +115,14 @@ def _rule(message: str) -> str:
     return message[0].lower() + message[1:]
 
 
-def _way_out(key: str, value: Any, raw: dict) -> str:
-    if key in FRACTIONS and isinstance(value, int | float) and value >= 1:
+def _way_out(loc: list[str], value: Any, raw: dict) -> str:
+    if loc[0] in FRACTIONS and isinstance(value, int | float) and value >= 1:
         epochs = raw.get("epochs", 200)
         known = isinstance(epochs, int) and not isinstance(epochs, bool) and epochs > value
         return "; it is a fraction of the epochs" + (
             f": {value:g} of {epochs} is {value / epochs:.4g}" if known else ", such as 0.5"
         )
-    return foreign.expression(value)
+    return foreign.way_out(loc, value)
 
 
 @functools.cache

@@ -1,5 +1,6 @@
-"""Keys of other tools' files, and the key that is ours: W&B, Determined, Hydra, pycls, timm, YOLO,
-Keras.
+"""Keys of other tools' files, and the key that is ours.
+
+W&B, Determined, Hydra, Lightning, MMEngine, pycls, timm, YOLO, Ray Tune, NNI, Keras.
 
 A sweep file that was written for another tool is refused; these tables give the message its way
 out.
@@ -52,7 +53,31 @@ TOP = {
     "OPTIM": "base.lr (BASE_LR), base.epochs (MAX_EPOCH), base.schedule (LR_POLICY)",
     "TRAIN": "base.dataset (DATASET) and base.batch_size (BATCH_SIZE)",
     "TEST": "nothing: the test set is read once, after the last epoch",
-    "OUT_DIR": "--storage",
+    **dict.fromkeys(("OUT_DIR", "work_dir", "output_dir", "save_dir"), "--storage"),
+    **dict.fromkeys(("data_dir", "data_root", "data_path"), "--data"),
+    "resume": "nothing: the same command continues",
+    "ckpt_path": "nothing: the same command continues",
+    "trainer": "base (epochs, precision, compile) and resources",
+    "seed_everything": "seeds",
+    "optimizer": "base.lr, base.momentum, base.weight_decay: it is torch's SGD",
+    "opt": "base.lr, base.momentum, base.weight_decay: it is torch's SGD",
+    "train_cfg": "base.epochs",
+    "param_scheduler": "base.schedule, base.milestones, base.warmup",
+    "optim_wrapper": "base (lr, momentum, weight_decay), precision",
+    "_base_": "base, and YAML's anchors (&name, <<: *name) for what files share",
+    "params": "base, or search.space",
+    "param_space": "factors for a grid, or search.space with search.trials",
+    "searchSpace": "search.space",
+    "search_space": "search.space",
+    "tuner": "search.sampler (tpe, random, grid)",
+    "sampler": "search.sampler (tpe, random, grid)",
+    "direction": "nothing: a search maximises validation top-1",
+    "maxTrialNumber": "search.trials",
+    "trialCommand": "nothing: python -m runners.sweep trains by itself",
+    "trialConcurrency": "resources, of one trial: as many run as fit",
+    "study_name": "the name of the file",
+    "metadata": "the name of the file",
+    "spec": "search (mode, space, trials)",
     "NUM_GPUS": "resources.gpu, of one trial",
 }
 # of base and of a variant
@@ -86,9 +111,16 @@ CONFIG = {
         name: f"options.{name}"
         for name in ("alpha", "squeeze", "groups", "gn_groups", "gate", "order", "threshold")
     },
+    **dict.fromkeys(
+        ("optimizer", "opt", "optim"), "lr, momentum, nesterov, weight_decay: it is torch's SGD"
+    ),
+    **dict.fromkeys(
+        ("_target_", "class_path", "type"),
+        "the name of a file: a backbone of your own stands beside the sweep file",
+    ),
     "seed": "seeds, beside base",
     "num_classes": "nothing: the data set has them",
-    "device": "resources",
+    "device": "resources.gpu",
     "gpus": "resources.gpu",
     "num_workers": "resources.cpu",
 }
@@ -107,6 +139,9 @@ PARAMETER = {
     "start": "low",
     "end": "high",
     "values": "choices",
+    "_type": "log: true for a log scale, else nothing",
+    "_value": "low and high, or choices",
+    "grid_search": "choices",
     "value": "choices, of one value",
     "vals": "choices",
     "val": "choices, of one value",
@@ -137,7 +172,35 @@ SEARCH = {
     "min_iter": "min_epochs",
     "grace_period": "min_epochs",
 }
-TABLES = {"file": TOP, "config": CONFIG, "search": SEARCH, "parameter": PARAMETER}
+# of `resources`
+RESOURCES = {
+    **dict.fromkeys(
+        ("gpus", "num_gpus", "devices", "slots_per_trial", "GPU", "gpus_per_trial"), "gpu"
+    ),
+    **dict.fromkeys(
+        ("cpus", "num_cpus", "num_workers", "workers", "threads", "CPU", "cpus_per_trial"), "cpu"
+    ),
+    "accelerator": "gpu: how many of one trial, or a part of one",
+}
+SETTINGS = (
+    *("backbone", "dataset", "conv", "options", "recipe", "epochs", "batch_size", "lr", "momentum"),
+    *("nesterov", "weight_decay", "schedule", "milestones", "warmup", "label_smoothing", "augment"),
+    *("val_fraction", "precision", "compile"),
+)
+# settings at the top of the file, by our name or by another tool's
+_PLACES = {ours: f"base.{ours}" for ours in SETTINGS}
+_MISPLACED = _PLACES | {
+    theirs: ours if ours.startswith("resources") else f"base.{ours}"
+    for theirs, ours in CONFIG.items()
+    if re.fullmatch(r"[\w.]+", ours)
+}
+TABLES = {
+    "file": _MISPLACED | TOP,
+    "config": CONFIG,
+    "search": SEARCH,
+    "parameter": PARAMETER,
+    "resources": RESOURCES,
+}
 
 
 def unknown(keys: Sequence[str], known: Iterable[str], table: str) -> str:
@@ -161,15 +224,54 @@ def unknown(keys: Sequence[str], known: Iterable[str], table: str) -> str:
     return f"{said}; {', '.join(ways)}"
 
 
+def way_out(place: Sequence[str], value: object) -> str:
+    """The way out of a value of the wrong kind that another tool's files have there; else empty.
+
+    Args:
+        place: the keys from the top of the file, or of a variant's settings.
+    """
+    last = place[-1]
+    if isinstance(value, dict) and last in ("conv", "backbone", "dataset"):
+        options = "options" if last == "conv" else f"{last}_options"
+        return f"; write {last}: NAME, and what it takes as {options}: {{...}}"
+    if place[0] == "variants":
+        if isinstance(value, list):
+            return "; write each below its name, such as R20: {conv: standard}"
+        return "; a variant without settings of its own is {}" if value is None else ""
+    if place[0] == "factors" and isinstance(value, dict):
+        inner = next((v for v in value.values() if isinstance(v, list)), None)
+        return f"; write {inner}" if inner else "; a grid has values; a range is for search.space"
+    if isinstance(value, str) and "," in value and place[0] in ("factors", "seeds"):
+        return f"; write [{', '.join(part.strip() for part in value.split(','))}]"
+    return expression(value)
+
+
+def template(value: object) -> str:
+    """The way out of a text that another tool would replace; else empty."""
+    if isinstance(value, str) and re.search(r"\$\{|\{\{|\?\?\?", value):
+        how = "write the value, or give it by --set"
+        return f"; templates such as ${{x}} and {{{{ x }}}} are not read: {how}"
+    return ""
+
+
+NAMES = r"(choice|grid_search|randint|range|interval|q?uniform|q?log_?uniform|glob)(?:_values)?"
+
+
 def expression(value: object) -> str:
-    """The way out of a text such as "choice(1, 2)", which Hydra's files have; else empty."""
+    """The way out of a text such as "choice(1, 2)", which Hydra's files have; else empty.
+
+    A list such as [uniform, 0, 1] is one, too, and so is what YAML leaves of one inside braces,
+    where a comma ends it.
+    """
+    if isinstance(value, list) and value and isinstance(value[0], str):
+        value = f"{value[0]}({', '.join(map(str, value[1:]))})" if value[1:] else None
     if not isinstance(value, str):
         return ""
-    match = re.fullmatch(r"\s*(choice|range|interval|uniform|log_?uniform|glob)\((.*)\)\s*", value)
+    match = re.fullmatch(rf"\s*(?:\w+\.)*{NAMES}\((.*?)\)?\s*", value)
     if not match:
-        return ""
-    if match[1] == "choice":
-        return f"; write the choices as a list: [{match[2]}]"
-    if match[1] in ("interval", "uniform", "range"):
-        return "; write {low: ..., high: ...}, with a step where only some values are meant"
-    return "; write {low: ..., high: ..., log: true}"
+        return template(value)
+    if match[1] in ("choice", "grid_search"):
+        return f"; write the choices as a list: [{match[2].strip('[]')}]"
+    if "log" in match[1]:
+        return "; write {low: ..., high: ..., log: true}"
+    return "; write {low: ..., high: ...}, with a step where only some values are meant"

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from runners.errors import SweepError
+from runners.plan import foreign
 
 MOST_VALUES = 200_000  # of one file, aliases counted as often as they are used
 CORE = "tag:yaml.org,2002:"
@@ -49,7 +50,7 @@ class Document(dict):
 
         The file has no such line for a place that was overridden, or that only has a default.
         """
-        places = [p for p in self.lines if message.startswith((f"{p}: ", f"{p} "))]
+        places = [p for p in self.lines if message.startswith((f"{p}: ", f"{p} ", f"{p}, "))]
         if not places:
             return message
         place = max(places, key=len)
@@ -86,7 +87,11 @@ def read(path: Path) -> Document:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         known = ", ".join(sorted(str(p) for p in Path("sweeps").glob("*.yaml")))
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        reason = (
+            error.strerror
+            if isinstance(error, OSError)
+            else "it is not UTF-8 text; save it as such"
+        )
         there = f"; there are {known}" if known else ""
         raise SweepError(f"cannot be read ({reason}){there}") from None
     builder = _Builder()
@@ -153,7 +158,9 @@ class _Builder:
             mark = getattr(error, "problem_mark", None)
             where = f"line {mark.line + 1}: " if mark else ""
             problem = getattr(error, "problem", None) or " ".join(str(error).split())
-            raise SweepError(f"{where}not valid YAML: {problem}{_hint(text, mark)}") from None
+            raise SweepError(
+                f"{where}not valid YAML: {problem}{_hint(text, mark, problem)}"
+            ) from None
         except RecursionError:
             raise SweepError("not valid YAML: it is nested too deeply") from None
 
@@ -210,7 +217,10 @@ class _Builder:
     def _key(self, node: yaml.Node) -> str:
         line = node.start_mark.line + 1
         key = _scalar(node) if isinstance(node, yaml.ScalarNode) else "a list or a mapping"
-        if not isinstance(node, yaml.ScalarNode) or not isinstance(key, str):
+        if not isinstance(node, yaml.ScalarNode):
+            way = foreign.template("{{") if isinstance(node, yaml.MappingNode) else ""
+            raise SweepError(f"line {line}: a key must be text, got {key}{way}")
+        if not isinstance(key, str):
             raise SweepError(f"line {line}: a key must be text, got {key!r}; put it in quotes")
         return key
 
@@ -263,11 +273,17 @@ def _whole_number(text: str, line: int) -> int:
     return int(digits, 0) if digits[:2] in ("0o", "0x") else int(digits)
 
 
-def _hint(text: str, mark: Any) -> str:
-    """The way out where a colon inside a text is what the parser stumbled over."""
+def _hint(text: str, mark: Any, problem: str) -> str:
+    """The way out of what the parser usually stumbles over."""
     lines = text.splitlines()
+    if "another document" in problem:
+        return "; one file is one question: make it two files"
+    if "'\\t'" in problem:
+        return "; indent by spaces, not by tabs"
     if mark is None or mark.line >= len(lines):
         return ""
+    if way := foreign.template(lines[mark.line]):
+        return way
     if re.match(r"\s*[\w.-]+:\s+[^'\"\[{#|>]*:\s", lines[mark.line] + " "):
         return "; put a text that has a colon in quotes"
     return ""
