@@ -13,7 +13,9 @@ from analysis.figures.tradeoff import HOLLOW
 from analysis.tables import Table
 from runners.plan import space
 from runners.search import searching as search
-from runners.search.study import Proposal, Study, importances
+from runners.search.importance import importances
+from runners.search.proposal import Proposal
+from runners.search.study import Study
 from runners.store import label
 
 

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from analysis.tables.columns import Column, Grid, csv_text, grid
 from analysis.tables.table import Table
 from runners.plan import space
+from runners.search.proposal import Proposal
 from runners.search.searching import front, picks
-from runners.search.study import Proposal, Study
+from runners.search.study import Study
 from runners.store import label
 
 

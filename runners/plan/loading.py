@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from runners.errors import SweepError, suggest
-from runners.plan import space
+from runners.plan import search_key, space
 from runners.plan.catalogue import KINDS, Lookup
 from runners.plan.checking import validate
 from runners.plan.config import Config
@@ -137,7 +137,7 @@ def _load(
     file, seed_list = _file(raw)
     lookup = Lookup(path.parent)
     arms = _arms(file)
-    search = space.parse(file.search, seed_list) if file.search is not None else None
+    search = search_key.parse(file.search, seed_list) if file.search is not None else None
     if not (search and search.written.mode != "tune"):
         _refuse_idle_options(file.base, [arm for _, arm in arms.values()])
     every = {name: config_of(place, file.base, arm, lookup) for name, (place, arm) in arms.items()}

@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 
 from runners.plan import Sweep, Trial, space
 from runners.plan.space import Cell
+from runners.search.proposal import Proposal
 from runners.search.queue import Work
-from runners.search.study import Cost, Proposal, Study, told
+from runners.search.study import Cost, Study, told
 from runners.store import Epoch, Record, Store
 
 
@@ -239,7 +240,7 @@ def survey(study: Study, cells: list[Cell], cost: Cost, seconds: float) -> Surve
         try:
             config = study.sweep.candidate(cell, study.variant)
             counted = cost(config, study.sweep.own(config))
-            if study.beyond(counted)[1]:
+            if study.search.beyond(counted)[1]:
                 found.refused["out of bounds"] += 1
             else:
                 found.possible.append(counted["macs_m"])

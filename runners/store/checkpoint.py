@@ -12,11 +12,37 @@ from dataclasses import asdict
 from typing import Any
 
 from runners.errors import StoreUnreadable
+from runners.store.locks import TrialLock
 from runners.store.place import Place
 from runners.store.record import Epoch
 from runners.store.weights import packed, unpacked
 
 DIGEST = 32  # bytes of SHA-256 at the start of the file
+
+
+class Checkpoints:
+    """The part of a store that keeps how far trials have come."""
+
+    files: Place
+    locked: dict[str, TrialLock]
+
+    def started(self, trial_id: str) -> bool:
+        """Whether it has a checkpoint to go on from."""
+        return exists(self.files, trial_id)
+
+    def save(self, trial_id: str, state: dict[str, Any], epochs: list[Epoch]) -> None:
+        """Replace the trial's checkpoint: weights, optimizer and every epoch so far.
+
+        Raises:
+            Held: another process took the trial over, while this one did not renew its lock.
+        """
+        if trial_id in self.locked:
+            self.locked[trial_id].check()
+        save(self.files, trial_id, state, epochs)
+
+    def checkpoint(self, trial_id: str) -> tuple[dict[str, Any], list[Epoch]] | None:
+        """The state and epochs that `save` wrote last, or before; None where neither is usable."""
+        return load(self.files, trial_id)
 
 
 def save(files: Place, trial_id: str, state: dict[str, Any], epochs: list[Epoch]) -> None:

@@ -20,6 +20,49 @@ from runners.store.disk import Disk
 from runners.store.place import Place
 
 
+class Locks:
+    """The part of a store that locks it; `locked` has the trials that this process trains."""
+
+    files: Place
+    root: str | Path
+    locked: dict[str, TrialLock]
+
+    @contextlib.contextmanager
+    def hold(self, trial_id: str, wait_s: float = 60) -> Iterator[None]:
+        """Lock this trial against other processes, waiting for up to `wait_s` seconds.
+
+        Raises:
+            Held: another process still has the lock.
+        """
+        with trial(self.files, trial_id, wait_s) as lock:
+            self.locked[trial_id] = lock
+            try:
+                yield
+            finally:
+                del self.locked[trial_id]
+
+    def left_alone(self, trial_id: str) -> contextlib.AbstractContextManager[object]:
+        """Wait a little for a trial's worker to be gone, so that nothing is written any more.
+
+        In a bucket a dead one's lock means nothing.
+        """
+        if isinstance(self.files, Disk):
+            return trial(self.files, trial_id, wait_s=10)
+        return contextlib.nullcontext()
+
+    def trained_elsewhere(self, trial_id: str) -> str:
+        """Which process trains the trial just now, such as another sweep's; empty: none."""
+        return self.files.owner(trial_key(trial_id))
+
+    def drive(self, plan: Sweep, tracking_uri: str = "") -> contextlib.AbstractContextManager[None]:
+        """Be the one driver of this sweep; other sweeps may use the store at the same time.
+
+        Raises:
+            SweepError: another process drives it; names it.
+        """
+        return sweep(self.files, self.root, plan, tracking_uri)
+
+
 class TrialLock:
     """A trial's lock in this process; `taken_by` is who took it over, if its lease expired."""
 
@@ -61,15 +104,6 @@ def trial(files: Place, trial_id: str, wait_s: float) -> Iterator[TrialLock]:
             ) from None
         files.tidy(f"trials/{trial_id}")
         yield lock
-
-
-def left_alone(files: Place, trial_id: str) -> contextlib.AbstractContextManager[object]:
-    """Wait a little for a trial's worker to be gone; in a bucket a dead one's lock means
-    nothing.
-    """
-    if isinstance(files, Disk):
-        return trial(files, trial_id, wait_s=10)
-    return contextlib.nullcontext()
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """Copies of users' files, so that an edit while a sweep runs does not change its later trials.
 
-A file and the local files that it imports stand together in `code/<name>-<digest>/`; beside that,
-`code/<name>-<digest>.json` has all of them, from which another machine makes its copy.
+A sweep file is kept as `sweeps/<name>-<digest>.yaml`. A file of code and the local files that it
+imports stand together in `code/<name>-<digest>/`; beside that, `code/<name>-<digest>.json` has all
+of them, from which another machine makes its copy.
 """
 
 from __future__ import annotations
@@ -11,37 +12,69 @@ from dataclasses import replace
 from pathlib import Path
 
 from runners.errors import SweepError
-from runners.plan import Config, Own
+from runners.plan import Config, Own, Sweep
 from runners.plan.imports import digest_of, files_of
 from runners.store.disk import Disk
 from runners.store.place import Place
 
 
-def keep_own(files: Place, own: Own, config: Config) -> Own:
-    """Copy a trial's user files into the store; returns their copies here.
+class UserFiles:
+    """The part of a store that keeps what users wrote: sweep files, and code beside them."""
 
-    Raises:
-        SweepError: a file was edited after the sweep was planned.
-    """
-    return replace(
-        own,
-        conv=keep(files, own.conv, config.conv_digest),
-        backbone=keep(files, own.backbone, config.backbone_digest),
-        dataset=keep(files, own.dataset, config.dataset_digest),
-    )
+    files: Place
+
+    def keep(self, key: str, content: bytes) -> None:
+        """Write a file whose name has its content's digest, unless it is there."""
+        if not self.files.exists(key):
+            self.files.create(key, content)
+
+    def keep_sweep(self, sweep: Sweep) -> None:
+        """Keep the sweep file as it was planned: the file itself may be edited while trials run."""
+        self.keep(_sweep_key(sweep.name, sweep.digest), sweep.text.encode())
+
+    def sweep_file(self, name: str, digest: str) -> str | None:
+        """The text of the sweep file that `keep_sweep` kept; None where there is none."""
+        try:
+            return self.files.read(_sweep_key(name, digest)).decode()
+        except FileNotFoundError:
+            return None
+
+    def keep_own(self, own: Own, config: Config) -> Own:
+        """The same trial's user files as copies in the store, which no edit changes.
+
+        Raises:
+            SweepError: a file was edited after the sweep was planned.
+        """
+        return replace(
+            own,
+            conv=self.keep_file(own.conv, config.conv_digest),
+            backbone=self.keep_file(own.backbone, config.backbone_digest),
+            dataset=self.keep_file(own.dataset, config.dataset_digest),
+        )
+
+    def keep_file(self, path: str, digest: str) -> str:
+        """The path of a copy of a user's file, and of what it imports; "" is "".
+
+        Raises:
+            SweepError: it was edited after the sweep was planned.
+        """
+        return _keep(self.files, path, digest)
+
+    def fetch_own(self, own: Own) -> Own:
+        """The copies that `keep_own` made, here or on another machine, on this machine."""
+        return replace(
+            own,
+            conv=_fetch(self.files, own.conv),
+            backbone=_fetch(self.files, own.backbone),
+            dataset=_fetch(self.files, own.dataset),
+        )
 
 
-def fetch_own(files: Place, own: Own) -> Own:
-    """The copies that `keep_own` made, here or on another machine, on this machine."""
-    return replace(
-        own,
-        conv=fetch(files, own.conv),
-        backbone=fetch(files, own.backbone),
-        dataset=fetch(files, own.dataset),
-    )
+def _sweep_key(name: str, digest: str) -> str:
+    return f"sweeps/{name}-{digest}.yaml"
 
 
-def keep(files: Place, path: str, digest: str) -> str:
+def _keep(files: Place, path: str, digest: str) -> str:
     """Copy a user's file with what it imports into the store; returns the copy's path here.
 
     Raises:
@@ -62,10 +95,10 @@ def keep(files: Place, path: str, digest: str) -> str:
             for file in files_of(main)
         }
         files.create(f"code/{name}.json", json.dumps(sources, indent=1).encode())
-    return fetch(files, f"{name}/{main.name}")
+    return _fetch(files, f"{name}/{main.name}")
 
 
-def fetch(files: Place, path: str) -> str:
+def _fetch(files: Place, path: str) -> str:
     """Where the copy is on this machine, made here or on another; "" is ""."""
     if not path:
         return ""

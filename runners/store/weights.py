@@ -9,8 +9,25 @@ import io
 import zipfile
 from typing import Any
 
+from runners.errors import SweepError
 
-def check(content: bytes, sha256: str) -> None:
+
+def check(content: bytes, sha256: str, path: str) -> None:
+    """Weights that can be used; `path` names them in the error.
+
+    Raises:
+        SweepError: they are damaged; says the way out.
+    """
+    try:
+        _check_intact(content, sha256)
+    except ValueError as error:
+        raise SweepError(
+            f"{path}: these weights are damaged: {error}; restore them from a backup, or move the"
+            " trial's folder away and the same command trains it again"
+        ) from None
+
+
+def _check_intact(content: bytes, sha256: str) -> None:
     """The file is as it was written; without `sha256`, as an older record, by torch's own CRC-32.
 
     Raises:

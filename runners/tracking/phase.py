@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from runners.plan import Sweep, Trial
 
 if TYPE_CHECKING:
-    from runners.search.study import Proposal
+    from runners.search.proposal import Proposal
 
 COMPARISON_NOTE = """**{question}**
 

@@ -20,7 +20,7 @@ from runners.tracking.runs import agrees, is_whole
 from runners.tracking.writer import Writer
 
 if TYPE_CHECKING:
-    from runners.search.study import Proposal
+    from runners.search.proposal import Proposal
 
 
 class Tracker:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import platform
 import re
-import resource
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -160,25 +159,6 @@ def driver(file: Path = Path("/proc/driver/nvidia/version")) -> str:
         done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
         return done.stdout.split()[0] if done.stdout.strip() else UNKNOWN
     return UNKNOWN
-
-
-def reset_peak_memory() -> None:
-    """Forget the process's peak: a worker trains one trial after the other. Linux alone can."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory() -> int:
-    """Peak resident bytes of this process."""
-    with contextlib.suppress(OSError):
-        return next(
-            int(line.split()[1]) * 1024
-            for line in Path("/proc/self/status").read_text().splitlines()
-            if line.startswith("VmHWM")
-        )
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ from runners.data.image_files import Files
 from runners.errors import Diverged
 from runners.plan import Config, Trial
 from runners.store import Epoch, Result
+from runners.trial import peak_memory, precision
 from runners.trial.compiled import Compiled
 from runners.trial.network import build
-from runners.trial.provenance import peak_memory, reset_peak_memory
 from scconv import cost
 
 PRIMARY = "top1"  # the score that a classifier is judged by, in training, validation and test
@@ -39,12 +39,11 @@ class Training:
 
     def __init__(self, trial: Trial, data: Dataset, device: torch.device | str = "cpu"):
         self.config, self.seed, self.device = trial.config, trial.seed, torch.device(device)
+        # a search cannot read what it does not have
         if not self.config.test:
-            data = replace(
-                data, test=data.test.subset(torch.arange(0))
-            )  # what a search does not have it cannot read
+            data = replace(data, test=data.test.subset(torch.arange(0)))
         self.data = data.hold_out(self.config.val_fraction).to(self.device)
-        self.precision = _precision(self.config.precision, self.device)
+        self.precision = precision.choose(self.config.precision, self.device)
         torch.manual_seed(_seed(trial.seed, "weights"))
         # built on the CPU, so that a seed's first weights are the same on every device;
         # channels_last is faster on both
@@ -65,9 +64,7 @@ class Training:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
-            torch.cuda.reset_peak_memory_stats(self.device)
-        else:
-            reset_peak_memory()
+        peak_memory.reset(self.device)
 
     def state(self) -> dict:
         """Everything the next epoch depends on, but for the config."""
@@ -117,7 +114,7 @@ class Training:
             seconds=time.perf_counter() - start,
             images_per_s=len(self.data.train) / trained,
             ended=time.time_ns() // 1_000_000,
-            sys={"memory_gb": self._memory_gb(), "load": os.getloadavg()[0]},
+            sys={"memory_gb": peak_memory.gigabytes(self.device), "load": os.getloadavg()[0]},
         )
 
     def _validate(self) -> dict[str, float]:
@@ -140,7 +137,9 @@ class Training:
             costs={
                 **asdict(counts),
                 "images_per_s": statistics.median(e.images_per_s for e in epochs),
-                "peak_memory_gb": max(self._memory_gb(), *(e.sys["memory_gb"] for e in epochs)),
+                "peak_memory_gb": max(
+                    peak_memory.gigabytes(self.device), *(e.sys["memory_gb"] for e in epochs)
+                ),
                 "swapped": self.swapped,
                 "minutes": sum(e.seconds for e in epochs) / 60,
             },
@@ -149,9 +148,8 @@ class Training:
     def _train(self, index: int) -> tuple[float, float]:
         """Mean loss and accuracy (0..1) over the epoch's batches, as they were trained."""
         c = self.config
-        torch.manual_seed(
-            _seed(self.seed, f"dropout {index}")
-        )  # for whatever a convolution draws itself
+        # for whatever a convolution draws itself
+        torch.manual_seed(_seed(self.seed, f"dropout {index}"))
         generator = torch.Generator().manual_seed(_seed(self.seed, f"batches {index}"))
         steps = math.ceil(len(self.data.train) / c.batch_size)
         loss_sum = torch.zeros((), device=self.device)
@@ -161,7 +159,7 @@ class Training:
         for i, (x, y) in enumerate(batches(self.data, c.batch_size, generator, augment=c.augment)):
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(c, (index * steps + i + 0.5) / (c.epochs * steps))
-            with self._autocast():
+            with precision.autocast(self.precision, self.device):
                 logits = self.forward(x)
                 loss = F.cross_entropy(logits, y, label_smoothing=c.label_smoothing)
             self.optimizer.zero_grad(set_to_none=True)
@@ -181,23 +179,11 @@ class Training:
         self.model.eval()
         losses, hits = [], []
         for x, y in in_order(self.data, split):
-            with self._autocast():
+            with precision.autocast(self.precision, self.device):
                 logits = self.model(x)
             losses.append(F.cross_entropy(logits.float(), y, reduction="sum"))
             hits.append(logits.topk(min(5, self.data.classes), 1).indices == y[:, None])
         return (torch.stack(losses).sum() / len(split)).item(), torch.cat(hits).cpu()
-
-    def _autocast(self) -> torch.autocast:
-        dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
-        return torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None)
-
-    def _memory_gb(self) -> float:
-        """The peak since this trial began here: of the GPU's memory that torch allocated, or of the
-        whole process on a CPU.
-        """
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device) / 1e9
-        return peak_memory() / 1e9
 
 
 def learning_rate(config: Config, progress: float) -> float:
@@ -224,16 +210,6 @@ def train(
         epochs.append(training.epoch(index))
         yield epochs[-1]
     yield training.result(epochs)
-
-
-def _precision(name: str, device: torch.device) -> str:
-    if name != "auto":
-        return name
-    if device.type != "cuda":
-        return "fp32"
-    return (
-        "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
-    )  # a T4 only emulates bf16
 
 
 def _seed(seed: int, stream: str) -> int:

@@ -26,58 +26,55 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+HEADERS = (
+    *("backbone", "method", "setting"),
+    *("params M", "ours", ""),
+    *("FLOPs M", "ours", ""),
+    *("MACs M", ""),
+)
+TEXTS = (0, 1, 2, 10)  # columns that are no numbers
+LEGEND = (
+    "printed, ours, and = where they agree to the printed digits, else the relative error; "
+    "FLOPs as the paper counts them, MACs plain."
+)
+
+
 def _text(found: list[Row]) -> str:
-    headers = [
-        "backbone",
-        "method",
-        "setting",
-        "params M",
-        "ours",
-        "",
-        "FLOPs M",
-        "ours",
-        "",
-        "MACs M",
-        "",
-    ]
-    lines = [headers]
-    for r in found:
-        params = [
-            f"{r.printed_params / 1e6:.2f}",
-            f"{r.params / 1e6:.4f}",
-            _error(r.printed_params, r.params, r.params_match),
-        ]
-        flops = [
-            f"{r.printed_flops / 1e6:.2f}",
-            f"{r.paper_flops / 1e6:.2f}",
-            _error(r.printed_flops, r.paper_flops, r.flops_match),
-        ]
-        lines.append(
-            [r.backbone, r.method, r.setting, *params, *flops, f"{r.macs / 1e6:.2f}", r.note]
-        )
-    widths = [max(len(line[i]) for line in lines) for i in range(len(headers))]
-    text = [
-        "  ".join(
-            c.ljust(w) if i in (0, 1, 2, 10) else c.rjust(w)
-            for i, (c, w) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]
+    table = _aligned([[*HEADERS], *map(_cells, found)])
     both = sum(r.params_match and r.flops_match for r in found)
     params, flops = sum(r.params_match for r in found), sum(r.flops_match for r in found)
     counts = f"{params} of params, {flops} of FLOPs, {both} of both"
-    legend = (
-        "printed, ours, and = where they agree to the printed digits, else the relative error; "
-        "FLOPs as the paper counts them, MACs plain"
-    )
-    return "\n".join(
-        [
-            *(line.rstrip() for line in text),
-            "",
-            f"{legend}.",
-            f"{len(found)} rows; to the printed digits: {counts}.",
-        ]
-    )
+    summary = f"{len(found)} rows; to the printed digits: {counts}."
+    return "\n".join([*table, "", LEGEND, summary])
+
+
+def _cells(row: Row) -> list[str]:
+    """A row's cells, a text for each header."""
+    return [
+        row.backbone,
+        row.method,
+        row.setting,
+        f"{row.printed_params / 1e6:.2f}",
+        f"{row.params / 1e6:.4f}",
+        _error(row.printed_params, row.params, row.params_match),
+        f"{row.printed_flops / 1e6:.2f}",
+        f"{row.paper_flops / 1e6:.2f}",
+        _error(row.printed_flops, row.paper_flops, row.flops_match),
+        f"{row.macs / 1e6:.2f}",
+        row.note,
+    ]
+
+
+def _aligned(lines: list[list[str]]) -> list[str]:
+    """Lines of cells as lines of text, texts to the left and numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = []
+    for line in lines:
+        cells = []
+        for i, (cell, width) in enumerate(zip(line, widths, strict=True)):
+            cells.append(cell.ljust(width) if i in TEXTS else cell.rjust(width))
+        aligned.append("  ".join(cells).rstrip())
+    return aligned
 
 
 def _error(printed: int, ours: int, match: bool) -> str:

@@ -62,7 +62,7 @@ def inspect(home, tmp_path, monkeypatch):
     """inspect(*options) -> exit status of the command, in an empty working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "runners.inspect.pick_device", lambda name: "cpu"
+        "runners.trial.trained.pick_device", lambda name: "cpu"
     )  # where the trials were trained
 
     def command(*options: str, storage=home / "runs") -> int:
@@ -270,7 +270,7 @@ def test_a_backbone_without_a_first_stage_has_its_classes_looked_at(
     case, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("runners.inspect.pick_device", lambda name: "cpu")
+    monkeypatch.setattr("runners.trial.trained.pick_device", lambda name: "cpu")
     (tmp_path / "mine.py").write_text(BACKBONE.format(layers=STAGES[case]))
     base = SWEEP["base"] | {"backbone": "mine"}
     sweep = SWEEP | {"base": base, "variants": {"R20": {}, "fast": {"lr": 0.3}}, "seeds": 1}

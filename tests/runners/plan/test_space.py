@@ -3,13 +3,13 @@
 import pytest
 
 from runners.errors import SweepError
-from runners.plan import load, space
+from runners.plan import load, search_key, space
 
 SEARCH = {"mode": "tune", "space": {"lr": {"low": 0.01, "high": 0.1, "log": True}}, "trials": 4}
 
 
 def parse(**parameters) -> space.Search:
-    return space.parse(
+    return search_key.parse(
         {
             "mode": "front",
             "space": {k.replace("__", "."): v for k, v in parameters.items()},
@@ -119,7 +119,7 @@ MALFORMED = {
 def test_malformed_space(case):
     content, message = MALFORMED[case]
     with pytest.raises(SweepError) as refused:
-        space.parse({"mode": "front", "space": content, "trials": 4}, (0, 1))
+        search_key.parse({"mode": "front", "space": content, "trials": 4}, (0, 1))
     assert message in str(refused.value) and "\n" not in str(refused.value)
 
 

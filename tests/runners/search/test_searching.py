@@ -19,8 +19,9 @@ from runners import data
 from runners.data.dataset import Split
 from runners.plan import Trial, load
 from runners.search import searching as search
+from runners.search.sampler import decode, encode, seen
 from runners.search.searching import Searching
-from runners.search.study import Study, decode, encode
+from runners.search.study import Study
 from runners.store import Epoch, Store
 from runners.trial.run import run
 from runners.trial.training import Training
@@ -118,7 +119,7 @@ def test_the_same_points_whatever_ends_first_and_however_often_it_is_killed(swee
         often = drive(sweep, Store(tmp_path / "b"), order, kill, slots=order)
     assert told(once) == told(often) and once.over and often.over
     for work in (once, often):
-        states = Counter(t.state.name for t in work.studies[0]._study.get_trials())
+        states = Counter(t.state.name for t in work.studies[0].kept.trials)
         assert not states["RUNNING"] and not states["WAITING"] and states["COMPLETE"] >= 12
 
 
@@ -138,7 +139,7 @@ def test_a_cell_proposed_again_is_answered_and_counted(sweep, tmp_path):
     work = drive(sweep, Store(tmp_path), order=0)
     again = [p for p in work.studies[0].proposals if p.trial and not p.trained]
     assert again and all(p.record == work.studies[0].proposals[p.first].record for p in again)
-    book = work.studies[0]._study.get_trials()
+    book = work.studies[0].kept.trials
     assert all(book[p.number].values == book[p.first].values for p in again)
 
 
@@ -269,13 +270,11 @@ def test_a_diverged_trial_counts_as_nothing_and_a_failed_one_not_at_all(sweep, t
     study = work.studies[0]
     trained = [p for p in study.proposals if p.trained]
     assert [p.top1 is None for p in trained] == [True, True, False, False]
-    from runners.search.study import seen
-
     views = [seen(sweep.search, p, True) for p in trained]
     assert [v.state.name for v in views] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"] and views[
         0
     ].values[0] == 0
-    book = study._study.get_trials()
+    book = study.kept.trials
     assert [book[p.number].state.name for p in trained] == [
         "FAIL",
         "FAIL",
@@ -401,12 +400,12 @@ def test_killed_when_all_but_the_telling_was_done(sweep, tmp_path):
     states = [
         t.state.name
         for t in optuna.load_study(
-            study_name=work.studies[0].name, storage=work.studies[0]._storage
+            study_name=work.studies[0].name, storage=work.studies[0].kept.storage
         ).trials
     ]
     again = Searching(sweep, store, cost)
     assert again.over and not again.left() and search.conclude(sweep, store).settled
-    book = again.studies[0]._study.get_trials()
+    book = again.studies[0].kept.trials
     assert states.count("RUNNING") and not [t for t in book if t.state.name == "RUNNING"]
 
 

@@ -1,0 +1,87 @@
+"""The end of a sweep's command: its report, its table, MLflow's summary and the exit status."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis import report
+from runners import command
+from runners.plan import Sweep, Trial
+from runners.search import searching as search
+from runners.store import Record, State, Store, results
+
+if TYPE_CHECKING:
+    from runners.tracking.tracker import Tracker
+
+
+def conclude(
+    table: report.Table, ended: dict[str, Record], store: Store, tracker: Tracker, stopped: str
+) -> int:
+    """Write the report, print the table, tell MLflow; the exit status."""
+    sweep = table.sweep
+    records = [(t, ended[t.id]) for t in sweep.trials if t.id in ended]
+    files, written = _write_report(table, store)
+    print(f"\n{report.text(table)}")
+    print(written, file=sys.stdout if files else sys.stderr)
+    _summarise(sweep, report.aggregates(table), tracker, records, [*files, Path(sweep.path)])
+    print(f"charts: {tracker.charts}")
+
+    bad = [(t, r) for t, r in records if r.status != State.FINISHED]
+    searched = [p for study in table.studies for p in study.proposals if p.trained]
+    bad += [
+        (p.trial, p.record) for p in searched if p.trial and p.record and p.status == State.FAILED
+    ]
+    for trial, record in bad:
+        line = f"{trial.name} {record.status}: {record.reason} (again with --retry-failed)"
+        print(line, file=sys.stderr)
+    left = len(sweep.trials) - len(records)
+    if to_go := _to_go(table, left):
+        print(f"{stopped + ', ' if stopped else ''}{to_go}", file=sys.stderr)
+    if stopped:
+        return command.INTERRUPTED if stopped == "interrupted" else command.UNFINISHED
+    whole = files and sweep.settled and not left
+    return command.DONE if whole and not bad else command.SOME_FAILED
+
+
+def _write_report(table: report.Table, store: Store) -> tuple[list[Path], str]:
+    """The files written, and lines that say so; before anything is printed, which may fail."""
+    sweep = table.sweep
+    try:
+        folder, line = results.claim(Path("results"), sweep.label, sweep.path, store)
+        files = report.write(table, folder)
+    except (OSError, ValueError) as error:
+        return [], f"the report could not be written: {error}"
+    return files, "\n".join(part for part in (line, f"report: {files[0]}") if part)
+
+
+def _to_go(table: report.Table, left: int) -> str:
+    """What the sweep lacks, for a person; empty: nothing."""
+    if table.sweep.settled:
+        of = len(table.sweep.trials)
+        return f"{left} of {of} trials to go; the same command continues" if left else ""
+    planned = sum(study.written.trials for study in table.studies)
+    proposals = [p for study in table.studies for p in study.proposals]
+    to_go = planned - sum(p.trained and p.record is not None for p in proposals)
+    return (
+        search.fruitless(table.studies)
+        or f"{to_go} of {planned} trials of the search to go; the same command continues"
+    )
+
+
+def _summarise(
+    sweep: Sweep,
+    lines: list[dict[str, Any]],
+    tracker: Tracker,
+    records: list[tuple[Trial, Record]],
+    files: list[Path],
+) -> None:
+    """Show the means and the report in MLflow."""
+    from runners.tracking import phase
+    from runners.tracking.summary import Summary
+
+    ended = max((r.epochs[-1].ended for _, r in records if r.epochs), default=0)
+    summary = Summary(phase.summary(sweep), tracker.connection, tracker.origin)
+    with tracker.connection.until_signal():
+        summary.write(lines, ended, files)
