@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from scconv import CRU, SRU, SCConv
-from scconv.convs.scconv import ORDERS
+from scconv.options import ORDERS
 
 
 def slow_sru(x, weight, bias, groups, threshold=0.5, eps=1e-5, soft=False):

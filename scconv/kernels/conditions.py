@@ -1,0 +1,73 @@
+"""Where the kernels may take the place of a module's layers, and a switch that keeps them from it.
+
+Everything that looks between the layers, changes one of them or differentiates twice gets the
+layers themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.modules import module as of_all_modules
+from torch.utils import _python_dispatch
+
+OWN_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+GLOBAL_HOOKS = tuple(f"_global{name}" for name in OWN_HOOKS)
+DTYPES = (torch.float32, torch.float64)
+_switched_off = False
+
+
+@contextlib.contextmanager
+def plain() -> Iterator[None]:
+    """Within it, modules run layer by layer: for a second derivative, or to compare."""
+    global _switched_off
+    before, _switched_off = _switched_off, True
+    try:
+        yield
+    finally:
+        _switched_off = before
+
+
+def usable(x: Tensor, layers: Sequence[nn.Module]) -> bool:
+    """Whether a kernel may compute what these layers of torch would from the map x."""
+    if _switched_off or x.dim() != 4 or not x.numel() or x.dtype not in DTYPES:
+        return False
+    return _seen(x) and not _watched() and all(_as_built(layer, x) for layer in layers)
+
+
+def _seen(x: Tensor) -> bool:
+    """An ordinary tensor in memory; not one that stands for others while something traces."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    return type(x) in (Tensor, nn.Parameter) and x.device.type == "cpu" and not x.is_quantized
+
+
+def _watched() -> bool:
+    """Whether a mode of torch changes, counts or differentiates single operations."""
+    return (
+        torch.is_autocast_enabled("cpu")
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+        or _python_dispatch._get_current_dispatch_mode() is not None
+        or any(getattr(of_all_modules, hooks) for hooks in GLOBAL_HOOKS)
+    )
+
+
+def _as_built(layer: nn.Module, x: Tensor) -> bool:
+    """A layer of torch's own class, which nobody listens to, with the parameters it was built
+    with.
+    """
+    if any(getattr(layer, hooks) for hooks in OWN_HOOKS) or "forward" in layer.__dict__:
+        return False
+    for parameter in layer._parameters.values():
+        if parameter is not None and (
+            type(parameter) is not nn.Parameter
+            or parameter.dtype != x.dtype
+            or parameter.device != x.device
+        ):
+            return False
+    return True

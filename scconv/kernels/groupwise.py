@@ -1,0 +1,82 @@
+"""The CRU's rich transform: a group-wise k x k and a point-wise convolution of one map, added.
+
+Both are linear in the map, so the point-wise one is a matrix product that adds to the group-wise
+one's output in place, and so it is in the backward.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from scconv.kernels.rows import channels_last, rows
+
+# With no more channels than this the group-wise convolution leaves most of a vector register empty,
+# and one full convolution with the point-wise weights in its centre costs less than the two. With
+# 16 it costs more, since it has twice the multiply-adds.
+NARROW = 8
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The group-wise convolution's settings; at stride 2 the point-wise one reads 2x2 averages."""
+
+    stride: int
+    padding: int
+    dilation: int
+    groups: int
+
+    def merges(self, pwc: Tensor) -> bool:
+        """Whether one convolution stands for both."""
+        return self.stride == 1 and pwc.shape[1] <= NARROW
+
+
+def convolve(up: Tensor, gwc: Tensor, pwc: Tensor, form: Geometry) -> Tensor:
+    """Of a map (n, c, h, w), (n, c2, h2, w2) in channels_last; without the point-wise part where
+    the two are not merged.
+    """
+    weight, groups = _weight(gwc, pwc, form)
+    y = F.conv2d(up, weight, None, form.stride, form.padding, form.dilation, groups)
+    return channels_last(y)
+
+
+def convolve_backward(
+    g: Tensor, up: Tensor, gwc: Tensor, pwc: Tensor, form: Geometry
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The gradients of the rows of `up`, of `gwc` and, where the two are merged, of `pwc`."""
+    weight, groups = _weight(gwc, pwc, form)
+    geometry = ([form.stride] * 2, [form.padding] * 2, [form.dilation] * 2, False, [0, 0], groups)
+    d_up, d_weight, _ = torch.ops.aten.convolution_backward(
+        g, up, weight, None, *geometry, (True, True, False)
+    )
+    d_up = rows(channels_last(d_up))
+    return (d_up, *_apart(d_weight, gwc, form)) if form.merges(pwc) else (d_up, d_weight, None)
+
+
+def _weight(gwc: Tensor, pwc: Tensor, form: Geometry) -> tuple[Tensor, int]:
+    """The weight and the groups of the convolution that is computed."""
+    if not form.merges(pwc):
+        return gwc, form.groups
+    merged = gwc.new_zeros(*pwc.shape[:2], *gwc.shape[2:])
+    for i, (out, into) in enumerate(_groups(merged, form)):
+        merged[out, into] = gwc.chunk(form.groups)[i]
+    centre = gwc.shape[2] // 2
+    merged[:, :, centre, centre] += pwc.flatten(1)
+    return channels_last(merged), 1
+
+
+def _apart(d_merged: Tensor, gwc: Tensor, form: Geometry) -> tuple[Tensor, Tensor]:
+    """The gradients of both weights, for that of the one that stands for them."""
+    d_gwc = torch.cat([d_merged[out, into] for out, into in _groups(d_merged, form)])
+    centre = gwc.shape[2] // 2
+    return d_gwc, d_merged[:, :, centre, centre, None, None].contiguous()
+
+
+def _groups(merged: Tensor, form: Geometry) -> list[tuple[slice, slice]]:
+    """Each group's output and input channels."""
+    wide, deep = (size // form.groups for size in merged.shape[:2])
+    numbers = range(form.groups)
+    return [(slice(i * wide, i * wide + wide), slice(i * deep, i * deep + deep)) for i in numbers]

@@ -1,0 +1,135 @@
+"""Whoever looks between the layers, changes one or differentiates twice gets the layers."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+from torch.utils.flop_counter import FlopCounterMode
+
+import scconv
+from scconv import SCConv, kernels
+from scconv.kernels import Reconstruct, Select
+
+ROOT = Path(scconv.__file__).parents[1]
+
+
+@pytest.fixture
+def no_kernels(monkeypatch):
+    for function in (Select, Reconstruct):
+        monkeypatch.setattr(function, "apply", lambda *_: pytest.fail("a kernel ran"))
+
+
+def module() -> SCConv:
+    torch.manual_seed(0)
+    return SCConv(32, 32)
+
+
+def x(**options) -> torch.Tensor:
+    return torch.randn(4, 32, 6, 6, generator=torch.Generator().manual_seed(1), **options)
+
+
+def watched(m: SCConv) -> list[str]:
+    seen = []
+    for name, layer in m.named_modules():
+        if not [*layer.children()]:
+            layer.register_forward_hook(lambda *_, name=name: seen.append(name))
+    m(x())
+    return seen
+
+
+def test_hooks_on_any_layer_are_called(no_kernels):
+    leaves = [n for n, layer in module().named_modules() if not [*layer.children()]]
+    assert {*watched(module())} == {*leaves}
+
+
+class Half(nn.Module):
+    def forward(self, weight):
+        return weight / 2
+
+
+def with_parametrization(m: SCConv) -> None:
+    for layer in (m.sru.norm, m.cru.gwc):
+        parametrize.register_parametrization(layer, "weight", Half())
+
+
+def with_a_new_forward(m: SCConv) -> None:
+    for layer in (m.sru.norm, m.cru.pwc2):
+        layer.forward = layer.forward  # type: ignore[method-assign]
+
+
+def with_one_frozen_norm(m: SCConv) -> None:
+    m.sru.norm.double()
+    m.cru.norm_low.eval()
+    m.sru = nn.Identity()  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("change", [with_parametrization, with_a_new_forward, with_one_frozen_norm])
+def test_a_changed_layer_is_run(change, no_kernels):
+    m = module()
+    change(m)
+    m(x())
+
+
+def test_counting_and_autocast_see_the_layers(no_kernels):
+    with FlopCounterMode(display=False) as counter:
+        module()(x())
+    assert counter.get_total_flops() > 0
+    with torch.autocast("cpu", torch.bfloat16):
+        assert module()(x()).isfinite().all()
+
+
+def test_functorch_and_forward_mode_see_the_layers(no_kernels):
+    m = module().eval()
+    grad = torch.func.grad(lambda v: m(v).square().sum())(x())
+    assert grad.shape == (4, 32, 6, 6)
+    _, tangent = torch.func.jvp(m, (x(),), (x(),))
+    assert tangent.isfinite().all()
+
+
+def test_a_second_derivative_is_refused_and_the_switch_gives_it():
+    m, v = module().double(), x(dtype=torch.float64, requires_grad=True)
+    (g,) = torch.autograd.grad(m(v).square().sum(), v, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        g.sum().backward()
+    with kernels.plain():
+        (g,) = torch.autograd.grad(m(v).square().sum(), v, create_graph=True)
+        g.square().sum().backward()
+    assert v.grad is not None and v.grad.any()
+
+
+def test_copies_learn_apart():
+    m = module()
+    other = copy.deepcopy(m)
+    other(x()).sum().backward()
+    assert all(p.grad is None for p in m.parameters())
+    assert torch.equal(m.eval()(x()), module().eval()(x()))
+
+
+def test_exported_it_is_the_layers_and_computes_the_same(no_kernels):
+    m = module().eval()
+    program = torch.export.export(m, (x(),))
+    with kernels.plain():
+        want = m(x())
+    torch.testing.assert_close(program.module()(x()), want, rtol=1e-4, atol=1e-4)
+
+
+def test_ddp_gets_a_gradient_of_every_parameter():
+    code = """
+import os, torch, tempfile
+from torch import distributed as dist
+from scconv import SCConv
+file = tempfile.NamedTemporaryFile()
+dist.init_process_group("gloo", init_method=f"file://{file.name}", rank=0, world_size=1)
+m = SCConv(32, 32)
+model = torch.nn.parallel.DistributedDataParallel(m)
+for _ in range(2):
+    model(torch.randn(4, 32, 6, 6)).square().sum().backward()
+assert all(p.grad is not None for p in m.parameters() if p.requires_grad)
+dist.destroy_process_group()
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)

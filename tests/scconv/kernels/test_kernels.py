@@ -1,0 +1,221 @@
+"""The kernels compute what the layers do: outputs, gradients, running statistics, in every form."""
+
+import contextlib
+import copy
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from scconv import CRU, SRU, SCConv, kernels
+from scconv.kernels import Reconstruct, Select, rows
+from scconv.options import ORDERS
+
+FORMS = [*itertools.product((1, 2), ("paper", "eq11", "eq11-full"), (0.5, 0.25))]
+
+
+@pytest.fixture(params=[False, True], ids=["one block", "many blocks"])
+def small_blocks(request, monkeypatch):
+    if request.param:
+        monkeypatch.setattr(rows, "BLOCK_BYTES", 2 * 32 * 64 * 8)
+
+
+@pytest.fixture
+def used(monkeypatch):
+    """Which kernels ran."""
+    names = []
+    for function in (Select, Reconstruct):
+        apply = function.apply
+
+        def record(*args, apply=apply, name=function.__name__):
+            names.append(name)
+            return apply(*args)
+
+        monkeypatch.setattr(function, "apply", record)
+    return names
+
+
+def made(dtype=torch.float64, channels=32, **options) -> SCConv:
+    """An SCConv whose norms and biases have values that show a mistake."""
+    torch.manual_seed(0)
+    module = SCConv(channels, channels, **options).to(dtype)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if parameter.dim() == 1 and "sru" not in name:
+                parameter.normal_(1.0 if name.endswith("weight") else 0.0, 0.5)
+    return module
+
+
+def ran(module: nn.Module, x: torch.Tensor, *, layers: bool) -> dict[str, torch.Tensor]:
+    """Everything that one step leaves: output, gradients, buffers."""
+    module, x = copy.deepcopy(module), x.clone().requires_grad_()
+    with kernels.plain() if layers else contextlib.nullcontext():
+        y = module(x)
+    direction = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y).cos()
+    y.backward(direction)
+    found = {"output": y.detach(), "input": x.grad}
+    found |= {f"d {n}": p.grad for n, p in module.named_parameters() if p.grad is not None}
+    return found | {n: b.to(y.dtype) for n, b in module.named_buffers()}
+
+
+def same(got, want, tolerance):
+    """Each tensor within `tolerance` of the largest value of its kind.
+
+    The parameters' gradients are of one kind: one that is zero in theory is rounding alone.
+    """
+    assert got.keys() == want.keys()
+    gradients = max(v.abs().max() for name, v in want.items() if name.startswith("d "))
+    for name, value in want.items():
+        scale = gradients if name.startswith("d ") else value.abs().max()
+        difference = (got[name] - value).abs().max()
+        assert difference <= tolerance * scale, f"{name}: {difference / scale:.2g}"
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("stride, lower, alpha", FORMS)
+def test_a_step_is_that_of_the_layers(order, stride, lower, alpha, used, small_blocks):
+    module = made(order=order, stride=stride, lower=lower, alpha=alpha, dilation=stride)
+    x = torch.randn(5, 32, 8, 7, dtype=torch.float64) + 0.3
+    got, want = ran(module, x, layers=False), ran(module, x, layers=True)
+    assert set(used) == {
+        "Select" if "sru" in order or order == "parallel" else "Reconstruct",
+        "Select" if order == ("sru",) else "Reconstruct",
+    }
+    same(got, want, 1e-10)
+
+
+@pytest.mark.parametrize("channels", [16, 64])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_in_float32_to_its_rounding_and_in_the_inputs_layout(channels, layout):
+    module = made(torch.float32, channels)
+    x = torch.randn(8, channels, 16, 16).to(memory_format=layout)
+    got, want = ran(module, x, layers=False), ran(module, x, layers=True)
+    same(got, want, 1e-4)
+    assert got["output"].is_contiguous(memory_format=layout)
+    assert got["input"].is_contiguous(memory_format=layout)
+
+
+def test_a_large_mean_costs_no_digits():
+    """A variance as the mean of squares less the square of the mean would have none left."""
+    module = made(torch.float32)
+    x = torch.randn(4, 32, 8, 8)
+    with torch.no_grad():
+        module.cru.squeeze_low[0].weight.fill_(1.0)
+    offset = x + 1000
+    assert torch.allclose(module.cru(offset), module.cru(x), atol=2e-2)
+
+
+@pytest.mark.parametrize("threshold, gamma", [(0.5, 1.0), (0.48, 1.0), (0.52, 0.5)])
+def test_the_gate_with_learned_weights_and_any_threshold(threshold, gamma, used):
+    torch.manual_seed(0)
+    sru = SRU(32, threshold=threshold).double()
+    with torch.no_grad():
+        sru.norm.weight.uniform_(0.1, 1.5).mul_(gamma)
+        sru.norm.weight[3] = 0
+        sru.norm.bias.normal_()
+    x = torch.randn(3, 32, 6, 6, dtype=torch.float64)
+    want = ran(sru, x, layers=True)
+    assert not used
+    assert not torch.equal(want["output"], x)
+    assert {n: torch.equal(v, want[n]) for n, v in ran(sru, x, layers=False).items()} == {
+        "output": True,
+        "input": True,
+    }
+    assert used == ["Select"]
+
+
+def test_weights_that_do_not_sum_to_a_positive_number_run_the_layers(used):
+    sru, x = SRU(32), torch.randn(2, 32, 4, 4)
+    with torch.no_grad():
+        sru.norm.weight.fill_(-1)
+    assert torch.isfinite(sru(x)).all() and not used
+
+
+@pytest.mark.parametrize("lower", ["paper", "eq11-full"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_eval_folds_the_norms_and_computes_the_same(lower, stride):
+    module = made(lower=lower, stride=stride)
+    x = torch.randn(4, 32, 9, 9, dtype=torch.float64)
+    for _ in range(3):
+        module(x)
+    module.eval()
+    with torch.no_grad():
+        got = module(x)
+        with kernels.plain():
+            want = module(x)
+    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+
+
+def test_the_gradients_are_the_functions_own():
+    sru, cru = made(channels=8, gn_groups=4).sru, made(channels=8, gn_groups=4).cru
+    x = torch.randn(2, 8, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(sru, x)
+    assert torch.autograd.gradcheck(cru, x)
+    weights = [p for p in cru.parameters() if p.dim() == 4]
+    assert torch.autograd.gradcheck(lambda *_: cru(x), weights)
+
+
+def test_used_twice_in_one_graph_and_backward_twice():
+    module = made()
+    x = torch.randn(3, 32, 5, 5, dtype=torch.float64)
+
+    def twice(x):
+        return module(module(x))
+
+    same_as = {}
+    for layers in (False, True):
+        module.load_state_dict(made().state_dict())
+        module.zero_grad()
+        y = x.clone().requires_grad_()
+        with kernels.plain() if layers else contextlib.nullcontext():
+            out = twice(y).square().sum()
+        out.backward(retain_graph=True)
+        out.backward()
+        same_as[layers] = [y.grad, *(p.grad for p in module.parameters() if p.grad is not None)]
+    torch.testing.assert_close(same_as[False], same_as[True], rtol=1e-9, atol=1e-9)
+
+
+def test_biases_that_a_norm_cancels_get_a_gradient_of_exactly_zero():
+    module = made(torch.float32)
+    module(torch.randn(4, 32, 8, 8)).square().sum().backward()
+    cru = module.cru
+    for parameter in (
+        cru.squeeze_up[0].bias,
+        cru.squeeze_low[0].bias,
+        cru.squeeze_low[1].bias,
+        cru.pwc2.bias,
+    ):
+        assert parameter.grad is not None and not parameter.grad.any()
+
+
+def test_the_backward_keeps_at_most_four_maps_beside_the_input():
+    module = SCConv(64, 64).to(memory_format=torch.channels_last)
+    x = torch.randn(8, 64, 16, 16).to(memory_format=torch.channels_last).requires_grad_()
+    kept = {}
+
+    def pack(tensor):
+        if tensor.data_ptr() not in {x.data_ptr(), *(p.data_ptr() for p in module.parameters())}:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        module(x)
+    assert sum(kept.values()) / (x.numel() * 4) < 3.7
+
+
+def test_a_state_dict_of_before_the_kernels_has_the_same_keys():
+    assert [*CRU(8, 8).state_dict()] == [
+        *("squeeze_up.0.weight", "squeeze_up.0.bias", "squeeze_up.1.weight", "squeeze_up.1.bias"),
+        *(
+            f"squeeze_up.1.{name}"
+            for name in ("running_mean", "running_var", "num_batches_tracked")
+        ),
+        *("gwc.weight", "pwc1.weight"),
+        *("squeeze_low.0.weight", "squeeze_low.0.bias", "squeeze_low.1.weight"),
+        *(f"squeeze_low.1.{name}" for name in ("bias", "running_mean", "running_var")),
+        *("squeeze_low.1.num_batches_tracked", "pwc2.weight", "pwc2.bias"),
+        *("norm_up.weight", "norm_up.bias", "norm_up.running_mean", "norm_up.running_var"),
+        *("norm_up.num_batches_tracked", "norm_low.weight", "norm_low.bias"),
+        *("norm_low.running_mean", "norm_low.running_var", "norm_low.num_batches_tracked"),
+    ]
