@@ -1,17 +1,21 @@
-"""What the paper printed, as CSV: figures only, joined to a sweep's variants by name; and the
-protocol behind them.
+"""The figures that a sweep names as its reference: the paper's, or a CSV of one's own.
 
-SCConv, CVPR 2023, Tables 1-3, and of Figure 4, which prints no numbers, the two points that Table 1
-prints. `flops_m` is the paper's word and counting; see scconv/cost. Where a row prints several
-accuracies, the sweep's data set says which one is meant.
+The paper's are those of SCConv, CVPR 2023, Tables 1-3, and of Figure 4, which prints no numbers,
+the two points that Table 1 prints. `flops_m` is the paper's word and counting; see scconv/cost.
+Rows are joined to a sweep's variants by name; the sweep's data set says which of a row's accuracies
+is meant.
 """
 
 import csv
+import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from runners.plan.catalogue import REFERENCE
+from runners.errors import SweepError
+from runners.plan.catalogue import REFERENCE, find
 from runners.plan.config import RECIPES, Config
 from runners.plan.sweep import Sweep
 
@@ -38,6 +42,10 @@ FIXED = (
 )
 
 
+# what a table of one's own must have, beside a column with the name of the sweep's data set
+COLUMNS = ("variant", "params_m", "flops_m")
+
+
 @dataclass(frozen=True)
 class Printed:
     """One row as printed: millions, and per cent."""
@@ -49,8 +57,11 @@ class Printed:
 
 @dataclass(frozen=True)
 class Reference:
-    """The printed rows of one network on one data set, by the sweep's variants; `title` says where
-    they are from.
+    """The printed rows of one network on one data set, by the sweep's variants.
+
+    Attributes:
+        title: where they are from.
+        backbone: that the paper trained; empty of a table of one's own.
     """
 
     title: str = ""
@@ -59,7 +70,12 @@ class Reference:
     rows: dict[str, Printed] = field(default_factory=dict)
 
     def departures(self, config: Mapping[str, Any], train_images: int) -> list[str]:
-        """In what a trial's training was not the paper's: "epochs 8, not 200", ..."""
+        """In what a trial's training was not the paper's: "epochs 8, not 200", ...
+
+        How the figures of a table of one's own were trained is not known: it has none.
+        """
+        if not self.backbone:
+            return []
         paper = Config(
             self.backbone,
             self.dataset,
@@ -86,28 +102,32 @@ class Reference:
 
 
 def load(sweep: Sweep) -> Reference:
-    """The rows of the table that the sweep names; none where it names none. The printed baseline
-    goes by the sweep's own baseline name.
+    """The rows of the table that the sweep names; none where it names none.
 
-    A table of one network, or of one data set, is laid beside a sweep on any other, and its title
-    then says what it is.
+    The printed baseline goes by the sweep's own baseline name.
 
     Raises:
-        ValueError: no such table, or it has several networks and none is the sweep's.
+        SweepError: no such table, or it has not what the sweep needs.
     """
     if not sweep.reference:
         return Reference()
-    if sweep.reference not in TITLES:
-        raise ValueError(
-            f"reference: unknown table {sweep.reference!r}; there are {', '.join(TITLES)}"
-        )
+    file = find(REFERENCE, sweep.reference, sweep.lookup.folder, "reference")
+    return _papers(sweep) if file.parent == REFERENCE.folder else _own(sweep, file)
+
+
+def _papers(sweep: Sweep) -> Reference:
+    """A table of the paper.
+
+    One of a single network, or of a single data set, is laid beside a sweep on any other, and its
+    title then says what it is.
+    """
     with open(REFERENCE.folder / f"{sweep.reference}.csv", newline="") as file:
         lines = [*csv.DictReader(file)]
     config = sweep.variants.get(sweep.baseline) or next(iter(sweep.variants.values()))
     backbones = [*dict.fromkeys(line["backbone"] for line in lines)]
     backbone = backbones[0] if len(backbones) == 1 else config.backbone.partition("_")[0]
     if backbone not in backbones:
-        raise ValueError(
+        raise SweepError(
             f"reference: {sweep.reference} has no rows of {backbone}; it has {', '.join(backbones)}"
         )
     lines = [line for line in lines if line["backbone"] == backbone]
@@ -126,3 +146,41 @@ def load(sweep: Sweep) -> Reference:
     source = f"SCConv (CVPR 2023), {TITLES[sweep.reference]}"
     title = f"{source}: {backbone}, {DATASETS[dataset]}, {protocol}"
     return Reference(title, backbone, dataset, rows)
+
+
+def _own(sweep: Sweep, file: Path) -> Reference:
+    """A table of one's own, as sweeps/README.md has it."""
+    dataset = next(iter(sweep.variants.values())).dataset
+    try:
+        with open(file, newline="", encoding="utf-8-sig") as text:
+            reader = csv.DictReader(text)
+            lines, columns = [*reader], reader.fieldnames or []
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise SweepError(f"{file}: must be a CSV in UTF-8: {error}") from None
+    needed = (*COLUMNS, dataset)
+    if any(key not in columns for key in needed):
+        raise SweepError(
+            f"{file}: must have the columns {', '.join(needed)} (the last is the sweep's data set),"
+            f" got {', '.join(columns) or 'none'}"
+        )
+    names = Counter(line["variant"] for line in lines)
+    if twice := [name for name, n in names.items() if n > 1]:
+        raise SweepError(
+            f"{file}: each variant must have one row, got {names[twice[0]]} of it: {twice[0]!r}"
+        )
+    rows = {}
+    for number, line in enumerate(lines, 2):
+        figures = [_number(line[key], f"{file}, row {number}: {key}") for key in needed[1:]]
+        name = line["variant"]
+        rows[sweep.baseline if name == "baseline" else name] = Printed(*figures)
+    return Reference(f"{file.name}: {dataset}", "", dataset, rows)
+
+
+def _number(text: str | None, place: str) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise SweepError(f"{place} must be a number, got {text or ''!r}")
+    return value

@@ -241,7 +241,7 @@ REFUSED = {
         },
         "variants: 'A' and 'B' build the same network",
     ),
-    "unknown reference": ({"reference": "table9"}, "reference: unknown table 'table9'"),
+    "unknown reference": ({"reference": "table9"}, "reference: unknown reference 'table9': did you mean 'table3'?; a reference of your own is table9.csv beside the sweep file"),
     "unknown key": ({"base": {"epoch": 3}}, "base: unknown key 'epoch': did you mean 'epochs'?"),
 }  # fmt: skip
 

@@ -345,7 +345,7 @@ def test_the_papers_rows_stand_beside(screened):
         "+1.33",
         "other protocol",
     )
-    with pytest.raises(ValueError, match="unknown table 'table9'"):
+    with pytest.raises(ValueError, match="unknown reference 'table9'"):
         reference.load(replace(screened.sweep, reference="table9"))
 
 
