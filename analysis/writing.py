@@ -90,7 +90,7 @@ def _draw(table: Table, folder: Path, x: str) -> list[Path]:
         wanted["tradeoff"] = lambda: figures.tradeoff(table, x)
     if table.records and "curves" in table.sweep.report:
         wanted["curves"] = lambda: figures.curves(table)
-    if any(p.top1 is not None for study in table.studies for p in study.proposals):
+    if any(p.score is not None for study in table.studies for p in study.proposals):
         if table.studies[0].written.mode == "front":
             wanted["front"] = lambda: figures.front(table)
         wanted["history"] = lambda: figures.history(table)

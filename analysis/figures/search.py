@@ -77,7 +77,7 @@ def _compared(axes: Axes, p: Proposal, label: str) -> None:
 
 
 def _place(p: Proposal) -> tuple[float, float]:
-    return p.cost["macs_m"], p.top1 or 0.0
+    return p.cost["macs_m"], p.score or 0.0
 
 
 def _paper_points(table: Table, axes: Axes) -> None:
@@ -138,7 +138,7 @@ def _progress(axes: Axes, table: Table) -> None:
         name = legend_label(study.variant or "the search")
         axes.plot(trials, values, drawstyle="steps-post", label=name)
         if not pareto:
-            axes.scatter(trials, [top1 for _, top1 in points], s=8, alpha=0.4)
+            axes.scatter(trials, [score for _, score in points], s=8, alpha=0.4)
     what = (
         "hypervolume of the front\n(% of the last)"
         if pareto
@@ -155,8 +155,8 @@ def _volumes(points: list[tuple[float, float]]) -> list[float]:
 
 def _best(points: list[tuple[float, float]]) -> list[float]:
     best: list[float] = []
-    for _, top1 in points:
-        best.append(max(best[-1], top1) if best else top1)
+    for _, score in points:
+        best.append(max(best[-1], score) if best else score)
     return best
 
 
@@ -177,4 +177,4 @@ def _importances(axes: Axes, table: Table) -> None:
 
 
 def _finished(study: Study) -> list[Proposal]:
-    return [p for p in study.proposals if p.trained and p.top1 is not None]
+    return [p for p in study.proposals if p.trained and p.score is not None]

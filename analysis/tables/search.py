@@ -58,7 +58,7 @@ def _unequal(table: Table) -> list[str]:
     finished = {}
     for study in table.studies:
         # only a finished trial informs the search
-        judged = [p for p in study.proposals if p.trained and p.top1 is not None]
+        judged = [p for p in study.proposals if p.trained and p.score is not None]
         finished[study.variant] = len(judged)
     if len({*finished.values()}) == 1:
         return []
@@ -74,7 +74,7 @@ def _finds(table: Table) -> list[str]:
     chosen = []
     for p in best:
         of = f"{p.variant}: " if p.variant else ""
-        chosen.append(f"{of}{space.name(p.cell)} ({p.top1:.2f} %)")
+        chosen.append(f"{of}{space.name(p.cell)} ({p.score:.2f} %)")
     return [
         f"Found, by validation after the last epoch: {'; '.join(chosen)}.",
         "No trial of the search read the test set; its finds were trained anew, "
@@ -142,8 +142,8 @@ def _outcomes(table: Table) -> list[Column[Proposed]]:
             "score",
             "On the validation split after the last epoch.",
             f"val {label(table.primary)} %",
-            lambda x: "-" if x.proposal.top1 is None else f"{x.proposal.top1:.2f}",
-            {f"val_{table.primary}": lambda x: x.proposal.top1},
+            lambda x: "-" if x.proposal.score is None else f"{x.proposal.score:.2f}",
+            {f"val_{table.primary}": lambda x: x.proposal.score},
         ),
         _counted("macs_m", "Multiply-adds of one image, in millions.", "MACs M"),
         _counted("params_m", "Parameters, in millions.", "params M"),

@@ -14,14 +14,14 @@ def importances(study: Study) -> dict[str, float]:
     where too few or too alike.
     """
     book = optuna.create_study(direction="maximize")
-    finished = [p for p in study.proposals if p.trained and p.top1 is not None]
+    finished = [p for p in study.proposals if p.trained and p.score is not None]
     for p in finished:
         book.add_trial(
             create_trial(
-                params=p.params, distributions=distributions(study.search, p), value=p.top1
+                params=p.params, distributions=distributions(study.search, p), value=p.score
             )
         )
-    if len(finished) < 4 or len({p.top1 for p in finished}) < 2:
+    if len(finished) < 4 or len({p.score for p in finished}) < 2:
         return {}
     return optuna.importance.get_param_importances(
         book, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)

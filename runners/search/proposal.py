@@ -39,8 +39,8 @@ class Proposal:
         return "not trained" if self.why else self.record.status if self.record else "not finished"
 
     @property
-    def top1(self) -> float | None:
-        """Validation top-1 after the last epoch, if it was trained to the end."""
+    def score(self) -> float | None:
+        """The primary score on the validation split, if it was trained to the end."""
         return (
             self.record.val_score if self.record and self.record.status == State.FINISHED else None
         )

@@ -151,5 +151,5 @@ def distributions(search: Search, p: Proposal) -> dict[str, BaseDistribution]:
 def values(search: Search, p: Proposal) -> list[float]:
     """What a finished trial came to, a number for each goal; a diverged one has no accuracy."""
     assert p.record
-    top1 = p.record.val_score if p.record.status == State.FINISHED else 0.0
-    return [top1 or 0.0, *(p.cost[goal] for goal in search.goals[1:])]
+    score = p.record.val_score if p.record.status == State.FINISHED else 0.0
+    return [score or 0.0, *(p.cost[goal] for goal in search.goals[1:])]

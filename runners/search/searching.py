@@ -115,9 +115,9 @@ def front(proposals: Iterable[Proposal]) -> list[Proposal]:
     """
     best, found = float("-inf"), []
     judged = [
-        (p.cost["macs_m"], -p.top1, p.number, p)
+        (p.cost["macs_m"], -p.score, p.number, p)
         for p in proposals
-        if p.trained and p.top1 is not None
+        if p.trained and p.score is not None
     ]
     for _, minus, _, p in sorted(judged, key=lambda row: row[:3]):
         if -minus > best:
@@ -132,14 +132,14 @@ def hypervolume(
     """The area that (cost, accuracy) points dominate, down to the dearest and the worst `among`
     all, a tenth of the range beyond.
     """
-    costs, accuracies = [cost for cost, _ in among], [top1 for _, top1 in among]
+    costs, scores = [cost for cost, _ in among], [score for _, score in among]
     dearest = max(costs) + 0.1 * ((max(costs) - min(costs)) or 1)
-    best = min(accuracies) - 0.1 * ((max(accuracies) - min(accuracies)) or 1)
+    best = min(scores) - 0.1 * ((max(scores) - min(scores)) or 1)
     area = 0.0
-    for cost, top1 in sorted(points, key=lambda point: (point[0], -point[1])):
-        if top1 > best and cost < dearest:
-            area += (top1 - best) * (dearest - cost)
-            best = top1
+    for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
+        if score > best and cost < dearest:
+            area += (score - best) * (dearest - cost)
+            best = score
     return area
 
 
@@ -150,8 +150,8 @@ def picks(study: Study) -> list[Proposal]:
     n = 1 if study.written.mode == "tune" else study.written.confirm
     if study.written.mode != "front":
         ranked = sorted(
-            (p for p in study.proposals if p.trained and p.top1 is not None),
-            key=lambda p: (-(p.top1 or 0), p.cost["macs_m"], p.number),
+            (p for p in study.proposals if p.trained and p.score is not None),
+            key=lambda p: (-(p.score or 0), p.cost["macs_m"], p.number),
         )
         return ranked[:n]
     left = front(study.proposals)
@@ -165,7 +165,7 @@ def picks(study: Study) -> list[Proposal]:
 
 
 def _point(p: Proposal) -> tuple[float, float]:
-    return p.cost["macs_m"], p.top1 or 0.0
+    return p.cost["macs_m"], p.score or 0.0
 
 
 def conclude(sweep: Sweep, store: Store, studies: list[Study] | None = None) -> Sweep:

@@ -76,11 +76,11 @@ def test_every_proposal_is_in_the_csv_with_its_reason(sweep, store):
     for row, p in zip(rows, proposals, strict=True):
         told = (int(row["proposal"]), int(row["first"]), row["status"], float(row["options.alpha"]))
         assert told == (p.number, p.first, p.status, p.cell["options.alpha"])
-        assert row["why"] == p.why and (row["val_top1"] == "") == (p.top1 is None)
+        assert row["why"] == p.why and (row["val_top1"] == "") == (p.score is None)
     found = search.finds(table)
     tops = [float(line[found.headers.index("val top-1 %")]) for line in found.lines]
     assert tops == sorted(tops) and max(tops) == round(
-        max(p.top1 for p in proposals if p.top1 is not None), 2
+        max(p.score for p in proposals if p.score is not None), 2
     )
 
 

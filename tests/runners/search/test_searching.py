@@ -199,7 +199,7 @@ def test_a_search_learns(write_sweep, tmp_path, monkeypatch):
         sweep = load(write_sweep(sampler, search=found))
         work = drive(sweep, Store(tmp_path / sampler), order=0)
         best[sampler] = [
-            sum(90 - p.top1 for p in study.proposals[15:]) / 15 for study in work.studies
+            sum(90 - p.score for p in study.proposals[15:]) / 15 for study in work.studies
         ]
     assert max(best["tpe"]) < 0.5 * min(best["random"]), best
 
@@ -219,7 +219,7 @@ def test_every_variant_gets_the_same_budget_and_its_own_best(write_sweep, tmp_pa
     ]  # in turn: a search cut off has given each as much
     settled = search.conclude(sweep, store)
     for study in work.studies:
-        best = max(study.proposals, key=lambda p: p.top1)
+        best = max(study.proposals, key=lambda p: p.score)
         config = settled.variants[study.variant]
         assert (
             config.lr == best.cell["lr"]
@@ -237,14 +237,14 @@ def test_the_front_enters_the_comparison_beside_the_variants(sweep, tmp_path):
     settled = search.conclude(sweep, store)
     best = search.front(work.studies[0].proposals)
     assert [p.cost["macs_m"] for p in best] == sorted(p.cost["macs_m"] for p in best)
-    assert [p.top1 for p in best] == sorted(p.top1 for p in best)
+    assert [p.score for p in best] == sorted(p.score for p in best)
     dominated = [p for p in work.studies[0].proposals if p.trained and p not in best]
     assert all(
-        any(q.cost["macs_m"] <= p.cost["macs_m"] and q.top1 >= p.top1 for q in best)
+        any(q.cost["macs_m"] <= p.cost["macs_m"] and q.score >= p.score for q in best)
         for p in dominated
     )
     assert [*settled.variants][:2] == ["R20", "alpha=0.5"] and len(settled.variants) in (3, 4)
-    top = max(best, key=lambda p: p.top1)
+    top = max(best, key=lambda p: p.score)
     assert any(
         config.options == sweep.candidate(top.cell, searching=False).options
         for config in settled.variants.values()
@@ -269,7 +269,7 @@ def test_a_diverged_trial_counts_as_nothing_and_a_failed_one_not_at_all(sweep, t
         end(work, work.next(), status)
     study = work.studies[0]
     trained = [p for p in study.proposals if p.trained]
-    assert [p.top1 is None for p in trained] == [True, True, False, False]
+    assert [p.score is None for p in trained] == [True, True, False, False]
     views = [seen(sweep.search, p, True) for p in trained]
     assert [v.state.name for v in views] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"] and views[
         0
@@ -672,7 +672,7 @@ def test_screened_out_trials_are_listed_and_never_averaged(write_sweep, tmp_path
             assert (
                 len(p.record.epochs) < 6
                 and f"after epoch {len(p.record.epochs)} of 6" in p.record.reason
-                and p.top1 is None
+                and p.score is None
             )
             assert not (store.folder(p.trial.id) / "checkpoint.pt").exists()
     listed = (tmp_path / "results" / "tiny" / "search.csv").read_text()
