@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from analysis import report
 from runners import command
 from runners.plan import Sweep, Trial
 from runners.search import searching as search
-from runners.store import Record, State, Store, results
-
-if TYPE_CHECKING:
-    from runners.tracking.tracker import Tracker
+from runners.store import Record, State, Store, results, stamp
+from runners.tracking import database, phase
+from runners.tracking.summary import Summary
+from runners.tracking.tracker import Tracker
 
 
 def conclude(
@@ -23,10 +23,12 @@ def conclude(
     sweep = table.sweep
     records = [(t, ended[t.id]) for t in sweep.trials if t.id in ended]
     files, written = _write_report(table, store)
-    print(f"\n{report.text(table)}")
+    said = f"\n{report.text(table)}"
+    print(said)
     print(written, file=sys.stdout if files else sys.stderr)
     _summarise(sweep, report.aggregates(table), tracker, records, [*files, Path(sweep.path)])
-    print(f"charts: {tracker.charts}")
+    charts = f"charts: {tracker.charts}"
+    print(charts)
 
     bad = [(t, r) for t, r in records if r.status != State.FINISHED]
     searched = [p for study in table.studies for p in study.proposals if p.trained]
@@ -41,8 +43,13 @@ def conclude(
         print(f"{stopped + ', ' if stopped else ''}{to_go}", file=sys.stderr)
     if stopped:
         return command.INTERRUPTED if stopped == "interrupted" else command.UNFINISHED
-    whole = files and sweep.settled and not left
-    return command.DONE if whole and not bad else command.SOME_FAILED
+    if not (files and sweep.settled and not left) or bad:
+        return command.SOME_FAILED
+    # what MLflow missed is made up for by the next start
+    if not tracker.connection.failures:
+        place = database.sqlite_path(tracker.connection.uri)
+        stamp.write(files[0].parent, sweep, store, place, files, f"{said}\n{written}\n{charts}")
+    return command.DONE
 
 
 def _write_report(table: report.Table, store: Store) -> tuple[list[Path], str]:
@@ -78,9 +85,6 @@ def _summarise(
     files: list[Path],
 ) -> None:
     """Show the means and the report in MLflow."""
-    from runners.tracking import phase
-    from runners.tracking.summary import Summary
-
     ended = max((r.epochs[-1].ended for _, r in records if r.epochs), default=0)
     summary = Summary(phase.summary(sweep), tracker.connection, tracker.origin)
     with tracker.connection.until_signal():

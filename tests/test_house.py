@@ -24,6 +24,7 @@ FLOORS = (
     ("runners.tracking", "analysis"),
     ("runners.launch",),
     ("runners.preview", "runners.conclusion"),
+    ("runners.phases",),
     ("runners.sweep", "runners.train", "runners.inspect"),
 )
 ONLY = {
@@ -36,7 +37,7 @@ ONLY = {
 
 # analysis is called by its doors alone, one of each command that needs it
 DOORS = {
-    "runners.sweep": {"analysis.report"},
+    "runners.phases": {"analysis.report"},
     "runners.conclusion": {"analysis.report"},
     "runners.preview": {"analysis.report"},
     "runners.inspect": {"analysis.inspect"},

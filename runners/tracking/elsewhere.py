@@ -5,9 +5,17 @@ A store on a disk that is not mounted looks like a new one, and everything would
 
 from __future__ import annotations
 
+import sys
+
 from runners.masking import mask
 from runners.plan import Sweep
 from runners.store import Store
+
+
+def warn(sweep: Sweep, store: Store, shown: set[str], where: str) -> None:
+    """Print `warning`'s line, if there is one."""
+    if line := warning(sweep, store, shown, where):
+        print(line, file=sys.stderr)
 
 
 def warning(sweep: Sweep, store: Store, shown: set[str], where: str) -> str:

@@ -1,0 +1,125 @@
+"""A sweep's phases, one after the other: its search, its comparison, and the conclusion."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from analysis import report
+from runners import command
+from runners.conclusion import conclude
+from runners.launch.limits import LimitWatch
+from runners.plan import Sweep
+from runners.search import searching as search
+from runners.search.queue import Work, unfinished
+from runners.search.study import Study
+from runners.store import Record, State, Store
+from runners.store.origin import Origin
+from runners.tracking import database, elsewhere, phase
+from runners.tracking.connection import connect
+from runners.tracking.tracker import Tracker
+
+
+def run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
+    """Search, where the sweep has a search; then compare, and conclude."""
+    limits = LimitWatch(sweep.limits, store)
+    store.keep_sweep(sweep)
+    # an MLflow that cannot be used is found before anything is trained
+    mlflow, origin = connect(args.tracking_uri), Origin.of(sweep.path, store)
+    stopped, studies = "", None
+    tracker = Tracker(phase.comparison(sweep), mlflow, origin)
+    tracker.check()
+    if not database.sqlite_path(mlflow.uri):
+        elsewhere.warn(sweep, store, tracker.finished_elsewhere(), args.tracking_uri)
+    if sweep.search:
+        searched = Tracker(phase.search(sweep), mlflow, origin)
+        stopped, studies = _search(sweep, store, searched, args, limits)
+        sweep = search.conclude(sweep, store, studies)
+        tracker = Tracker(phase.comparison(sweep), mlflow, origin)
+    # read again now that no other process drives the sweep
+    records = store.records(sweep.trials)
+    tracker.reconcile(sweep.trials, records.get)
+    if sweep.settled and not stopped:
+        stopped, records = _compare(sweep, store, tracker, records, args, limits)
+    table = report.read(sweep, store, records, studies)
+    return conclude(table, records, store, tracker, stopped)
+
+
+def _compare(
+    sweep: Sweep,
+    store: Store,
+    tracker: Tracker,
+    records: dict[str, Record],
+    args: argparse.Namespace,
+    limits: LimitWatch,
+) -> tuple[str, dict[str, Record]]:
+    """Train what the comparison lacks.
+
+    Returns:
+        Why it was stopped before that, or nothing; and how the trials ended.
+    """
+    todo = unfinished(sweep.trials, records, args.retry_failed)
+    if not todo:
+        return "", records
+    # Ray takes a second
+    from runners.launch.console import Console
+    from runners.launch.start import run_on_ray
+
+    for trial in todo:
+        if records.pop(trial.id, None):
+            store.forget_failure(trial.id)
+    kept = [replace(t, own=store.keep_own(t.own, t.config)) for t in todo]
+    work = Work(kept, store, records)
+    stopped = run_on_ray(
+        sweep,
+        work,
+        store,
+        tracker,
+        Console(sweep.name, sweep.trials, records),
+        limits,
+        address=args.address,
+        data=args.data,
+        summary=f"{len(todo)} of {len(sweep.trials)} trials to run",
+    )
+    return stopped, work.records | store.records(work.left())
+
+
+def _search(
+    sweep: Sweep, store: Store, tracker: Tracker, args: argparse.Namespace, limits: LimitWatch
+) -> tuple[str, list[Study]]:
+    """Train what the search proposes.
+
+    Returns:
+        Why it was stopped before it ended, or nothing; and its studies.
+    """
+    from runners.launch.console import Console, best_first
+    from runners.launch.start import run_on_ray
+    from runners.trial.networks import known_cost
+
+    sweep = replace(
+        sweep, lookup=sweep.lookup.moved(lambda file: store.keep_file(file.path, file.digest))
+    )
+    if args.retry_failed:
+        for study in search.open_studies(sweep, store):
+            for p in study.proposals:
+                if p.trial and p.status in (State.FAILED, State.DIVERGED):
+                    store.forget_failure(p.trial.id)
+    # it builds networks of the user's files while the workers start
+    cost = command.kept_environment()(known_cost)
+    work = search.Searching(sweep, store, cost, tracker.learn)
+    tracker.reconcile(work.trials, work.records.get)
+    if work.over and not work.left():
+        return "", work.studies
+    total = sum(study.written.trials for study in work.studies)
+    stopped = run_on_ray(
+        sweep,
+        work,
+        store,
+        tracker,
+        Console(f"{sweep.name}, search", work.trials, work.records, total, best_first),
+        limits,
+        address=args.address,
+        data=args.data,
+        summary=f"search, {len(work.records)} of {total} trials done",
+    )
+    return stopped, work.studies
