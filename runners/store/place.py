@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from runners.errors import StoreError
 from runners.store.bucket import Bucket
 from runners.store.disk import Disk
 from runners.store.retry import Patience
@@ -62,4 +63,17 @@ def at(root: str | Path, patience_s: float = 0, *, proven: bool = False) -> Plac
     """
     if re.match(r"\w+:/", str(root)):
         return Bucket(str(root), patience_s, proven=proven)
-    return Disk(Path(root).resolve(), patience_s)
+    return Disk(_folder(Path(root)), patience_s)
+
+
+def _folder(path: Path) -> Path:
+    """Where the path leads. A link to a disk that is not mounted must not begin an empty store."""
+    try:
+        real = path.resolve()
+    except (RuntimeError, OSError):
+        raise StoreError(f"{path}: a link that leads back to itself; name another folder") from None
+    if path.is_symlink() and not real.exists():
+        raise StoreError(
+            f"{path} is a link to {real}, which is not there; mount its disk, or make that folder"
+        )
+    return real
