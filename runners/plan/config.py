@@ -32,6 +32,17 @@ RECIPES: dict[str, dict] = {
     },
     # a few epochs that end annealed: linear warm-up, then cosine to zero
     "short": {"epochs": 12, "lr": 0.1, "nesterov": True, "schedule": "cosine", "warmup": 0.15},
+    # a usual first choice for a small network: Adam at its own paper's rate, which stays
+    "adam": {
+        "epochs": 50,
+        "optimizer": "adam",
+        "lr": 1e-3,
+        "weight_decay": 1e-4,
+        "schedule": "constant",
+        "batch_size": 64,
+        "augment": False,
+        "grad_clip": 2.0,
+    },
 }
 
 
@@ -44,6 +55,8 @@ LATER = (
     "dataset_digest",
     "dataset_options",
     "data",
+    "optimizer",
+    "grad_clip",
 )
 
 
@@ -68,7 +81,7 @@ class Config:
     momentum: Fraction = 0.9
     nesterov: bool = False
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5e-4
-    schedule: Literal["step", "cosine"] = "step"
+    schedule: Literal["step", "cosine", "constant"] = "step"
     milestones: tuple[Fraction, ...] = (
         0.5,
         0.75,
@@ -93,6 +106,10 @@ class Config:
     dataset_digest: str = ""
     dataset_options: dict[str, Any] = field(default_factory=dict)
     data: str = ""  # the digest of data of one's own; "" for data with published checksums
+    # adam adds the weight decay to the gradient, as an L2 penalty; adamw takes it from the weights
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    # the gradients' norm over all weights that is clipped to before each step; 0: none is
+    grad_clip: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
     @cached_property
     def canonical(self) -> str:

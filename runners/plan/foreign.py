@@ -59,8 +59,8 @@ TOP = {
     "ckpt_path": "nothing: the same command continues",
     "trainer": "base (epochs, precision, compile) and resources",
     "seed_everything": "seeds",
-    "optimizer": "base.lr, base.momentum, base.weight_decay: it is torch's SGD",
-    "opt": "base.lr, base.momentum, base.weight_decay: it is torch's SGD",
+    "optimizer": "base.optimizer (sgd, adam, adamw), base.lr, base.momentum, base.weight_decay",
+    "opt": "base.optimizer (sgd, adam, adamw), base.lr, base.momentum, base.weight_decay",
     "train_cfg": "base.epochs",
     "param_scheduler": "base.schedule, base.milestones, base.warmup",
     "optim_wrapper": "base (lr, momentum, weight_decay), precision",
@@ -111,8 +111,10 @@ CONFIG = {
         name: f"options.{name}"
         for name in ("alpha", "squeeze", "groups", "gn_groups", "gate", "order", "threshold")
     },
+    **dict.fromkeys(("opt", "optim"), "optimizer"),
     **dict.fromkeys(
-        ("optimizer", "opt", "optim"), "lr, momentum, nesterov, weight_decay: it is torch's SGD"
+        ("clip_grad", "clip_norm", "max_grad_norm", "gradient_clip_val", "grad_clip_norm"),
+        "grad_clip",
     ),
     **dict.fromkeys(
         ("_target_", "class_path", "type"),
@@ -185,7 +187,7 @@ RESOURCES = {
 SETTINGS = (
     *("backbone", "dataset", "conv", "options", "recipe", "epochs", "batch_size", "lr", "momentum"),
     *("nesterov", "weight_decay", "schedule", "milestones", "warmup", "label_smoothing", "augment"),
-    *("val_fraction", "precision", "compile"),
+    *("val_fraction", "precision", "compile", "optimizer", "grad_clip"),
 )
 # settings at the top of the file, by our name or by another tool's
 _PLACES = {ours: f"base.{ours}" for ours in SETTINGS}

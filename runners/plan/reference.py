@@ -39,6 +39,8 @@ FIXED = (
     "warmup",
     "label_smoothing",
     "augment",
+    "optimizer",
+    "grad_clip",
 )
 
 

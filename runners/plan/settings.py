@@ -25,6 +25,7 @@ from runners.plan.config import RECIPES, Config
 OWN_VERSION = 2
 # 1: a worker that had trained other variants may have run it uncompiled; 2: see trial/compiled.py
 COMPILE_VERSION = 2
+SGD_ALONE = ("momentum", "nesterov")
 # fields of a config that follow from others
 FOLLOWING = {"test", "data", "conv_version", "compile_version", *(kind.digest for kind in KINDS)}
 
@@ -48,6 +49,7 @@ def config_of(place: str, base: dict, arm: dict, lookup: Lookup) -> Config:
         way = suggest(str(recipe), RECIPES)
         raise SweepError(f"{where}.recipe: unknown recipe {recipe!r}{way}")
     merged = {k: v for k, v in (RECIPES[recipe] | base | arm).items() if k != "recipe"}
+    _fit_optimizer(merged, recipe, base, arm, place)
     for kind in KINDS:
         merged[kind.options] = _merged_options(kind, base, arm, place)
 
@@ -69,6 +71,34 @@ def config_of(place: str, base: dict, arm: dict, lookup: Lookup) -> Config:
     merged["compile_version"] = COMPILE_VERSION if config.compile else 1
     merged["data"] = measured.identity if measured else ""
     return validate(Config, merged, at)
+
+
+def _fit_optimizer(merged: dict, recipe: str, base: dict, arm: dict, place: str) -> None:
+    """Leave out what is SGD's alone where another optimizer trains.
+
+    Raises:
+        SweepError: it was set for that optimizer, or the learning rate would be SGD's.
+    """
+    name = merged.get("optimizer", "sgd")
+    # an unknown one is refused with all other values
+    if name not in ("adam", "adamw"):
+        return
+    where = place if "optimizer" in arm else "base"
+    # base's settings may be meant for other variants
+    written = arm if "optimizer" in arm else base | arm
+    for key in SGD_ALONE:
+        if key in written:
+            raise SweepError(
+                f"{place if key in arm else 'base'}.{key}: is SGD's, and {where}.optimizer is "
+                f"{name}; remove one of the two"
+            )
+        merged.pop(key, None)
+    given = {**RECIPES[recipe]} if RECIPES[recipe].get("optimizer") == name else {}
+    if "lr" not in given | written:
+        raise SweepError(
+            f"{where}.optimizer: {name} needs a learning rate of its own, since the recipe's is "
+            f"SGD's; add lr, such as lr: 0.001"
+        )
 
 
 def inherits(kind: Kind, base: dict, arm: dict) -> bool:

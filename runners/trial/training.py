@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from runners.data.dataset import Dataset, Split, batches, in_order
@@ -54,13 +54,7 @@ class Training:
         batch = min(c.batch_size, len(self.data.train))
         self.compiled = Compiled(self.model, batch) if c.compile else None
         self.forward = self.compiled or self.model
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            c.lr,
-            c.momentum,
-            weight_decay=c.weight_decay,
-            nesterov=c.nesterov and c.momentum > 0,
-        )
+        self.optimizer = optimizer(c, self.model)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
@@ -164,6 +158,9 @@ class Training:
                 loss = F.cross_entropy(logits, y, label_smoothing=c.label_smoothing)
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
+            if c.grad_clip:
+                self.scaler.unscale_(self.optimizer)
+                nn.utils.clip_grad_norm_(self.model.parameters(), c.grad_clip)
             self.scaler.step(self.optimizer)
             self.scaler.update()
             loss_sum += loss.detach().float() * len(y)  # stays on the device: no waiting per batch
@@ -186,10 +183,24 @@ class Training:
         return (torch.stack(losses).sum() / len(split)).item(), torch.cat(hits).cpu()
 
 
+def optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
+    """SGD, Adam (D. P. Kingma, J. Ba, ICLR 2015) or AdamW (I. Loshchilov, F. Hutter, ICLR 2019)."""
+    weights, decay = model.parameters(), config.weight_decay
+    if config.optimizer == "sgd":
+        nesterov = config.nesterov and config.momentum > 0
+        return torch.optim.SGD(
+            weights, config.lr, config.momentum, weight_decay=decay, nesterov=nesterov
+        )
+    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    return kind(weights, config.lr, weight_decay=decay)
+
+
 def learning_rate(config: Config, progress: float) -> float:
     """The rate at `progress` (0..1) through the training."""
     if progress < config.warmup:
         return config.lr * progress / config.warmup
+    if config.schedule == "constant":
+        return config.lr
     if config.schedule == "step":
         return config.lr * 0.1 ** sum(progress >= m for m in config.milestones)
     return (

@@ -38,7 +38,11 @@ FILES = {
     "Lightning": (
         "seed_everything: 42\ntrainer: {max_epochs: 10}\nmodel: {class_path: my.Net}\n"
         "optimizer: {class_path: torch.optim.SGD}\nckpt_path: null\n",
-        ["'seed_everything' write seeds", "'trainer' write base", "'optimizer' write base.lr"],
+        [
+            "'seed_everything' write seeds",
+            "'trainer' write base",
+            "'optimizer' write base.optimizer",
+        ],
     ),
     "MMEngine": (
         "_base_: [../a.py]\nmodel: {type: RetinaNet}\noptim_wrapper: {}\ntrain_cfg: {}\n"
@@ -101,7 +105,7 @@ VALUES = {
     ),
     "an optimizer": (
         {"base": {"optimizer": {"type": "SGD"}}},
-        "base: unknown key 'optimizer'; for 'optimizer' write lr, momentum",
+        "base.optimizer: must be 'sgd', 'adam' or 'adamw', got {'type': 'SGD'}",
     ),
     "a target": ({"base": {"_target_": "my.Net"}}, "unknown key '_target_'; for '_target_' write"),
     "a mapping for a name": (
