@@ -15,6 +15,7 @@ import scconv.convs
 from scconv import SCConv, cost, replace_convs
 from scconv.convs import find
 from scconv.surgery import DESCRIPTION
+from tests import networks
 
 DESIGNS = sorted(p.stem for p in Path(scconv.convs.__file__).parent.glob("[a-z]*.py"))
 DROP_INS = [name for name in DESIGNS if hasattr(find(name), "drop_in")]
@@ -131,6 +132,24 @@ def test_no_output_layer_of_a_detector_or_segmentation_network_is_replaced(name)
         taken = {swap.path for swap in replace_convs(model, "tied")}
     assert len(taken) == count and not taken & {*outputs}
     assert all(model.get_submodule(path) is module for path, module in before.items())
+
+
+@pytest.mark.parametrize(
+    "name, outputs",
+    [
+        ("fcn_resnet101", 1),
+        ("deeplabv3_mobilenet_v3_large", 1),
+        ("retinanet_resnet50_fpn_v2", 2),
+        ("fasterrcnn_resnet50_fpn_v2", 4),
+        ("resnet50", 1),
+    ],
+)
+def test_no_layer_is_replaced_that_autograd_finds_behind_the_output(name, outputs):
+    """Found without any name: a network that nobody has seen is treated as these are."""
+    (build,) = (build for found, build, _ in networks.torchvision_networks() if found == name)
+    row = networks.tried("torchvision", name, build, 64)
+    assert len(row["outputs"].split()) >= outputs and row["replaced"]
+    assert not row["outputs_replaced"] and not row["reason"]
 
 
 @pytest.mark.parametrize("design", [d for d in DESIGNS if d not in ("standard", "octave", "pf")])
