@@ -107,6 +107,7 @@ class ResNet(nn.Module):
 
     `large` is the stem for large images, which quarters their sides before the stages begin: 224 ->
     56.
+    `stem_pool` is the max-pool of that stem behind the small one, for images between the two sizes.
     `functional_pool` averages without a module: the paper's counts of ResNet-56 lack the pool that
     those of ResNet-50 have.
     Shapes: (n, 3, h, w) -> (n, classes).
@@ -120,6 +121,7 @@ class ResNet(nn.Module):
         classes: int,
         *,
         large: bool = False,
+        stem_pool: bool = False,
         functional_pool: bool = False,
     ):
         super().__init__()
@@ -129,7 +131,7 @@ class ResNet(nn.Module):
             else nn.Conv2d(3, width, 3, 1, 1, bias=False)
         )
         self.stem = nn.Sequential(first, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
-        if large:
+        if large or stem_pool:
             self.stem.append(nn.MaxPool2d(3, 2, 1))
         stages, c_in = [], width
         for i, depth in enumerate(depths):

@@ -5,6 +5,11 @@ from torch import nn
 from scconv.backbones.resnet import Basic, ResNet
 
 
-def build(classes: int, *, width: int = 64) -> nn.Module:
-    """(n, 3, h, w) -> (n, classes). `width`: the channels of the first stage."""
-    return ResNet(Basic, (2, 2, 2, 2), width, classes)
+def build(classes: int, *, width: int = 64, pool: bool = False) -> nn.Module:
+    """(n, 3, h, w) -> (n, classes).
+
+    Args:
+        width: the channels of the first stage.
+        pool: with a 3x3 max-pool at stride 2 behind the stem.
+    """
+    return ResNet(Basic, (2, 2, 2, 2), width, classes, stem_pool=pool)

@@ -7,6 +7,11 @@ from torch import nn
 from scconv.backbones.resnet import Basic, ResNet
 
 
-def build(classes: int, *, width: int = 16) -> nn.Module:
-    """(n, 3, h, w) -> (n, classes). `width`: the channels of the first stage."""
-    return ResNet(Basic, (3, 3, 3), width, classes, functional_pool=True)
+def build(classes: int, *, width: int = 16, pool: bool = False) -> nn.Module:
+    """(n, 3, h, w) -> (n, classes).
+
+    Args:
+        width: the channels of the first stage.
+        pool: with a 3x3 max-pool at stride 2 behind the stem.
+    """
+    return ResNet(Basic, (3, 3, 3), width, classes, functional_pool=True, stem_pool=pool)

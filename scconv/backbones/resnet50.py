@@ -5,6 +5,11 @@ from torch import nn
 from scconv.backbones.resnet import Bottleneck, ResNet
 
 
-def build(classes: int, *, width: int = 64) -> nn.Module:
-    """(n, 3, h, w) -> (n, classes). `width`: the channels of the first stage."""
-    return ResNet(Bottleneck, (3, 4, 6, 3), width, classes)
+def build(classes: int, *, width: int = 64, pool: bool = False) -> nn.Module:
+    """(n, 3, h, w) -> (n, classes).
+
+    Args:
+        width: the channels of the first stage.
+        pool: with a 3x3 max-pool at stride 2 behind the stem.
+    """
+    return ResNet(Bottleneck, (3, 4, 6, 3), width, classes, stem_pool=pool)

@@ -1,0 +1,15 @@
+"""ResNet-34 (K. He et al., CVPR 2016) for 32x32 images: 3, 4, 6 and 3 basic blocks."""
+
+from torch import nn
+
+from scconv.backbones.resnet import Basic, ResNet
+
+
+def build(classes: int, *, width: int = 64, pool: bool = False) -> nn.Module:
+    """(n, 3, h, w) -> (n, classes).
+
+    Args:
+        width: the channels of the first stage.
+        pool: with a 3x3 max-pool at stride 2 behind the stem.
+    """
+    return ResNet(Basic, (3, 4, 6, 3), width, classes, stem_pool=pool)
