@@ -17,6 +17,7 @@ from runners.store import Record, Store
 from runners.trial import precision
 from runners.trial.network import build
 from runners.trial.run import pick_device
+from runners.trial.training import likeliest
 from scconv.convs.octave import Octaves
 
 
@@ -32,7 +33,7 @@ def predictions(
     """
     network = _Network(trial, store, data_root, pick_device(device))
     batches = [
-        (y, network.run(network.model, x).argmax(1))
+        (y, likeliest(network.run(network.model, x))[:, 0])
         for x, y in in_order(network.data, network.data.test)
     ]
     truth, predicted = (torch.cat(parts).cpu().numpy() for parts in zip(*batches, strict=True))

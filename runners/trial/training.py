@@ -179,8 +179,16 @@ class Training:
             with precision.autocast(self.precision, self.device):
                 logits = self.model(x)
             losses.append(F.cross_entropy(logits.float(), y, reduction="sum"))
-            hits.append(logits.topk(min(5, self.data.classes), 1).indices == y[:, None])
+            hits.append(likeliest(logits) == y[:, None])
         return (torch.stack(losses).sum() / len(split)).item(), torch.cat(hits).cpu()
+
+
+def likeliest(logits: Tensor) -> Tensor:
+    """(n, classes) -> (n, at most 5): the likeliest classes, the likeliest first.
+
+    In bf16 two logits are often equal: whoever asks again must break the tie in the same way.
+    """
+    return logits.topk(min(5, logits.shape[1]), 1).indices
 
 
 def optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:

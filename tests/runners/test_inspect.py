@@ -20,6 +20,7 @@ from runners.plan import load
 from runners.store import State, Store
 from runners.trial.network import build
 from runners.trial.run import run
+from runners.trial.training import likeliest
 from tests import records
 
 SWEEP = {
@@ -95,6 +96,16 @@ def test_predictions_are_those_of_the_record(home, variant, seed):
     )
     assert 100 * right.sum() / len(right) == result.test_top1
     assert np.packbits(right).tobytes().hex() == result.correct
+
+
+def test_a_tie_is_broken_as_in_training(home, monkeypatch):
+    """All logits are equal, as two of them often are in bf16."""
+    one, store = trial(home, "R20"), Store(home / "runs")
+    monkeypatch.setattr(
+        "runners.trial.trained._Network.run", lambda self, model, x: torch.zeros(len(x), 10)
+    )
+    _, predicted = predictions(one, store, device="cpu")
+    assert {*predicted.tolist()} == {int(likeliest(torch.zeros(1, 10))[0, 0])}
 
 
 def test_feature_maps_are_the_first_stages_output_in_eval_mode(home):
