@@ -1,6 +1,6 @@
 # make test         install and run all tests, two files at a time: about ten minutes on two cores
 # make check        format, lint, types and all tests; CI runs this
-# make bench        what orchestration costs, and whether a thousand trials slow it down: about half an hour
+# make bench        what convolutions and orchestration cost, and whether a thousand trials slow it down: about an hour
 # make fuzz         are 2,000 malformed inputs each refused by one line? about two minutes
 # make chaos        is anything ever lost? 200 times harmed, about two hours
 # make validate     do the statistics keep what they promise? by simulation, about ten minutes
@@ -21,6 +21,7 @@ check: .venv/installed
 	$(RUN) -m pytest -n 2 --dist loadfile
 
 bench: .venv/installed
+	OMP_NUM_THREADS=1 $(RUN) -m tests.bench_convolutions
 	$(RUN) -m tests.bench
 	$(RUN) -m tests.scale
 

@@ -9,6 +9,7 @@ replace_convs(torchvision.models.resnet18(), "scconv", alpha=0.5)   # a whole ne
 
 from scconv.convs.scconv import CRU, SRU, SCConv
 from scconv.cost import Cost, cost
+from scconv.fusing import fuse_for_inference
 from scconv.surgery import Swap, replace_convs
 
-__all__ = ["CRU", "SRU", "Cost", "SCConv", "Swap", "cost", "replace_convs"]
+__all__ = ["CRU", "SRU", "Cost", "SCConv", "Swap", "cost", "fuse_for_inference", "replace_convs"]

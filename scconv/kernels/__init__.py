@@ -68,7 +68,10 @@ def _fits(module: CRU, x: Tensor) -> bool:
         return False
     if module.lower_pool == "after" and module.gwc.stride != (1, 1):
         return False
-    if any(convs[i].bias is None for i in (0, 3, 4)) or len({n.training for n in norms}) != 1:
+    if (
+        any(convs[i].bias is None for i in (0, 3, 4))
+        or len({(n.training, n.momentum) for n in norms}) != 1
+    ):
         return False
     if x.dim() != 4 or x.shape[1] != sum(module.split) or not usable(x, [*module.modules()][1:]):
         return False
@@ -120,23 +123,23 @@ def _track(module: CRU, seen: Seen, before: int, after: int) -> None:
     """
     (squeeze_up, _, _, squeeze_low, pwc2), norms = _layers(module)
     _, low, _, _ = norms
-    # the lower part is, in truth, scale * (low - mean_low) + the norm's shift
+    # the lower part is, in truth, scale * (low - its mean) + the norm's shift
     scale = low.weight * (seen.var_low + low.eps).rsqrt()
     weight = pwc2.weight.flatten(1)
     point = len(weight)
-    mean2 = torch.addmv(seen.mean2[:point] + pwc2.bias, weight, low.bias - scale * seen.mean_low)
+    mean2 = torch.addmv(seen.mean2[:point] + pwc2.bias, weight, low.bias)
     var2 = seen.var2
     if module.lower != "eq11-full":
         mean2 = torch.cat((mean2, low.bias))
         var2 = torch.cat((var2[:point], scale.square() * var2[point:]))
 
-    means = (seen.mean_up + squeeze_up.bias, seen.mean_low + squeeze_low.bias, seen.mean1, mean2)
-    variances = (seen.var_up, seen.var_low, seen.var1, var2)
-    for norm, mean, var, m in zip(norms, means, variances, (before, *3 * (after,)), strict=True):
-        norm.num_batches_tracked.add_(1)
-        norm.running_mean.lerp_(mean, norm.momentum)
-        # of a batch, the running variance takes the unbiased estimate
-        norm.running_var.mul_(1 - norm.momentum).add_(var, alpha=norm.momentum * m / (m - 1))
+    new = [seen.mean_up + squeeze_up.bias, seen.mean_low + squeeze_low.bias, seen.mean1, mean2]
+    # of a batch, the running variance takes the unbiased estimate
+    unbiased = [m / (m - 1) for m in (before, *3 * (after,))]
+    new += torch._foreach_mul([seen.var_up, seen.var_low, seen.var1, var2], unbiased)
+    running = [norm.running_mean for norm in norms] + [norm.running_var for norm in norms]
+    torch._foreach_lerp_(running, new, norms[0].momentum)
+    torch._foreach_add_([norm.num_batches_tracked for norm in norms], 1)
 
 
 def _as(x: Tensor, y: Tensor) -> Tensor:

@@ -15,8 +15,9 @@ from torch.autograd import forward_ad
 from torch.nn.modules import module as of_all_modules
 from torch.utils import _python_dispatch
 
-OWN_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-GLOBAL_HOOKS = tuple(f"_global{name}" for name in OWN_HOOKS)
+GLOBAL_HOOKS = tuple(
+    f"_global_{when}_hooks" for when in ("forward", "forward_pre", "backward", "backward_pre")
+)
 DTYPES = (torch.float32, torch.float64)
 _switched_off = False
 
@@ -61,13 +62,17 @@ def _as_built(layer: nn.Module, x: Tensor) -> bool:
     """A layer of torch's own class, which nobody listens to, with the parameters it was built
     with.
     """
-    if any(getattr(layer, hooks) for hooks in OWN_HOOKS) or "forward" in layer.__dict__:
+    own = layer.__dict__
+    if own["_forward_hooks"] or own["_forward_pre_hooks"] or "forward" in own:
         return False
-    for parameter in layer._parameters.values():
+    if own["_backward_hooks"] or own["_backward_pre_hooks"]:
+        return False
+    dtype = x.dtype
+    for parameter in own["_parameters"].values():
         if parameter is not None and (
             type(parameter) is not nn.Parameter
-            or parameter.dtype != x.dtype
-            or parameter.device != x.device
+            or parameter.dtype != dtype
+            or parameter.device.type != "cpu"
         ):
             return False
     return True

@@ -13,12 +13,13 @@ Maps are (n, hw, c), numbers per image and channel (n, 1, c), and numbers per ch
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from scconv.kernels.rows import blocks
+from scconv.kernels.rows import blocks, side_by_side, tile, widen
 
 
 @dataclass(frozen=True)
@@ -48,18 +49,29 @@ class Line:
     shift: Tensor
     positions: int  # in the batch
 
+    def steeper(self, first: int, q: Tensor) -> Line:
+        """With q * y more, in the channels from `first` on."""
+        return replace(self, q=self.q + F.pad(q, (first, 0)))
+
     def along(self, i: slice, g: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
         """The gradient for the images i of the maps."""
-        return torch.addcmul(self.r[i], g[i], self.p[i], out=out).addcmul_(y[i], self.q)
+        k = side_by_side(y)
+        p, q, r = tile(self.p[i], k), tile(self.q, k), tile(self.r[i], k)
+        out = torch.empty_like(y[i]) if out is None else out
+        torch.addcmul(r, widen(g[i], k), p, out=widen(out, k)).addcmul_(widen(y[i], k), q)
+        return out
 
 
 def output(y1: Tensor, y2: Tensor, p: Tensor, norm1: Norm, norm2: Norm) -> Tensor:
     a, b = p * (norm1.gain * norm1.r), (1 - p) * (norm2.gain * norm2.r)
     d = p * norm1.shift + (1 - p) * norm2.shift - a * norm1.mean - b * norm2.mean
+    k = side_by_side(y1)
+    a, b, d = tile(a, k), tile(b, k), tile(d, k)
+    y1, y2 = widen(y1, k), widen(y2, k)
     out = torch.empty_like(y1)
     for i in blocks(y1):
         torch.addcmul(d[i], y1[i], a[i], out=out[i]).addcmul_(y2[i], b[i])
-    return out
+    return out.view(len(out), -1, a.shape[2] // k)
 
 
 def gradients(

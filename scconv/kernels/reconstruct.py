@@ -24,7 +24,20 @@ from torch.autograd.function import once_differentiable
 
 from scconv.kernels import fuse
 from scconv.kernels.groupwise import Geometry, convolve, convolve_backward
-from scconv.kernels.rows import blocks, channels_last, image, matrix, pool, rows, statistics, unpool
+from scconv.kernels.rows import (
+    blocks,
+    channels_last,
+    image,
+    matrix,
+    pool,
+    rows,
+    scaled,
+    side_by_side,
+    statistics,
+    tile,
+    unpool,
+    widen,
+)
 
 Size = tuple[int, ...]
 
@@ -61,7 +74,7 @@ class Weights:
 @dataclass(frozen=True)
 class Seen:
     """The mean and the variance that each norm would see if there were no biases: those of the
-    squeezes, of y1, and of y2, whose kept channels are the squeeze's before its norm.
+    squeezes, of y1, and of y2, whose kept channels are the squeeze's less its mean.
     """
 
     mean_up: Tensor
@@ -91,7 +104,7 @@ class Reconstruct(torch.autograd.Function):
         u = _product(v[..., : form.upper], w.squeeze_up)
         of_up = statistics(u)
         scale = w.gain_up * (of_up[1] + form.eps[0]).rsqrt()
-        up = torch.addcmul(w.shift_up - scale * of_up[0], u, scale)
+        up = scaled(u, scale, w.shift_up - scale * of_up[0])
         y1 = convolve(image(up, size), w.gwc, w.pwc1, form)
         small, y1 = tuple(y1.shape[2:]), rows(y1)
         if not form.merges(w.pwc1):
@@ -152,21 +165,25 @@ class Reconstruct(torch.autograd.Function):
 
 
 def _lower(read: Tensor, size: Size, w: Weights, form: Form):
-    """The second map, the squeezed lower part (of the map, where it is kept), and its mean and
-    variance.
+    """The second map, the squeezed lower part less its mean (of the map, where it is kept), and its
+    mean and variance.
+
+    Less its mean, since `pwc2` gets its gradient from it: the mean's part is zero but for rounding,
+    which a large mean would multiply.
     """
     if form.stride == 2:
         read = pool(read, size)
     low = _product(read, w.squeeze_low)
-    of_low = statistics(low)
-    weight = w.pwc2.flatten(1) * _scale_low(w, of_low[1], form)
+    mean, var = statistics(low)
+    weight = w.pwc2.flatten(1) * _scale_low(w, var, form)
     if not form.keeps:
-        return _product(low, weight), low, of_low
+        low -= mean
+        return _product(low, weight), low, (mean, var)
     point = len(weight)
     y2 = low.new_empty(*low.shape[:2], point + low.shape[2])
-    _product(low, weight, y2[..., :point])
-    y2[..., point:] = low
-    return y2, y2[..., point:], of_low
+    kept = torch.sub(low, mean, out=y2[..., point:])
+    _product(kept, weight, y2[..., :point])
+    return y2, kept, (mean, var)
 
 
 def _scale_low(w: Weights, var_low: Tensor, form: Form) -> Tensor:
@@ -174,8 +191,8 @@ def _scale_low(w: Weights, var_low: Tensor, form: Form) -> Tensor:
 
 
 def _norms(w: Weights, form: Form, seen: Seen) -> tuple[fuse.Norm, fuse.Norm]:
-    """Those of both outputs. The kept channels are those before their squeeze's norm, so what that
-    one multiplies by is part of the second.
+    """Those of both outputs. Of the kept channels, their squeeze's norm has only taken the mean, so
+    what it multiplies by is part of the second.
     """
     r2 = (seen.var2 + form.eps[3]).rsqrt()
     if form.keeps:
@@ -215,14 +232,24 @@ class _Squeezed:
     centred: Tensor  # the gain's gradient
     shift: Tensor
 
+    def along(self, d: Tensor, v: Tensor) -> None:
+        """Writes it in the place of d."""
+        k = side_by_side(v)
+        p, q, r = (tile(numbers, k) for numbers in (self.p, self.q, self.r))
+        d, v = widen(d, k), widen(v, k)
+        for i in blocks(v):
+            torch.addcmul(r, d[i], p, out=d[i]).addcmul_(v[i], q)
+
 
 def _norm_backward(d: Tensor, v: Tensor, mean: Tensor, var: Tensor, gain: Tensor, eps: float):
     """Through a norm over the batch, for the gradient d (n, hw, c) of its output."""
-    r, m = (var + eps).rsqrt(), d.shape[0] * d.shape[1]
-    shift, by_v = torch.zeros_like(mean), torch.zeros_like(mean)
+    r, m, k = (var + eps).rsqrt(), d.shape[0] * d.shape[1], side_by_side(v)
+    d, v = widen(d, k), widen(v, k)
+    both = d.new_zeros(2, d.shape[2])
     for i in blocks(d):
-        shift += d[i].sum((0, 1))
-        by_v += (d[i] * v[i]).sum((0, 1))
+        both[0] += d[i].sum((0, 1))
+        both[1] += (d[i] * v[i]).sum((0, 1))
+    shift, by_v = both.view(2, k, -1).sum(1)
     of_gain = r * (by_v - mean * shift)
     p, q = gain * r, -gain * r.square() * of_gain / m
     return _Squeezed(p, q, -p * shift / m - q * mean, of_gain, shift)
@@ -242,23 +269,22 @@ def _lower_backward(by_low: Tensor, line: fuse.Line, seen: Seen, w: Weights, for
         of_gain += w.gain2[kept] * rho**3 * form.eps[3] * line.centred[kept]
     of_gain = of_gain * r
     q = -scale * r * of_gain / positions
-    return (pwc2 * scale, q, -q * seen.mean_low), of_gain, (by_low * scale).view_as(w.pwc2)
+    return (pwc2 * scale, q), of_gain, (by_low * scale).view_as(w.pwc2)
 
 
 def _squeeze_backward(dx: Tensor, v: Tensor, size: Size, upper, lower, w: Weights, form: Form):
     """Through both squeezes: writes dx, and returns the gradients of both weights."""
     line_up, d_up, u = upper
-    (through, q, r), line, g, y2, low = lower
+    (through, q), line, g, y2, low = lower
     point = len(through)
-    for i in blocks(u):
-        torch.addcmul(line_up.r, d_up[i], line_up.p, out=d_up[i]).addcmul_(u[i], line_up.q)
-    d_low = torch.empty_like(low, memory_format=torch.contiguous_format)
+    line_up.along(d_up, u)
+    if form.keeps:
+        line = line.steeper(point, q)
+    d_low = low.new_empty(low.shape)
     for i in blocks(y2):
         d_y2 = line.along(i, g, y2)
-        torch.addcmul(r, low[i], q, out=d_low[i])
-        if form.keeps:
-            d_low[i] += d_y2[..., point:]
-        matrix(d_low[i]).addmm_(matrix(d_y2[..., :point]), through)
+        kept = d_y2[..., point:] if form.keeps else low[i] * q
+        torch.addmm(matrix(kept), matrix(d_y2[..., :point]), through, out=matrix(d_low[i]))
 
     to_up, to_low = dx[..., : form.upper], dx[..., form.upper :]
     d_squeeze_up = _product_backward(d_up, v[..., : form.upper], w.squeeze_up, to_up)
