@@ -1,3 +1,4 @@
+# make quick        the tests that start no processes: under a minute, for every save
 # make test         install and run all tests, two files at a time: about ten minutes on two cores
 # make check        format, lint, types and all tests; CI runs this
 # make bench        what convolutions and orchestration cost, and whether a thousand trials slow it down: about an hour
@@ -6,19 +7,24 @@
 # make validate     do the statistics keep what they promise? by simulation, about ten minutes
 PYTHON ?= python3
 RUN = .venv/bin/python
+# one file at a time for each of two processes, the long files first
+TEST = $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart test check bench chaos fuzz validate
+.PHONY: quickstart quick test check bench chaos fuzz validate
 quickstart: .venv/installed
 	$(RUN) -m runners.sweep sweeps/quickstart.yaml
 
+quick: .venv/installed
+	$(TEST) -m "not slow"
+
 test: .venv/installed
-	$(RUN) -m pytest -n 2 --dist loadfile
+	$(TEST)
 
 check: .venv/installed
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/pyright
-	$(RUN) -m pytest -n 2 --dist loadfile
+	$(TEST)
 
 bench: .venv/installed
 	OMP_NUM_THREADS=1 $(RUN) -m tests.bench_convolutions

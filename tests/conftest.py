@@ -2,6 +2,9 @@
 only).
 """
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 from jaxtyping import install_import_hook
@@ -13,6 +16,45 @@ import torch  # noqa: E402
 import yaml  # noqa: E402
 
 torch.set_num_threads(1)
+
+# a test that comes to one of these names, itself or by its fixtures and helpers, starts processes
+PROCESSES = {"subprocess", "Popen", "ray", "Moto", "NotebookClient"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts processes `slow`: `make quick` leaves it out, and the others begin with it."""
+    for item in items:
+        functions = [
+            definition[-1].func for definition in item._fixtureinfo.name2fixturedefs.values()
+        ]
+        if any(PROCESSES & names_of(function) for function in (item.function, *functions)):
+            item.add_marker("slow")
+    # the long files come first, so that no process is idle at the end
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
+
+
+@functools.cache
+def names_of(function: Callable) -> frozenset[str]:
+    """All names that a function uses, and the functions of the tests that it calls."""
+    found, functions = set(), [function]
+    while functions:
+        function = inspect.unwrap(functions.pop())
+        codes = [getattr(function, "__code__", None)]
+        while codes:
+            if (code := codes.pop()) is None:
+                continue
+            codes += [constant for constant in code.co_consts if inspect.iscode(constant)]
+            for name in code.co_names:
+                used = function.__globals__.get(name)
+                module = getattr(used, "__module__", None) or ""
+                if name not in found and module.startswith("tests") and callable(used):
+                    functions.append(
+                        getattr(used, "__init__", used) if inspect.isclass(used) else used
+                    )
+                found.add(name)
+    return frozenset(found)
+
 
 TINY = {
     "question": "Does it work?",

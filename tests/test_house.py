@@ -107,12 +107,10 @@ def test_no_test_asserts_how_long_something_took(path):
                 assert not timed, f"{path.name}, line {node.lineno}: count operations instead"
 
 
-# the module of the paper, which is still to be split
-LONG = {"scconv.convs.scconv"}
 MOST = {ast.Module: 300, ast.ClassDef: 150, ast.FunctionDef: 50}  # lines of 100 columns
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if name(p) not in LONG], ids=name)
+@pytest.mark.parametrize("path", FILES, ids=name)
 def test_no_file_class_or_function_is_long(path):
     text = path.read_text()
     tree = ast.parse(text)

@@ -12,6 +12,8 @@ from runners.store import Store
 from runners.trial.run import run
 from tests.runners.tracking.shared import connected, summarise
 
+pytestmark = pytest.mark.slow
+
 ODD = [
     "a b",
     "a;touch evil",

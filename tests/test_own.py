@@ -12,6 +12,8 @@ from runners.store import Store
 from runners.train import main as train
 from runners.trial.datasets import identified
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parents[1] / "sweeps/README.md").read_text()
 
 

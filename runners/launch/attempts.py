@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from runners.launch.liveness import Clock
-from runners.launch.memory import Full, Pressure
+from runners.launch.node_memory import Full, Pressure
 from runners.launch.recorder import Recorder
 from runners.launch.worker import RETRIES
 from runners.plan import Trial

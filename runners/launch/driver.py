@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runners.errors import StoreError, reason
-from runners.launch import memory
+from runners.launch import node_memory
 from runners.launch.attempts import Attempts
 from runners.launch.cluster import ray, tune
 from runners.launch.console import duration
@@ -38,7 +38,7 @@ class Round:
     tight: set[str] = field(default_factory=set)  # that found the GPU's memory full
     advanced: set[str] = field(default_factory=set)  # that finished an epoch
     problem: str = ""  # why Ray gave up as a whole
-    full: memory.Full | None = None  # the memory that made it give up
+    full: node_memory.Full | None = None  # the memory that made it give up
     paused: bool = False  # whether it ended to wait for memory
 
     @property
@@ -151,18 +151,18 @@ class Driver(tune.Callback):
         elif trial.trial_id in self.round.ended:
             self.round.ended.discard(trial.trial_id)
             self.attempts.stalled(ours, self.limits.limits.stall_minutes or 0)
-        elif full := memory.read(_error(trial)):
+        elif full := node_memory.read(_error(trial)):
             self._out_of_memory(full, [ours], others + 1)
         else:
             self.attempts.died(ours)
 
-    def _out_of_memory(self, full: memory.Full, lost: list[Trial], at_a_time: int) -> None:
+    def _out_of_memory(self, full: node_memory.Full, lost: list[Trial], at_a_time: int) -> None:
         if trouble := self.attempts.out_of_memory(full, lost, at_a_time):
             self.give_up(trouble)
 
     def gave_up(self, error: Exception) -> None:
         """Ray gave up as a whole, and all that ran has lost its worker."""
-        self.round.problem, self.round.full = reason(error), memory.read(str(error))
+        self.round.problem, self.round.full = reason(error), node_memory.read(str(error))
         if self.round.full and (lost := self.round.trials) and not self.stop.asked:
             with self.shielded():
                 self._out_of_memory(self.round.full, lost, len(lost))

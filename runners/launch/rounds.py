@@ -19,6 +19,7 @@ from runners.launch import scratch
 from runners.launch.cluster import Searcher, tune
 from runners.launch.console import Console
 from runners.launch.driver import Driver, Round, Stopper
+from runners.launch.gpu_memory import fewer
 from runners.launch.limits import LimitWatch
 from runners.launch.recorder import Recorder
 from runners.launch.signals import Signals
@@ -159,12 +160,6 @@ def _suspect(done: Round, suspicions: Counter[str], driver: Driver) -> None:
         if suspicions[trial.id] > RETRIES:
             why = f"Ray ended {RETRIES + 1} times while it ran: {done.problem}"
             driver.recorder.verdicts.setdefault(trial.id, (State.FAILED, why))
-
-
-def fewer(resources: Resources) -> Resources:
-    """Half as many trials on a GPU."""
-    gpu = resources.gpu or 0.0
-    return replace(resources, gpu=max(gpu, min(1.0, 2 * gpu)))
 
 
 def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver) -> Round:

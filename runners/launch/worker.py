@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import re
 import threading
 import time
 import traceback
@@ -17,13 +16,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from runners.errors import Held, StoreError, SweepError, reason
-from runners.launch import cluster
+from runners.launch import cluster, gpu_memory
 from runners.launch.cluster import tune
 from runners.plan import Config, Resources, Trial
 from runners.store import Epoch, Record, State, Store
 
 RETRIES = 2  # of a trial after an error
-GPU_FULL = r"CUDA error: out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"  # not torch's allocator
 OUT_OF_MEMORY = "out of memory"
 
 
@@ -130,7 +128,7 @@ def fail(trial: Trial, store: Store, error: Exception, gpu: float) -> dict[str, 
     Raises:
         StoreError: the store cannot be written.
     """
-    full = type(error).__name__ == "OutOfMemoryError" or (gpu and re.search(GPU_FULL, str(error)))
+    full = gpu_memory.is_full(error, gpu)
     kind = OUT_OF_MEMORY if full else "invalid" if isinstance(error, ValueError) else "error"
     why = reason(error)
     times = store.note_failure(trial.id, kind)

@@ -23,6 +23,8 @@ from runners.trial.run import run
 from runners.trial.training import likeliest
 from tests import records
 
+pytestmark = pytest.mark.slow
+
 SWEEP = {
     "question": "Does it work?",
     "baseline": "R20",

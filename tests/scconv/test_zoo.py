@@ -12,6 +12,8 @@ import torchvision
 
 from scconv import replace_convs
 
+pytestmark = pytest.mark.slow
+
 NOTHING = "replaced nothing"
 
 

@@ -12,6 +12,8 @@ from analysis.figures import features, save
 from analysis.figures.features import Side, mosaic
 from analysis.stats.redundancy import constant, redundancy
 
+pytestmark = pytest.mark.slow
+
 RAMP = np.array([[0.0, 1.0], [2.0, 3.0]])
 CROSS = np.array([[1.0, 0.0], [0.0, 1.0]])  # uncorrelated with the ramp
 

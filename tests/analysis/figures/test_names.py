@@ -19,6 +19,8 @@ from runners.store import Store
 from tests.analysis.tables.test_table import fill
 from tests.runners.search.test_searching import FRONT, drive
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "question": "Does it work?",
     "baseline": "R20",

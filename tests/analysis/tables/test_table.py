@@ -378,6 +378,7 @@ def test_every_sweep_of_a_table_has_a_variant_for_every_printed_row(path):
     ) == len(sweep.variants)
 
 
+@pytest.mark.slow
 def test_trends_and_factors_are_told(make, tmp_path):
     base = {"base": {"conv": "scconv"}, "variants": {"R20": {"conv": "standard"}}}
     one = make(factors={"options.alpha": [0.25, 0.5, 0.75]}, **base)
@@ -484,6 +485,7 @@ class _Page(HTMLParser):
         self.text += data
 
 
+@pytest.mark.slow
 def test_the_page_opens_offline_and_says_everything(complete, screened, tmp_path):
     files = report.write(complete, tmp_path / "out", all_pairs=True)
     assert files[0].name == "report.html"
@@ -506,6 +508,7 @@ def test_the_page_opens_offline_and_says_everything(complete, screened, tmp_path
     assert "8 of 9 trials have finished. C: 1 diverged (the loss was nan)." in page.text
 
 
+@pytest.mark.slow
 def test_names_that_html_would_read_are_escaped(make, tmp_path):
     sweep = make(variants={"R20": {}, "<b>&S": {"conv": "scconv"}}, question="Is <a> & b > c?")
     table = tables.read(
@@ -518,6 +521,7 @@ def test_names_that_html_would_read_are_escaped(make, tmp_path):
     assert "<b>" not in text and "&lt;b&gt;&amp;S" in text and "Is &lt;a&gt; &amp; b" in text
 
 
+@pytest.mark.slow
 def test_the_command_writes_tables_figures_and_a_page(screened, tmp_path, capsys):
     out, storage, path = tmp_path / "out", str(tmp_path / "runs"), screened.sweep.path
     assert report.main([path, "--storage", storage, "--out", str(out), "--pairs"]) == 0
@@ -543,6 +547,7 @@ def test_the_command_writes_tables_figures_and_a_page(screened, tmp_path, capsys
     assert report.main([str(tmp_path / "none.yaml")]) == 2
 
 
+@pytest.mark.slow
 def test_several_sweeps_make_one_page(make, tmp_path, capsys):
     for name in ("one", "two"):
         sweep = make(name=name, question=f"Is {name} right?")
@@ -579,6 +584,7 @@ def test_from_a_row_to_its_trials_by_one_command(screened, tmp_path, capsys):
     assert "no variant is called 'S'; there are R20, S+C, C" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_verify_names_what_differs(screened, tmp_path, capsys):
     arguments = [
         screened.sweep.path,
@@ -641,6 +647,7 @@ def test_a_damaged_record_is_refused_in_one_line(screened, tmp_path, capsys):
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_names_that_matplotlib_would_read_are_drawn(make, tmp_path):
     sweep = make(
         variants={

@@ -127,8 +127,8 @@ def test_a_worker_that_is_stopped_is_ended_and_its_trial_goes_on(write_sweep, tm
 def test_memory_that_others_hold_is_waited_for_and_then_stops_the_sweep(write_sweep, tmp_path):
     path = write_sweep(seeds=1)
     patch = (
-        "from runners.launch import memory; "
-        "memory.PATIENCE_S, memory.FIRST_PAUSE_S, memory.LONGEST_PAUSE_S = 4, 2, 2"
+        "from runners.launch import node_memory; "
+        "node_memory.PATIENCE_S = 4; node_memory.FIRST_PAUSE_S = node_memory.LONGEST_PAUSE_S = 2"
     )
     # Ray takes the machine's memory for full from the first byte on
     process = start_with(path, patch, RAY_memory_usage_threshold="0.001")

@@ -7,7 +7,7 @@ import torch
 
 from runners.errors import Held, StoreDenied, StoreError
 from runners.launch import worker
-from runners.launch.rounds import fewer
+from runners.launch.gpu_memory import fewer
 from runners.launch.worker import Pool, Setting, fail
 from runners.plan import Resources, load
 from runners.store import Store

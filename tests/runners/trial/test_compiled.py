@@ -13,6 +13,8 @@ from runners.store import Store
 from runners.trial import compiled
 from runners.trial.compiled import Compiled
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 
 

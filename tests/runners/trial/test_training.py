@@ -17,6 +17,8 @@ from runners.train import main
 from runners.trial.run import run
 from runners.trial.training import Training, learning_rate, train
 
+pytestmark = pytest.mark.slow
+
 SHORT = {"epochs": 3, "lr": 0.1, "batch_size": 32, "schedule": "cosine", "warmup": 0.15}
 TRIAL = Trial("s", "S+C", Config("resnet20", "synthetic", "scconv", **SHORT), 0)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from runners.launch import memory
-from runners.launch.memory import Pressure
+from runners.launch import node_memory
+from runners.launch.node_memory import Pressure
 
 # as Ray 2.60 words it, shortened
 KILLED = """Caught unexpected exception: 1 worker(s) were killed due to the node running low on memory.
@@ -24,12 +24,12 @@ which exceeds the memory usage threshold of 0.95."""
 
 
 def test_rays_error_is_read_with_its_figures():
-    full = memory.read(KILLED)
+    full = node_memory.read(KILLED)
     assert (full.node, full.used, full.total, full.ours) == ("192.0.2.2", 23.1, 24.0, 3.0)
     assert str(full) == (
         "the machine's memory is full (node 192.0.2.2): 23.1 of 24.0 GB; others hold 20.1"
     )
-    assert memory.read(OLDER).used == 15.2 and memory.read(OLDER).ours == 0
+    assert node_memory.read(OLDER).used == 15.2 and node_memory.read(OLDER).ours == 0
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_rays_error_is_read_with_its_figures():
     ],
 )
 def test_another_error_is_not_about_memory(text):
-    assert memory.read(text) is None
+    assert node_memory.read(text) is None
 
 
 def test_one_trial_fewer_after_a_kill_and_one_more_after_a_trial():
