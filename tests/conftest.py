@@ -27,7 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         functions = [
             definition[-1].func for definition in item._fixtureinfo.name2fixturedefs.values()
         ]
-        if any(PROCESSES & names_of(function) for function in (item.function, *functions)):
+        # `place` takes its bucket, and with it a server, by its parameter
+        served = "[bucket" in item.name
+        if served or any(PROCESSES & names_of(f) for f in (item.function, *functions)):
             item.add_marker("slow")
     # the long files come first, so that no process is idle at the end
     long = {item.path for item in items if item.get_closest_marker("slow")}

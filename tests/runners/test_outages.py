@@ -23,6 +23,9 @@ sys.exit(sweep.main(sys.argv[2:]))
 """
 
 
+EPOCHS = 12  # more than are trained before a test has cut the store off
+
+
 def start_with_patience(seconds: float, path: Path, *arguments: str) -> subprocess.Popen:
     line = [sys.executable, "-c", COMMAND, str(seconds), path.name, *arguments]
     return subprocess.Popen(
@@ -37,7 +40,7 @@ def start_with_patience(seconds: float, path: Path, *arguments: str) -> subproce
 
 @pytest.fixture
 def sweep_file(write_sweep):
-    return write_sweep(base={"epochs": 30}, seeds=1)
+    return write_sweep(base={"epochs": EPOCHS}, seeds=1)
 
 
 def test_an_outage_longer_than_a_lease_costs_a_sweep_nothing(behind_proxy, proxy, sweep_file):
@@ -52,7 +55,9 @@ def test_an_outage_longer_than_a_lease_costs_a_sweep_nothing(behind_proxy, proxy
     proxy.trouble = lambda method, path: None
     code, out = finish(process, sweep_file)
     assert code == 0 and "2 of 2 trials finished" in out and "taken over" not in out, out
-    assert mlflow_runs(sweep_file) == {t.name: ("FINISHED", [*range(1, 31)], 1) for t in trials}
+    assert mlflow_runs(sweep_file) == {
+        t.name: ("FINISHED", [*range(1, EPOCHS + 1)], 1) for t in trials
+    }
 
 
 def test_an_outage_longer_than_patience_ends_with_75_and_the_same_command_continues(

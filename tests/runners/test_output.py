@@ -18,6 +18,8 @@ from runners.store import Store
 from runners.tracking import __main__ as tracking
 from scconv.cost import __main__ as cost
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

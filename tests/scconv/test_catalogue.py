@@ -76,6 +76,7 @@ def test_refusals(conv, options, message):
         find(conv).drop_in(nn.Conv2d(32, 64, 3, 1, 1), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backbone, classes, conv, options, params_m, flops_m",
     [

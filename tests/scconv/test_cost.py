@@ -6,6 +6,8 @@ from torch import nn
 
 from scconv import backbones, cost, replace_convs
 
+pytestmark = pytest.mark.slow
+
 CRU_ROWS = [
     {"order": ["cru"]},
     {"order": "parallel"},

@@ -21,6 +21,7 @@ DESIGNS = sorted(p.stem for p in Path(scconv.convs.__file__).parent.glob("[a-z]*
 DROP_INS = [name for name in DESIGNS if hasattr(find(name), "drop_in")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("second", ["scconv", "ghost", "group", "slim"])
 @pytest.mark.parametrize("first", ["scconv", "group", "tied"])
 def test_a_second_call_reaches_inside_no_replacement(first, second):

@@ -16,6 +16,8 @@ from runners.store import Store
 from tests.nodes import Nodes
 from tests.runners.test_sweep import finish, start, wait_for
 
+pytestmark = pytest.mark.slow
+
 MODE, TOKEN, PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
 # a convolution whose first training step waits for a file

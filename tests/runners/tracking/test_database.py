@@ -24,6 +24,8 @@ from runners.tracking.connection import connect
 from tests.runners.test_sweep import wait_for
 from tests.runners.tracking.shared import connected, every_run, record, runs, summarise
 
+pytestmark = pytest.mark.slow
+
 ODD = [
     "My%20Project",
     "a?b",

@@ -15,6 +15,8 @@ from runners.tracking.summary import Summary
 from runners.tracking.tracker import Tracker
 from tests.runners.tracking.shared import connected, every_run, record, steps, summarise
 
+pytestmark = pytest.mark.slow
+
 A, B = "a" * 32, "b" * 32
 
 

@@ -22,6 +22,8 @@ from tests.runners.tracking.shared import (
     summarise,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def sweep(write_sweep):
