@@ -15,7 +15,7 @@ from runners.plan import Limits, Resources, load
 from runners.search.queue import Work
 from runners.store import Store
 from tests.runners.launch.fakes import Tuned, driver_of, rows
-from tests.runners.launch.test_memory import KILLED
+from tests.runners.launch.test_node_memory import KILLED
 
 
 @pytest.fixture

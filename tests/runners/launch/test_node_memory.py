@@ -67,4 +67,4 @@ def test_after_a_kill_of_one_alone_nothing_starts_for_a_while_and_then_the_sweep
     pressure.advanced()
     assert pressure.room(0, now) and not pressure.hopeless(now)
     pressure.killed(1, now)
-    assert pressure.until == now + memory.FIRST_PAUSE_S
+    assert pressure.until == now + node_memory.FIRST_PAUSE_S

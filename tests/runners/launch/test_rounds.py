@@ -17,7 +17,7 @@ from runners.search.queue import Work
 from runners.search.searching import Searching
 from runners.store import Store
 from tests.runners.launch.fakes import Quiet, Tuned, driver_of, rows
-from tests.runners.launch.test_memory import KILLED
+from tests.runners.launch.test_node_memory import KILLED
 from tests.runners.test_sweep import MINE, finish, start
 
 SETTING = Setting("", "", "", 1, 0.5)
