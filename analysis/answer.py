@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from analysis import stats
-from analysis.tables import Row, Table
+from analysis.tables import Row, Table, retention
 from analysis.tables.text import count, listed
 
 WORDS = (("better", "better than"), ("worse", "worse than"), ("equivalent", "equivalent to"))
 
 
 def answer(table: Table) -> str:
-    """The sweep's answer in one sentence, with how sure it is."""
+    """The sweep's answer in a sentence or two, with how sure it is."""
+    kept = retention.sentence(table)
+    if kept and (reason := _no_answer(table)):
+        return f"{kept} Differences are not judged{reason}."
+    return f"{kept} {_compared(table)}" if kept else _compared(table)
+
+
+def _compared(table: Table) -> str:
     # a sentence about verdicts would be wrong while there are none
     if reason := _no_answer(table):
         return f"There is no answer{reason}."

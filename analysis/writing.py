@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from analysis import tables
 from analysis.answer import answer
-from analysis.tables import Table, factors, markdown, search
+from analysis.tables import Table, factors, markdown, retention, search
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,6 +29,8 @@ def text(table: Table) -> str:
     notes = "\n".join(f"- {line}" for line in lines)
     head = f"**{table.sweep.question}**\n\n{answer(table)}\n"
     shown = markdown(tables.comparison(table))
+    if (kept := retention.grid_of(table)).lines:
+        shown += f"\n{markdown(kept)}"
     if table.retrained:
         shown += f"\n{markdown(tables.paper(table))}"
     return f"{head}\n{shown}\n{notes}\n"

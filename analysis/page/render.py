@@ -13,7 +13,7 @@ from markupsafe import Markup
 from analysis import tables
 from analysis.answer import answer
 from analysis.page.sweep_file import SweepFile, sweep_file
-from analysis.tables import Grid, Table, factors, pairs, search, trials
+from analysis.tables import Grid, Table, factors, pairs, retention, search, trials
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -106,6 +106,10 @@ def _parts(table: Table, all_pairs: bool) -> list[Part]:
             Part("What the search found", search.finds(table)),
             Part("Everything that was proposed", search.proposals(table), folded=True),
         ]
+    kept = retention.grid_of(table)
+    if kept.lines:
+        part = f"{100 * (table.sweep.at_least or 0):g} % of {table.sweep.baseline}'s accuracy"
+        found.append(Part(f"Who keeps {part}", kept))
     paper = tables.paper(table)
     if paper.lines:
         found.append(Part("Beside the paper's figures", paper, folded=not table.retrained))

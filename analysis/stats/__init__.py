@@ -5,6 +5,7 @@ from analysis.stats.comparison import POWER, SCREENING, UNEQUAL, Comparison, com
 from analysis.stats.dunnett import dunnett_cdf, dunnett_critical
 from analysis.stats.exact import mcnemar, sign_flip
 from analysis.stats.pairs import all_pairs
+from analysis.stats.retention import Retention, retention
 from analysis.stats.summary import LEVEL, Summary, seeds_by_images, summarise
 from analysis.stats.verdicts import Difference, holm
 
@@ -16,6 +17,7 @@ __all__ = [
     "Additive",
     "Comparison",
     "Difference",
+    "Retention",
     "Scores",
     "Summary",
     "additive",
@@ -25,6 +27,7 @@ __all__ = [
     "dunnett_critical",
     "holm",
     "mcnemar",
+    "retention",
     "seeds_by_images",
     "sign_flip",
     "summarise",

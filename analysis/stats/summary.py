@@ -41,16 +41,35 @@ def summarise(values: Sequence[float]) -> Summary | None:
     return Summary(n, mean, sd, mean - half, mean + half)
 
 
+@dataclass(frozen=True)
+class Spread:
+    """A mean with its standard error and its degrees of freedom."""
+
+    mean: float
+    error: float
+    df: float
+
+
 def seeds_by_images(values: np.ndarray) -> Summary | None:
     """The mean of (seeds, images) with an interval for other seeds AND other test images.
 
-    Both are random in a two-way layout: the mean's variance is
-    (MS_seeds + MS_images - MS_rest) / (seeds images), its degrees of freedom are Satterthwaite's.
     None for one seed or one image.
     """
     n, m = values.shape
     if n < 2 or m < 2:
         return None
+    found = two_way(values)
+    half = float(special.stdtrit(found.df, (1 + LEVEL) / 2)) * found.error if found.error else 0.0
+    return Summary(n, found.mean, found.error, found.mean - half, found.mean + half)
+
+
+def two_way(values: np.ndarray) -> Spread:
+    """The mean of (seeds, images), both random in a two-way layout.
+
+    Its variance is (MS_seeds + MS_images - MS_rest) / (seeds images), its degrees of freedom are
+    Satterthwaite's. There are at least two of each.
+    """
+    n, m = values.shape
     rows, columns, mean = values.mean(1), values.mean(0), float(values.mean())
     seeds = m * float(((rows - mean) ** 2).sum()) / (n - 1)
     images = n * float(((columns - mean) ** 2).sum()) / (m - 1)
@@ -59,8 +78,7 @@ def seeds_by_images(values: np.ndarray) -> Summary | None:
     # the difference of mean squares may come out too small, so either alone is a lower bound
     variance = max(seeds + images - rest, seeds, images) / (n * m)
     if variance == 0:
-        return Summary(n, mean, 0.0, mean, mean)
+        return Spread(mean, 0.0, 1.0)
     parts = seeds**2 / (n - 1) + images**2 / (m - 1) + rest**2 / ((n - 1) * (m - 1))
     df = (seeds + images - rest) ** 2 / parts
-    half = float(special.stdtrit(max(df, 1.0), (1 + LEVEL) / 2)) * math.sqrt(variance)
-    return Summary(n, mean, math.sqrt(variance), mean - half, mean + half)
+    return Spread(mean, math.sqrt(variance), max(df, 1.0))

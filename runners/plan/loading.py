@@ -41,6 +41,7 @@ class _File:
     resources: Resources = field(default_factory=Resources)
     limits: Limits = field(default_factory=Limits)
     margin_pp: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    at_least: Annotated[float, Field(gt=0, le=1)] | None = None
     search: dict[str, Any] | None = None
     reference: str = ""
     report: tuple[Literal["comparison", "curves", "cost", "tradeoff"], ...] = (
@@ -158,6 +159,7 @@ def _load(
             if (name := space.name(cell)) in variants
         },
         margin_pp=file.margin_pp,
+        at_least=file.at_least,
         reference=file.reference,
         report=file.report,
         lookup=lookup,

@@ -65,6 +65,7 @@ class Sweep:
         default_factory=dict
     )  # of the factors' grid: variant -> their values
     margin_pp: float | None = None  # a difference below this, in percentage points, does not matter
+    at_least: float | None = None  # the part of the baseline's accuracy that is to be kept
     reference: str = ""
     report: tuple[str, ...] = ("comparison", "curves", "cost")
     lookup: Lookup = field(default_factory=Lookup)  # the files that its names stand for

@@ -1,0 +1,90 @@
+"""Which variants keep the part of the baseline's accuracy that the sweep asks for (`at_least`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from analysis import stats
+from analysis.stats import Retention
+from analysis.tables.columns import Column, Grid, grid
+from analysis.tables.table import Table, correct
+
+Kept = tuple[str, Retention]
+
+
+def retained(table: Table) -> dict[str, Retention]:
+    """Variant -> what it keeps; empty where the sweep does not ask, or nothing can be judged."""
+    if table.sweep.at_least is None:
+        return {}
+    base = {r.seed: correct(r) for r in table.of(table.sweep.baseline)}
+    right = {}
+    for row in table.rows:
+        mine = {r.seed: correct(r) for r in row.records if r.seed in base}
+        if mine and row.variant != table.sweep.baseline:
+            ours = np.stack([*mine.values()])
+            right[row.variant] = ours, np.stack([base[seed] for seed in mine])
+    return stats.retention(right, table.sweep.at_least)
+
+
+def grid_of(table: Table) -> Grid:
+    """A line per variant that could be judged."""
+    base = table.sweep.baseline
+    columns = [
+        _column("variant", "The variant's name.", "variant", lambda kept: kept[0]),
+        _column("n", "Seeds that it and the baseline have.", "n", lambda kept: f"{kept[1].seeds}"),
+        _column("ratio", f"Its mean accuracy, as a part of {base}'s.", "ratio", _ratio),
+        _column("interval", "Fieller's interval of the ratio.", "95 % (Fieller)", _interval),
+        _column(
+            "contrast",
+            "How much it is above the part that is asked for: mean and standard error, in points.",
+            "above ± se",
+            lambda kept: f"{kept[1].contrast:+.2f} ± {kept[1].error:.2f}",
+        ),
+        _column(
+            "p",
+            "One-sided, that the part is not kept; by Holm over the variants.",
+            "p",
+            lambda kept: f"{kept[1].p:.3f}",
+        ),
+        _column("verdict", "At one-sided 95 %.", "verdict", lambda kept: kept[1].verdict),
+        _column(
+            "shown",
+            f"The ratio that this design shows with 80 % power for a variant as good as {base}.",
+            "could show",
+            lambda kept: f"{kept[1].shown:.3f}",
+        ),
+    ]
+    return grid(columns, retained(table).items())
+
+
+def sentence(table: Table) -> str:
+    """The verdicts in a sentence; empty where there is none."""
+    found = retained(table)
+    part = f"{100 * (table.sweep.at_least or 0):g} % of {table.sweep.baseline}'s accuracy"
+    clauses = []
+    for verdict, words in (("keeps", "keeps"), ("does not keep", "does not keep")):
+        names = [f"{v} ({kept.ratio:.3f})" for v, kept in found.items() if kept.verdict == verdict]
+        if names:
+            clauses.append(f"{', '.join(names)} {words} {part}")
+    unsure = [f"{v} ({kept.ratio:.3f})" for v, kept in found.items() if kept.verdict == "open"]
+    if unsure:
+        clauses.append(f"whether {', '.join(unsure)} keeps {part} is open")
+    alone = found and all(kept.seeds == 1 for kept in found.values())
+    limit = ": one seed, so for other test images alone" if alone else ""
+    text = "; ".join(clauses)
+    return f"{text[0].upper()}{text[1:]} (one-sided 95 %, Holm{limit})." if text else ""
+
+
+def _column(key: str, means: str, header: str, text: Callable[[Kept], str]) -> Column[Kept]:
+    return Column(key, means, header, text)
+
+
+def _ratio(kept: Kept) -> str:
+    return f"{kept[1].ratio:.3f}"
+
+
+def _interval(kept: Kept) -> str:
+    low = "0" if kept[1].low is None else f"{kept[1].low:.3f}"
+    return f"{low} to {'∞' if kept[1].high is None else f'{kept[1].high:.3f}'}"
