@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from scconv.kernels import infer
 from scconv.kernels.conditions import plain, usable
-from scconv.kernels.reconstruct import Form, Reconstruct, Seen
+from scconv.kernels.form import Form, Seen
+from scconv.kernels.reconstruct import Reconstruct
 from scconv.kernels.rows import channels_last
 from scconv.kernels.select import Gate, Select
 

@@ -15,7 +15,7 @@ from scconv.kernels.rows import image, matrix, pool, rows
 
 if TYPE_CHECKING:
     from scconv.convs.scconv import CRU
-    from scconv.kernels.reconstruct import Form
+    from scconv.kernels.form import Form
 
 
 def cru(module: CRU, x: Tensor, form: Form) -> Tensor:
