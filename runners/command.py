@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from runners import output
-from runners.errors import SweepError, Unfinished
+from runners.errors import StoreDenied, StoreError, StoreUnreadable, SweepError, Unfinished
 from runners.masking import mask
 from runners.plan import Sweep
 from runners.store import Store
@@ -65,8 +65,10 @@ def share(parser: argparse.ArgumentParser, *names: str) -> None:
 def exits(main: Callable[..., int]) -> Callable[..., int]:
     """`main` with forgiving output; an error that it raises becomes one line and an exit status.
 
-    The errors are those of `runners.errors`, and what is raised where a file or a value of the
-    user's cannot be used: OSError and ValueError. Any other one is a fault of this code.
+    A store that is unreachable or full is an outage, also before anything is run: the same command
+    may be tried again. The errors are those of `runners.errors`, and what is raised where a file or
+    a value of the user's cannot be used: OSError and ValueError. Any other one is a fault of this
+    code.
     """
 
     @functools.wraps(main)
@@ -74,7 +76,9 @@ def exits(main: Callable[..., int]) -> Callable[..., int]:
         with output.forgiving():
             try:
                 return main(argv)
-            except Unfinished as error:
+            except (StoreDenied, StoreUnreadable) as error:
+                return _end(str(error), BAD_INPUT)
+            except (Unfinished, StoreError) as error:
                 return _end(f"{error}; the same command continues", UNFINISHED)
             except (ValueError, OSError) as error:
                 return _end(str(error) or type(error).__name__, BAD_INPUT)

@@ -4,8 +4,8 @@
 |---|---|---|---|
 | SweepError | the input's | one line: the rule, the value, the way out; nothing is launched | 2 |
 | StoreError | the machine's: a full or unreachable store | retried, then the sweep stops | 75 |
-| StoreDenied | the machine's: no permission | no waiting helps: the sweep stops | 75 |
-| StoreUnreadable | the disk's: it cannot read one file | the file before it is used, or stop | 75 |
+| StoreDenied | the machine's: no permission | the sweep stops at once | 75; 2 at its start |
+| StoreUnreadable | the disk's: a damaged sector | the file before is used, or stop | as above |
 | Held | nobody's: another process holds the lock | the trial is tried again later | - |
 | Unfinished | a limit's, or the store's | the sweep stops; the same command continues | 75 |
 | Diverged | the trial's: its loss is not finite | recorded as diverged, never averaged in | 1 |

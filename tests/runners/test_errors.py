@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from runners.errors import reason
+from runners import command
+from runners.errors import (
+    StoreDenied,
+    StoreError,
+    StoreUnreadable,
+    SweepError,
+    Unfinished,
+    reason,
+)
 
 COMPILER = """InvalidCxxCompiler: No working C++ compiler found in torch._inductor.config.cpp.cxx: (None, 'g++')
 
@@ -81,3 +89,24 @@ def test_the_reasons_of_torchs_own_errors():
         "RuntimeError: Error(s) in loading state_dict for Linear: "
         'Missing key(s) in state_dict: "weight", "bias".'
     )
+
+
+@pytest.mark.parametrize(
+    "error, status, said",
+    [
+        (SweepError("base: unknown key"), 2, "base: unknown key"),
+        (StoreError("s3://lab cannot be read: 503"), 75, "503; the same command continues"),
+        (StoreDenied("runs cannot be read: Permission denied"), 2, "Permission denied"),
+        (StoreUnreadable("record.json cannot be read: Input/output error"), 2, "output error"),
+        (Unfinished("limits.hours: 2 have passed"), 75, "passed; the same command continues"),
+        (FileNotFoundError("x.yaml: no such file"), 2, "x.yaml: no such file"),
+        (KeyboardInterrupt(), 130, "the same command continues"),
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_status(error, status, said, capsys):
+    @command.exits
+    def main(argv):
+        raise error
+
+    assert main([]) == status
+    assert capsys.readouterr().err.strip().endswith(said)
