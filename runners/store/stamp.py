@@ -62,17 +62,23 @@ def _made_from(sweep: Sweep, store: Store, database: Path | None) -> dict[str, A
     # a search's proposals are in a journal, and a bucket's files are requests
     if sweep.search or database is None or not isinstance(store.files, Disk):
         return None
-    state = database.stat()
-    records = [_digest(store.read(t.id, "record.json")) for t in sweep.trials]
+    # by their state alone: what reads every record again takes as long as what it spares
+    records = [_state(Path(store.address(t.id, "record.json"))) for t in sweep.trials]
     data = store.files.read("datasets.json") if store.files.exists("datasets.json") else b""
     return {
         "sweep": [sweep.digest, list(sweep.overrides), str(Path(sweep.path).resolve())],
         "data": [_digest(data), list(sweep.notes)],
         "store": [str(store.root), [t.id for t in sweep.trials], records],
-        "mlflow": [str(database), state.st_size, state.st_mtime_ns, state.st_ino],
+        "mlflow": [str(database), *_state(database)],
         "code": _code(),
         "packages": [metadata.version(name) for name in PACKAGES],
     }
+
+
+def _state(file: Path) -> list[int]:
+    """What changes with every write, and with every file that takes its place."""
+    state = file.stat()
+    return [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
 
 
 def _code() -> str:
