@@ -58,7 +58,7 @@ import os, time
 from scconv.convs import like
 
 def drop_in(conv):
-    module = like(conv, conv.in_channels, conv.out_channels)
+    module = like(conv, conv.in_channels, conv.out_channels, bias=True)
     forward = module.forward
     def sleepy(x):
         while os.path.exists(os.environ["CHAOS_HANG"]):
@@ -92,7 +92,7 @@ AWS = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-SPARE_BYTES = 3 << 30  # that a sweep may take before Ray's memory monitor kills its workers
+SPARE_BYTES = 8 << 30  # that a sweep may take before Ray's memory monitor kills its workers
 
 
 def memory_threshold() -> float:
