@@ -826,6 +826,8 @@ def main(argv: list[str] | None = None) -> int:
         "--modes", nargs="+", choices=MODES, default=MODES, help="what the rounds are, in turn"
     )
     args = parser.parse_args(argv)
+    # the results are looked at by this process, too
+    os.environ.update(AWS)
     dice = random.Random(args.seed)
     home = Path(tempfile.mkdtemp(prefix="chaos-")).resolve()
     texts = [TEXTS.get(mode, SWEEP) for mode in args.modes]
