@@ -23,12 +23,10 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
 from collections import Counter
@@ -39,7 +37,7 @@ import psutil
 
 from tests.nodes import Nodes
 from tests.s3 import Moto, Proxy
-from tests.servers import Server
+from tests.servers import Dripping, Server
 
 ROOT = Path(__file__).parents[1]
 SWEEP = """
@@ -107,34 +105,6 @@ def _make_bucket(port: int) -> None:
     """A bucket in the S3 server; the address needs no signature there."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}/chaos", method="PUT")
     urllib.request.urlopen(request, timeout=30).close()
-
-
-class Dripping:
-    """A server that answers one byte every five seconds."""
-
-    def __init__(self, port: int):
-        self.listener = socket.create_server(("127.0.0.1", port))
-        self.over = threading.Event()
-
-    def __enter__(self) -> None:
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def __exit__(self, *error) -> None:
-        self.over.set()
-        self.listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while not self.over.is_set():
-                connection, _ = self.listener.accept()
-                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
-
-    def _answer(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection:
-            for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(1000):
-                if self.over.wait(5):
-                    return
-                connection.sendall(bytes([byte]))
 
 
 class Round:
