@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from runners.errors import StoreError
+from runners.errors import StoreDenied
 from runners.store.bucket import Bucket
 from runners.store.disk import Disk
 from runners.store.retry import Patience
@@ -59,7 +59,7 @@ def at(root: str | Path, patience_s: float = 0, *, proven: bool = False) -> Plac
 
     Raises:
         SweepError: the address is not one that can be used.
-        StoreError: it cannot be reached.
+        StoreDenied: it cannot be reached.
     """
     if re.match(r"\w+:/", str(root)):
         return Bucket(str(root), patience_s, proven=proven)
@@ -71,9 +71,11 @@ def _folder(path: Path) -> Path:
     try:
         real = path.resolve()
     except (RuntimeError, OSError):
-        raise StoreError(f"{path}: a link that leads back to itself; name another folder") from None
+        raise StoreDenied(
+            f"{path}: a link that leads back to itself; name another folder"
+        ) from None
     if path.is_symlink() and not real.exists():
-        raise StoreError(
+        raise StoreDenied(
             f"{path} is a link to {real}, which is not there; mount its disk, or make that folder"
         )
     return real

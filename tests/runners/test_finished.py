@@ -13,6 +13,7 @@ import pytest
 from runners import phases, sweep, train
 from runners.store import Store
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 TEXT = """
 question: Does it work?

@@ -107,7 +107,7 @@ def test_finished_trials_are_known_in_a_folder_of_any_name(name, project, capsys
 
 @pytest.mark.parametrize("move", MOVES, ids=lambda move: move.__name__)
 def test_finished_trials_are_known_after_a_move(move, project, capsys, monkeypatch):
-    monkeypatch.setattr("runners.inspect.pick_device", lambda name: "cpu")
+    monkeypatch.setattr("runners.trial.trained.pick_device", lambda name: "cpu")
     move(project("new"))
     assert whole(capsys)
     assert inspect(["tiny.yaml", "--variant", "mine"]) == 0
