@@ -59,7 +59,7 @@ def at(root: str | Path, patience_s: float = 0, *, proven: bool = False) -> Plac
 
     Raises:
         SweepError: the address is not one that can be used.
-        StoreDenied: it cannot be reached.
+        StoreError: it cannot be reached, or StoreDenied: it is a link that leads nowhere.
     """
     if re.match(r"\w+:/", str(root)):
         return Bucket(str(root), patience_s, proven=proven)
