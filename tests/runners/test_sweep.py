@@ -61,7 +61,7 @@ def start(path: Path, *arguments: str) -> subprocess.Popen:
 
 
 def finish(process: subprocess.Popen, path: Path) -> tuple[int, str]:
-    code = process.wait(timeout=240)
+    code = process.wait(timeout=600)
     return code, (path.parent / "out.txt").read_text()
 
 
