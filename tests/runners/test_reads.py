@@ -55,7 +55,7 @@ def asked(path: Path) -> dict[str, int]:
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
     )
     assert done.returncode == 1, done.stdout + done.stderr  # one variant fails
     line = next(line for line in done.stdout.splitlines() if line.startswith("asked: "))

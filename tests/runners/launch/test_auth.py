@@ -104,7 +104,7 @@ def test_a_stranger_is_refused_and_the_token_is_nowhere(write_sweep, tmp_path, m
     without = join(gcs, **{MODE: "disabled"})
     wrong = join(gcs, **{MODE: "token", TOKEN: 32 * "ab"})
     for stranger in (without, wrong):
-        said, _ = stranger.communicate(timeout=240)
+        said, _ = stranger.communicate(timeout=600)
         assert stranger.returncode != 0 and "joined" not in said, said
         assert "ConnectionError" in said, said
     assert process.poll() is None, "the sweep was to be running while the strangers tried"
