@@ -1,5 +1,5 @@
-# make quick        the tests that start no processes: under a minute, for every save
-# make test         install and run all tests, two files at a time: about ten minutes on two cores
+# make quick        the tests that start no processes: for every save
+# make test         install and run all tests, two files at a time: about twenty minutes on two cores
 # make check        format, lint, types and all tests; CI runs this
 # make bench        what convolutions and orchestration cost, and whether a thousand trials slow it down: about an hour
 # make fuzz         are 2,000 malformed inputs each refused by one line? about two minutes
