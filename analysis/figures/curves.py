@@ -62,14 +62,25 @@ def _curve(axes: Axes, row: Row, with_val: bool, colour: str, line: str) -> None
     series = []
     for record in row.records:
         series.append([_score(e, with_val) for e in record.epochs])
-    # epochs that not every seed has yet would make the mean jump
-    columns = [*zip(*series, strict=False)]
+    # the mean is of the seeds that still trained; a dot is where one of the others stopped
+    columns = still_training(series)
     epochs = range(1, len(columns) + 1)
+    ends = [(len(values), values[-1]) for values in series if len(values) < len(columns)]
+    if ends:
+        axes.plot(*zip(*ends, strict=True), ".", color=colour, markersize=7)
     label = legend_label(wrap(f"{row.variant} (n={len(series)})", 30))
     means = [statistics.fmean(column) for column in columns]
     axes.plot(epochs, means, color=colour, linestyle=line, label=label)
     low, high = [min(column) for column in columns], [max(column) for column in columns]
     axes.fill_between(epochs, low, high, color=colour, alpha=0.12, linewidth=0)
+
+
+def still_training(series: list[list[float]]) -> list[list[float]]:
+    """At every epoch the values of the seeds that have it."""
+    columns = []
+    for i in range(max(map(len, series), default=0)):
+        columns.append([values[i] for values in series if i < len(values)])
+    return columns
 
 
 def _score(epoch: Epoch, with_val: bool) -> float:

@@ -38,6 +38,7 @@ def footer(table: Table) -> list[str]:
     lines = [f"{len(table.records)} of {table.planned_trials} trials finished; seeds {seeds}."]
     for row in table.rows:
         lines += [f"{row.variant}: {n} {reason}." for reason, n in row.missing.items()]
+    lines += _early_stops(table)
     lines += [*_attempts(table), *_methods(table), *noise_floor(table)]
     if sweep.overrides:
         lines.append(f"Overrides of the sweep file: {', '.join(sweep.overrides)}.")
@@ -61,10 +62,35 @@ def _attempts(table: Table) -> list[str]:
     return [f"Trials that took more than one attempt: {shown}."]
 
 
+def _early_stops(table: Table) -> list[str]:
+    """Where the trainings ended, and which epoch of them was tested."""
+    lines = []
+    for row in table.rows:
+        stop = table.sweep.variants[row.variant].early_stop
+        if not stop or not row.records:
+            continue
+        ends, bests = [len(r.epochs) for r in row.records], [r.best for r in row.records]
+        of = table.sweep.variants[row.variant].epochs
+        kept = f"; epoch {_span(bests)}, the best by validation {stop.monitor}, was tested"
+        lines.append(
+            f"{row.variant} trained for {_span(ends)} of {of} epochs, until validation "
+            f"{stop.monitor} had not been better for {stop.patience}"
+            f"{kept if stop.keep == 'best' else ''}."
+        )
+    return lines
+
+
+def _span(values: list[int]) -> str:
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low} to {high}"
+
+
 def _methods(table: Table) -> list[str]:
     found = table.comparison
+    early = any(config.early_stop for config in table.sweep.variants.values())
+    when = "after the training" if early else "after the last epoch"
     lines = [
-        f"{label(table.primary).capitalize()} on the test set after the last epoch; "
+        f"{label(table.primary).capitalize()} on the test set {when}; "
         "± is the standard deviation over seeds, "
         "95 % is Student's interval of the mean."
     ]

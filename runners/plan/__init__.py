@@ -1,6 +1,6 @@
 """A question becomes trials: read, checked, named, identified. Needs no torch."""
 
-from runners.plan.config import NETWORK, PACKAGE, RECIPES, Config, Data, Own, Trial
+from runners.plan.config import NETWORK, PACKAGE, RECIPES, Config, Data, EarlyStop, Own, Trial
 from runners.plan.loading import load
 from runners.plan.sweep import Limits, Resources, Sweep
 
@@ -10,6 +10,7 @@ __all__ = [
     "RECIPES",
     "Config",
     "Data",
+    "EarlyStop",
     "Limits",
     "Own",
     "Resources",

@@ -70,7 +70,7 @@ def _complaint(
     if not loc:
         return f"must be a mapping, got {_clip(first['input'])}"
     if extra:
-        owner = typing.get_type_hints(kind)[loc[0]] if loc[1:] else kind
+        owner = _dataclass(typing.get_type_hints(kind)[loc[0]]) if loc[1:] else kind
         inside = ".".join([place(loc[0]), *loc[1:]])
         parent = inside[: -len(loc[-1])].rstrip(".")
         siblings = [
@@ -97,6 +97,11 @@ def _complaint(
     rule = " or ".join([rules[0], *(r.removeprefix("must be ") for r in rules[1:])])
     value = meant[0]["input"]
     return f"{where}: {rule}, got {_clip(value)}{_way_out(loc, value, raw)}"
+
+
+def _dataclass(hint: Any) -> Any:
+    """The dataclass of a field, which may be left out."""
+    return next((x for x in typing.get_args(hint) if dataclasses.is_dataclass(x)), hint)
 
 
 def _location(error: Any) -> list[str]:

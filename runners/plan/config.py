@@ -42,6 +42,7 @@ RECIPES: dict[str, dict] = {
         "batch_size": 64,
         "augment": False,
         "grad_clip": 2.0,
+        "early_stop": {"patience": 5, "monitor": "loss", "keep": "best"},
     },
 }
 
@@ -57,7 +58,25 @@ LATER = (
     "data",
     "optimizer",
     "grad_clip",
+    "early_stop",
 )
+
+
+@dataclass(frozen=True)
+class EarlyStop:
+    """Where a training ends before its last epoch.
+
+    Attributes:
+        patience: epochs in a row in which the validation is not better than its best so far.
+        monitor: the validation's figure that is looked at.
+        keep: which epoch's weights are tested.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    patience: Whole
+    monitor: Literal["loss", "top1"] = "loss"
+    keep: Literal["last", "best"] = "last"
 
 
 @dataclass(frozen=True)
@@ -110,6 +129,12 @@ class Config:
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     # the gradients' norm over all weights that is clipped to before each step; 0: none is
     grad_clip: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    early_stop: EarlyStop | None = None
+
+    def __post_init__(self) -> None:
+        # a record has the plain values
+        if isinstance(self.early_stop, dict):
+            object.__setattr__(self, "early_stop", EarlyStop(**self.early_stop))
 
     @cached_property
     def canonical(self) -> str:

@@ -117,6 +117,10 @@ CONFIG = {
         "grad_clip",
     ),
     **dict.fromkeys(
+        ("early_stopping", "EarlyStopping", "patience", "early_stop_patience"),
+        "early_stop: {patience: 5}",
+    ),
+    **dict.fromkeys(
         ("_target_", "class_path", "type"),
         "the name of a file: a backbone of your own stands beside the sweep file",
     ),

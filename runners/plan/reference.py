@@ -41,6 +41,7 @@ FIXED = (
     "augment",
     "optimizer",
     "grad_clip",
+    "early_stop",
 )
 
 

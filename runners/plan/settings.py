@@ -58,6 +58,7 @@ def config_of(place: str, base: dict, arm: dict, lookup: Lookup) -> Config:
 
     # once for its own errors, then with what follows from the files that it names
     config: Config = validate(Config, merged, at)
+    _check_early_stop(config, recipe, base | arm, at("early_stop"))
     for kind in KINDS:
         name, options = getattr(config, kind.key), getattr(config, kind.options)
         file = lookup.file(kind, name, at(kind.key))
@@ -98,6 +99,28 @@ def _fit_optimizer(merged: dict, recipe: str, base: dict, arm: dict, place: str)
         raise SweepError(
             f"{where}.optimizer: {name} needs a learning rate of its own, since the recipe's is "
             f"SGD's; add lr, such as lr: 0.001"
+        )
+
+
+def _check_early_stop(config: Config, recipe: str, written: dict, where: str) -> None:
+    """Refuse a stop that has nothing to look at, or that cuts an annealing off.
+
+    Raises:
+        SweepError: it goes with neither `schedule: cosine` nor `val_fraction: 0`.
+    """
+    if config.early_stop is None:
+        return
+    if "early_stop" not in written:
+        where = f"{where}, of recipe {recipe}"
+    if config.schedule == "cosine":
+        raise SweepError(
+            f"{where}: an annealing that is cut off is another protocol, and schedule is cosine; "
+            "use schedule: constant, or early_stop: null"
+        )
+    if not config.val_fraction:
+        raise SweepError(
+            f"{where}: looks at a validation split, and val_fraction is 0; set val_fraction, such "
+            "as 0.1, or early_stop: null"
         )
 
 

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, PlainValidator
 
-from runners.store import upgrade
+from runners.plan import Config
+from runners.store import stopping, upgrade
 from runners.store.state import State
 
 # evidence that a result needs beside it
@@ -173,9 +174,14 @@ class Record:
         return self.result.score if self.result else None
 
     @property
+    def best(self) -> int:
+        """The epoch whose weights were tested, counted from 1; 0 without epochs."""
+        return stopping.kept_epoch(Config(**self.config).early_stop, self.epochs)
+
+    @property
     def val_score(self) -> float | None:
-        """The primary score of the last epoch on the validation split."""
-        return self.epochs[-1].val_score if self.epochs else None
+        """The primary score on the validation split of the epoch whose weights were tested."""
+        return self.epochs[self.best - 1].val_score if self.epochs else None
 
     @property
     def minutes(self) -> float:

@@ -10,7 +10,7 @@ class State(StrEnum):
 
     NEW = "new", "the store has nothing of it"
     RUNNING = "running", "it has begun and not ended; the same command continues it"
-    FINISHED = "finished", "trained to its last epoch"
+    FINISHED = "finished", "trained to its last epoch, or to where it stopped early"
     FAILED = "failed", "an error ended it; --retry-failed runs it again"
     DIVERGED = "diverged", "its loss was no longer finite; --retry-failed runs it again"
     PRUNED = "pruned", "its search stopped it early, because it was not promising"

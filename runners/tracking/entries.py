@@ -56,5 +56,7 @@ def first_tags(trial: Trial, store: str) -> dict[str, str]:
 def final_tags(record: Record) -> dict[str, str]:
     """How the trial ended, and the evidence beside its numbers."""
     tags: dict[str, Any] = {"status": str(record.status), "reason": record.reason[:REASON]}
+    if record.config.get("early_stop"):
+        tags["best_epoch"] = record.best
     tags |= {f"env.{key}": value for key, value in record.provenance.items()}
     return {key: str(value) for key, value in tags.items()}

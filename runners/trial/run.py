@@ -14,6 +14,7 @@ from runners.data.dataset import Dataset
 from runners.errors import Diverged
 from runners.plan import Config, Own, Trial
 from runners.store import Epoch, Record, Result, State, Store
+from runners.store.stopping import stopped
 from runners.trial.provenance import CODE, cpu, machine, moved
 from runners.trial.training import Training
 
@@ -45,7 +46,10 @@ def run(
         status, reason, result, weights = State.FINISHED, "", None, None
         try:
             for index in range(len(epochs), trial.config.epochs):
+                if stopped(trial.config, epochs):
+                    break
                 epochs.append(training.epoch(index))
+                training.keep_best(epochs)
                 store.save(trial.id, training.state(), epochs)
                 yield epochs[-1:]
             if trial.config.test:

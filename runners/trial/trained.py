@@ -17,7 +17,7 @@ from runners.store import Record, Store
 from runners.trial import precision
 from runners.trial.network import build
 from runners.trial.run import pick_device
-from runners.trial.training import likeliest
+from runners.trial.testing import likeliest
 from scconv.convs.octave import Octaves
 
 

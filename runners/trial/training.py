@@ -21,14 +21,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from runners.data.dataset import Dataset, Split, batches, in_order
+from runners.data.dataset import Dataset, Split, batches
 from runners.data.image_files import Files
 from runners.errors import Diverged
 from runners.plan import Config, Trial
 from runners.store import Epoch, Result
+from runners.store.stopping import kept_epoch, stopped
 from runners.trial import peak_memory, precision
 from runners.trial.compiled import Compiled
 from runners.trial.network import build
+from runners.trial.testing import look, per_cent
 from scconv import cost
 
 PRIMARY = "top1"  # the score that a classifier is judged by, in training, validation and test
@@ -55,6 +57,8 @@ class Training:
         self.compiled = Compiled(self.model, batch) if c.compile else None
         self.forward = self.compiled or self.model
         self.optimizer = optimizer(c, self.model)
+        # the weights of the best epoch so far, where those are what is tested
+        self.best: dict[str, Tensor] | None = None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
@@ -66,6 +70,8 @@ class Training:
         state = {name: part.state_dict() for name, part in parts.items()}
         if self.compiled:
             state["compiled"] = self.compiled.outcome
+        if self.best is not None:
+            state["best"] = self.best
         return state | {"data": self.data.train_digest}
 
     def load(self, state: dict) -> None:
@@ -83,6 +89,7 @@ class Training:
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.best = state.get("best")
         if self.compiled:
             self.compiled.before = state.get("compiled", "unknown")
         if state["scaler"] and self.scaler.is_enabled():
@@ -111,22 +118,31 @@ class Training:
             sys={"memory_gb": peak_memory.gigabytes(self.device), "load": os.getloadavg()[0]},
         )
 
+    def keep_best(self, epochs: list[Epoch]) -> None:
+        """Keep the weights of the last of these epochs, if it is the best and that is tested."""
+        stop = self.config.early_stop
+        if stop and stop.keep == "best" and kept_epoch(stop, epochs) == len(epochs):
+            state = self.model.state_dict()
+            self.best = {name: tensor.cpu().clone() for name, tensor in state.items()}
+
     def _validate(self) -> dict[str, float]:
         """Loss and scores on the validation split; empty without one."""
         if not len(self.data.val):
             return {}
         loss, hits = self._evaluate(self.data.val)
-        figures = {"loss": loss, "top1": _per_cent(hits[:, 0])}
+        figures = {"loss": loss, "top1": per_cent(hits[:, 0])}
         # the loss may overflow while the training goes on; a record has finite figures alone
         return {name: value for name, value in figures.items() if math.isfinite(value)}
 
     def result(self, epochs: list[Epoch]) -> Result:
-        """Read the test set, once."""
+        """Read the test set, once, with the weights that the config says."""
+        if self.best is not None:
+            self.model.load_state_dict(self.best)
         _, hits = self._evaluate(self.data.test)
         counts = cost(self.model, self.data.image)
         return Result(
             primary=PRIMARY,
-            scores={"top1": _per_cent(hits[:, 0]), "top5": _per_cent(hits.any(1))},
+            scores={"top1": per_cent(hits[:, 0]), "top5": per_cent(hits.any(1))},
             correct=np.packbits(hits[:, 0].numpy()).tobytes().hex(),
             costs={
                 **asdict(counts),
@@ -156,39 +172,18 @@ class Training:
             with precision.autocast(self.precision, self.device):
                 logits = self.forward(x)
                 loss = F.cross_entropy(logits, y, label_smoothing=c.label_smoothing)
-            self.optimizer.zero_grad(set_to_none=True)
-            self.scaler.scale(loss).backward()
-            if c.grad_clip:
-                self.scaler.unscale_(self.optimizer)
-                nn.utils.clip_grad_norm_(self.model.parameters(), c.grad_clip)
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+            _step(loss, self.optimizer, self.scaler, c.grad_clip)
             loss_sum += loss.detach().float() * len(y)  # stays on the device: no waiting per batch
             hits += (logits.detach().argmax(1) == y).sum()
             seen += len(y)
         return loss_sum.item() / seen, hits.item() / seen
 
-    @torch.no_grad()
     def _evaluate(self, split: Split | Files) -> tuple[float, Tensor]:
-        """Mean loss, and which of the five likeliest classes was right: (n, 5) booleans on the
-        CPU.
-        """
-        self.model.eval()
-        losses, hits = [], []
-        for x, y in in_order(self.data, split):
-            with precision.autocast(self.precision, self.device):
-                logits = self.model(x)
-            losses.append(F.cross_entropy(logits.float(), y, reduction="sum"))
-            hits.append(likeliest(logits) == y[:, None])
-        return (torch.stack(losses).sum() / len(split)).item(), torch.cat(hits).cpu()
-
-
-def likeliest(logits: Tensor) -> Tensor:
-    """(n, classes) -> (n, at most 5): the likeliest classes, the likeliest first.
-
-    In bf16 two logits are often equal: whoever asks again must break the tie in the same way.
-    """
-    return logits.topk(min(5, logits.shape[1]), 1).indices
+        """Mean loss, and which of the five likeliest classes was right: (n, 5) booleans."""
+        loss, guesses, truth = look(
+            self.model.eval(), self.data, split, self.precision, self.device
+        )
+        return loss, guesses == truth[:, None]
 
 
 def optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
@@ -201,6 +196,20 @@ def optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
         )
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     return kind(weights, config.lr, weight_decay=decay)
+
+
+def _step(
+    loss: Tensor, steps: torch.optim.Optimizer, scaler: torch.amp.GradScaler, clip: float
+) -> None:
+    """One step down the loss; gradients are clipped to this norm, 0 for none."""
+    steps.zero_grad(set_to_none=True)
+    scaler.scale(loss).backward()
+    if clip:
+        scaler.unscale_(steps)
+        weights = [w for group in steps.param_groups for w in group["params"]]
+        nn.utils.clip_grad_norm_(weights, clip)
+    scaler.step(steps)
+    scaler.update()
 
 
 def learning_rate(config: Config, progress: float) -> float:
@@ -226,7 +235,10 @@ def train(
     """
     training, epochs = Training(trial, data, device), []
     for index in range(trial.config.epochs):
+        if stopped(trial.config, epochs):
+            break
         epochs.append(training.epoch(index))
+        training.keep_best(epochs)
         yield epochs[-1]
     yield training.result(epochs)
 
@@ -234,7 +246,3 @@ def train(
 def _seed(seed: int, stream: str) -> int:
     """A seed of its own for every stream of random numbers."""
     return int.from_bytes(hashlib.sha256(f"{seed} {stream}".encode()).digest()[:7])
-
-
-def _per_cent(hits: Tensor) -> float:
-    return 100 * hits.sum().item() / len(hits)

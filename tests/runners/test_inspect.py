@@ -20,7 +20,7 @@ from runners.plan import load
 from runners.store import State, Store
 from runners.trial.network import build
 from runners.trial.run import run
-from runners.trial.training import likeliest
+from runners.trial.testing import likeliest
 from tests import records
 
 pytestmark = pytest.mark.slow

@@ -1,0 +1,109 @@
+"""A trial that stops early ends alike, however often it was interrupted."""
+
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from runners import data
+from runners.errors import SweepError
+from runners.plan import Config, EarlyStop, Trial, load
+from runners.store import Store
+from runners.tracking.entries import final_tags
+from runners.trial.run import run
+from runners.trial.training import Training
+
+# the accuracy on 32 images goes up and down, so the best epoch is not the last
+CONFIG = Config(
+    "resnet20", "synthetic", epochs=9, batch_size=32, lr=0.3, schedule="constant",
+    early_stop=EarlyStop(2, "top1", "best"),
+)  # fmt: skip
+TRIAL = Trial("s", "R20", CONFIG, 0)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Store:
+    """A store with the trial, trained without an interruption."""
+    store = Store(tmp_path_factory.mktemp("whole"))
+    list(run(TRIAL, store, device="cpu"))
+    return store
+
+
+@pytest.mark.slow
+def test_killed_after_every_epoch_it_ends_as_undisturbed(whole, tmp_path):
+    store, starts = Store(tmp_path), 0
+    while not store.record(TRIAL.id):
+        epochs, before = run(TRIAL, store, device="cpu"), store.checkpoint(TRIAL.id)
+        for _ in range(1 + bool(before)):
+            next(epochs, None)
+        epochs.close()
+        starts += 1
+    a, b = whole.record(TRIAL.id), store.record(TRIAL.id)
+    assert 1 < a.best < len(a.epochs) < CONFIG.epochs and starts >= len(a.epochs)
+    assert (b.best, len(b.epochs)) == (a.best, len(a.epochs))
+    assert b.result.correct == a.result.correct and b.result.scores == a.result.scores
+    mine, theirs = store.weights(b), whole.weights(a)
+    assert mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine)
+
+
+@pytest.mark.slow
+def test_the_weights_are_those_of_the_best_epoch(whole, tmp_path):
+    """Against a training that simply ends with that epoch."""
+    record = whole.record(TRIAL.id)
+    straight = Training(
+        replace(TRIAL, config=replace(CONFIG, early_stop=None)), data.load("synthetic")
+    )
+    for index in range(record.best):
+        straight.epoch(index)
+    expected, weights = straight.model.state_dict(), whole.weights(record)
+    assert all(torch.equal(expected[k], weights[k]) for k in expected)
+    assert record.val_score == record.epochs[record.best - 1].val_score
+    assert final_tags(record)["best_epoch"] == str(record.best)
+
+
+def test_the_checkpoint_has_a_second_set_of_weights_only_where_it_is_needed():
+    synthetic = data.load("synthetic")
+    for keep, expected in (("last", False), ("best", True)):
+        config = replace(CONFIG, early_stop=EarlyStop(2, keep=keep))
+        training = Training(replace(TRIAL, config=config), synthetic)
+        training.keep_best([training.epoch(0)])
+        assert ("best" in training.state()) == expected
+
+
+def test_it_is_read_from_a_file_and_from_a_record_and_is_part_of_the_id(write_sweep):
+    stop = {"patience": 3, "monitor": "top1", "keep": "best"}
+    base = {"recipe": "adam", "early_stop": stop}
+    (config, *_) = load(write_sweep(base=base)).variants.values()
+    assert config.early_stop == EarlyStop(3, "top1", "best")
+    again = Config(**asdict(config))
+    assert again == config and again.canonical == config.canonical
+    assert "early_stop" not in replace(config, early_stop=None).canonical
+    recipe = load(write_sweep(base={"recipe": "adam"})).variants["R20"]
+    assert recipe.early_stop == EarlyStop(5, "loss", "best")
+
+
+@pytest.mark.parametrize(
+    "base, message",
+    [
+        (
+            {"early_stop": {"patience": 3}},
+            "base.early_stop: an annealing that is cut off is another protocol, and schedule is",
+        ),
+        (
+            {"recipe": "adam", "schedule": "cosine"},
+            "base.early_stop, of recipe adam: an annealing that is cut off",
+        ),
+        (
+            {"recipe": "paper", "early_stop": {"patience": 3}, "val_fraction": 0},
+            "base.early_stop: looks at a validation split, and val_fraction is 0; set",
+        ),
+        ({"early_stop": {"patience": 0}}, "base.early_stop.patience: must be at least 1, got 0"),
+        ({"early_stop": {"patience": 2, "monitor": "f1"}}, "base.early_stop.monitor: must be"),
+        ({"early_stop": {"patience": 2, "min_delta": 0.1}}, "unknown key 'min_delta'"),
+        ({"early_stop": {}}, "early_stop.patience' is missing"),
+    ],
+)
+def test_what_cannot_stop_early_is_refused_in_one_line(base, message, write_sweep):
+    with pytest.raises(SweepError) as error:
+        load(write_sweep(base=base))
+    assert message in str(error.value) and "\n" not in str(error.value)
