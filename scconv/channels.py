@@ -6,13 +6,14 @@ Nothing here is tied to three channels. A mask is a boolean per channel: True wh
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Shaped
-from torch import Tensor
+from torch import Tensor, nn
 
 RGB = "RGB"
 MOST = 10  # channels whose subsets are all listed: 1,023
@@ -30,6 +31,24 @@ class Present:
 
     def __len__(self) -> int:
         return len(self.images)
+
+
+def pair(x: Tensor | Present, present: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    """The images and the mask of a stem's arguments; None where all channels are there."""
+    return (x.images, x.mask) if isinstance(x, Present) else (x, present)
+
+
+def takes_subsets(model: nn.Module) -> bool:
+    """Whether a network, or a convolution, takes `Present`.
+
+    Its first convolution, or a module before that, has `forward(x, present=None)`.
+    """
+    for module in model.modules():
+        if "present" in inspect.signature(module.forward).parameters:
+            return True
+        if isinstance(module, nn.Conv2d):
+            return False
+    return False
 
 
 def name_of(mask: Sequence[bool]) -> str:

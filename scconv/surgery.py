@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -32,7 +32,7 @@ def replace_convs(
     conv: str,
     *,
     path: str | Path | None = None,
-    where: Where | None = None,
+    where: Where | Literal["first"] | None = None,
     keep_norm: bool = True,
     **options,
 ) -> list[Swap]:
@@ -54,7 +54,8 @@ def replace_convs(
             output layers is taken. Nothing inside an earlier replacement is.
         conv: a name in the catalogue (`scconv/convs/`).
         path: the file that defines it, for a convolution outside the catalogue.
-        where: `where(path, conv) -> bool`, to choose other places.
+        where: `where(path, conv) -> bool`, to choose other places; "first" is the network's first
+            convolution, its stem.
         keep_norm: False removes the block's BatchNorm after each replaced convolution.
         options: handed to the convolution.
 
@@ -77,7 +78,7 @@ def _replace(
     model: nn.Module,
     conv: str,
     design: ModuleType,
-    where: Where | None,
+    where: Where | Literal["first"] | None,
     keep_norm: bool,
     options: dict[str, Any],
     seed: int,
@@ -90,7 +91,7 @@ def _replace(
         with in_place_of(None, seed, "convert"):
             converted = design.convert(model, **options)
         return _put(model, conv, converted)
-    chosen = where or _default(model)
+    chosen = _first(model) if where == "first" else where or _default(model)
     replaced: dict[str, nn.Module] = {}
     made: dict[
         nn.Module, nn.Module
@@ -120,6 +121,14 @@ def _default(model: nn.Module) -> Where:
         return lambda path, _: path in named
     outputs = places.outputs_of(model)
     return lambda path, conv: path not in outputs and places.inner_3x3(path, conv)
+
+
+def _first(model: nn.Module) -> Where:
+    """The first convolution in the model's own order, where no earlier call replaced it."""
+    for path, module in model.named_modules():
+        if path and (places.marked(module) or isinstance(module, nn.Conv2d)):
+            return lambda name, _: name == path
+    return lambda *_: False
 
 
 def _put(model: nn.Module, conv: str, replaced: dict[str, nn.Module]) -> list[Swap]:

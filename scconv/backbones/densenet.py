@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scconv.channels import Present
 from scconv.initial import initialise
 
 
@@ -64,6 +65,6 @@ class DenseNet(nn.Module):
         )
         initialise(self)
 
-    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:
+    def forward(self, x: Float[Tensor, "n 3 h w"] | Present) -> Float[Tensor, "n classes"]:
         y = F.relu(self.bn(self.stages(self.stem(x))))
         return self.head(self.pool(y).flatten(1))

@@ -16,6 +16,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from scconv.channels import Present
 from scconv.convs.octave import Octaves
 from scconv.initial import initialise
 
@@ -148,7 +149,7 @@ class ResNet(nn.Module):
         )
         initialise(self)
 
-    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:
+    def forward(self, x: Float[Tensor, "n 3 h w"] | Present) -> Float[Tensor, "n classes"]:
         y = self.stages(self.stem(x))  # (n, c, h, w)
         y = self.pool(y).flatten(1) if self.pool else y.mean((2, 3))
         return self.head(y)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from scconv.backbones.resnet import Bottleneck
+from scconv.channels import Present
 from scconv.initial import initialise
 
 
@@ -45,5 +46,5 @@ class ResNeXt(nn.Module):
         self.places = frozenset(f"stages.{i}.{j}.conv2" for i in range(3) for j in range(depth))
         initialise(self)
 
-    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:
+    def forward(self, x: Float[Tensor, "n 3 h w"] | Present) -> Float[Tensor, "n classes"]:
         return self.head(self.pool(self.stages(self.stem(x))).flatten(1))

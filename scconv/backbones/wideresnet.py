@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scconv.channels import Present
 from scconv.convs.octave import Octaves
 from scconv.initial import initialise
 
@@ -67,6 +68,6 @@ class WideResNet(nn.Module):
         self.places = frozenset(f"stages.{i}.{j}.conv2" for i in range(3) for j in range(depth))
         initialise(self)
 
-    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:
+    def forward(self, x: Float[Tensor, "n 3 h w"] | Present) -> Float[Tensor, "n classes"]:
         y = F.relu(self.bn(self.stages(self.stem(x))))
         return self.head(self.pool(y).flatten(1))

@@ -20,6 +20,7 @@ from scconv.check.rules import RULES
 from scconv.convs import find
 
 WIDTHS = 32, 64, 96, 128, 256
+OF_STEM = 4  # channels that a stem takes any subset of
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,13 @@ def check(name: str, path: Path | None = None, /, **options: Any) -> list[Findin
         ValueError: there is no such convolution, or it cannot be imported.
     """
     design, findings = Design(name, path, find(name, path), options), []
-    for width in WIDTHS:  # the first that it accepts
+    for width in (OF_STEM, *WIDTHS):  # the first that it accepts
         with contextlib.suppress(Exception):
-            replace(design, width=width).make()
-            design = replace(design, width=width)
-            break
+            tried = replace(design, width=width)
+            if tried.stem or width != OF_STEM:
+                tried.make()
+                design = tried
+                break
     for rule in RULES:
         title = (rule.__doc__ or "").split(":")[0]
         try:

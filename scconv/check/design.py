@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from scconv.backbones.resnet import Basic
+from scconv.channels import Present, takes_subsets
 
 
 class Broken(AssertionError):
@@ -75,6 +76,20 @@ class Design:
             host.set_submodule(path, new)
         return old, host
 
+    @property
+    def stem(self) -> bool:
+        """Whether it takes any subset of its channels, and so is meant for images."""
+        return takes_subsets(self.make())
+
     def input(self, size: int = 8) -> Tensor:
         """(4, width, size, size), which requires a gradient."""
         return torch.randn(4, self.width, size, size, requires_grad=True)
+
+
+def feed(module: nn.Module, x: Tensor) -> Tensor | Present:
+    """What a module is given: a stem that takes subsets, every number of channels in turn."""
+    if not takes_subsets(module):
+        return x
+    n, c = x.shape[:2]
+    sizes = torch.arange(n, device=x.device)[:, None] % c
+    return Present(x, torch.arange(c, device=x.device) <= sizes)

@@ -17,17 +17,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from scconv.check.design import Broken, Design
+from scconv.check.design import Broken, Design, feed
 from scconv.check.settings import settings
+from scconv.check.subsets import subsets
 from scconv.convs import find
 from scconv.cost import cost
 
-REFERENCE = (
-    64,
-    64,
-    1,
-    32,
-)  # channels in and out, stride and size of the place that a file's COST is declared for
+# channels in and out, stride and size of the place that a file's COST is declared for
+REFERENCE = 64, 64, 1, 32
+IMAGES = 3, 64, 1, 32  # of a stem that takes subsets
 
 
 def _shape(design: Design) -> str:
@@ -72,7 +70,7 @@ def _learn(module: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     """The output for x and, after a backward, the gradients of x and of every parameter that
     requires one.
     """
-    out = module(x)
+    out = module(feed(module, x))
     out.float().square().sum().backward()
     tensors = {"the input": x} | {n: p for n, p in module.named_parameters() if p.requires_grad}
     if without := [n for n, p in tensors.items() if p.grad is None]:
@@ -219,7 +217,7 @@ def _literals(design: Design) -> str:
 
 def _declared(design: Design) -> str:
     """cost: parameters and multiply-adds are what the file declares."""
-    c1, c2, stride, size = REFERENCE
+    c1, c2, stride, size = IMAGES if design.stem else REFERENCE
     with torch.device("meta"):
         counted = cost(design.make(c1, c2, stride), (c1, size, size))
     got = {"params": counted.params, "macs": counted.macs}
@@ -244,6 +242,7 @@ RULES: tuple[Callable[[Design], str], ...] = (
     _deterministic,
     _state,
     _redrawn,
+    subsets,
     _literals,
     _declared,
 )

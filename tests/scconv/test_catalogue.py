@@ -17,7 +17,7 @@ from scconv.convs import find
 
 ROOT = Path(scconv.__file__).parents[1]
 RULES = [
-    "shape", "gradient", "meta device", "bf16 autocast", "channels_last", "torch.compile", "settings", "deterministic", "state_dict", "nothing re-drawn",
+    "shape", "gradient", "meta device", "bf16 autocast", "channels_last", "torch.compile", "settings", "deterministic", "state_dict", "nothing re-drawn", "subsets",
     "options", "cost",
 ]  # fmt: skip
 NAMES = sorted(p.stem for p in Path(scconv.convs.__file__).parent.glob("[a-z]*.py"))
@@ -36,6 +36,9 @@ CASES = {name: (name, {}) for name in NAMES} | {
         ("slim", {"k": "8/3"}),
         ("octave", {"alpha": 0.25}),
         ("tied", {"bias": True}),
+        ("set", {"film": True}),
+        ("subset", {"by": "fixed"}),
+        ("dynamic", {"anneal": False}),
     ]
 }
 
@@ -69,6 +72,10 @@ def test_every_convolution_keeps_the_contract(case, findings):
         ("sp", {"alpha": 0.01}, r"`alpha` \(=0.01\) must leave channels on both sides"),
         ("slim", {"k": "2"}, r"`k` \(='2'\) must be one of 1, 4/3, 8/3"),
         ("sp", {"groups": 3}, r"`groups` \(=3\) must divide"),
+        ("subset", {}, r"`in_channels` \(=32\) must be at most 16.*use stem: subset"),
+        ("subset", {"by": "which"}, r"`by` \(='which'\) must be size or fixed"),
+        ("set", {"scale": "mean"}, r"`scale` \(='mean'\) must be count or none"),
+        ("dynamic", {"kernels": 0}, r"`kernels` \(=0\) must be at least 1"),
     ],
 )
 def test_refusals(conv, options, message):

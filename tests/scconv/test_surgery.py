@@ -76,7 +76,7 @@ def test_a_convolution_of_fewer_channels_narrows_what_follows_or_says_that_it_ca
 def test_find_by_name_and_by_path(tmp_path):
     with pytest.raises(
         ValueError,
-        match=r"unknown conv 'nope'; use one of depthwise, ghost, .*, versatile, or write nope.py",
+        match=r"unknown conv 'nope'; use one of depthwise, dynamic, .*, versatile, or write nope.py",
     ):
         find("nope")
     (tmp_path / "mine.py").write_text("x = 1\n")
