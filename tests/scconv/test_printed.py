@@ -1,12 +1,15 @@
 """The command that lays the paper's cost columns beside ours."""
 
+import contextlib
 import csv
+import io
 import json
+from dataclasses import dataclass
 
 import pytest
 
+from scconv.cost import __main__ as command
 from scconv.cost import printed
-from scconv.cost.__main__ import main
 from scconv.cost.printed import FIGURES, TABLES
 
 # what no natural definition reproduces: (table, backbone, method, setting) -> which columns
@@ -31,17 +34,49 @@ DIFFERENT = {
 }
 
 
-@pytest.fixture(scope="module")
-def found() -> dict[str, list[dict]]:
-    import contextlib
-    import io
+# 53 networks are built
+pytestmark = pytest.mark.slow
 
-    tables = {}
+
+@dataclass
+class Printed:
+    """A table's rows, the devices of the networks that were built for them, and its text."""
+
+    rows: list[dict]
+    devices: list[set[str]]
+    text: str
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, Printed]:
+    """Each table by its command, once as JSON and once, from the same rows, as text."""
+    found = {}
+    count = printed.cost
     for table in TABLES:
-        with contextlib.redirect_stdout(io.StringIO()) as out:
-            assert main([table, "--json"]) == 0
-        tables[table] = json.loads(out.getvalue())
-    return tables
+        devices: list[set[str]] = []
+
+        def counted(model, image, devices=devices):
+            devices.append({p.device.type for p in model.parameters()})
+            return count(model, image)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(printed, "cost", counted)
+            made = printed.rows(table)
+            patch.setattr(command, "rows", lambda name, made=made: made)
+            rows = json.loads(_said(table, "--json"))
+            found[table] = Printed(rows, devices, _said(table))
+    return found
+
+
+def _said(*args: str) -> str:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert command.main([*args]) == 0
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def found(tables) -> dict[str, list[dict]]:
+    return {name: table.rows for name, table in tables.items()}
 
 
 def test_one_row_per_printed_line_in_its_order(found):
@@ -86,20 +121,10 @@ def test_macs_are_below_every_count_that_adds_to_them(found):
     assert all(r["macs"] <= r["paper_flops"] for table in found.values() for r in table)
 
 
-def test_the_text_has_a_line_per_row_and_each_network_is_built_once_without_arithmetic(
-    capsys, monkeypatch
-):
-    devices = []
-    count = printed.cost
-
-    def counted(model, image):
-        devices.append({p.device.type for p in model.parameters()})
-        return count(model, image)
-
-    monkeypatch.setattr(printed, "cost", counted)
-    assert main(["table2"]) == 0
-    assert devices == [{"meta"}] * 33
-    lines = capsys.readouterr().out.splitlines()
+def test_the_text_has_a_line_per_row_and_each_network_is_built_once_without_arithmetic(tables):
+    for name, table in tables.items():
+        assert table.devices == [{"meta"}] * len(table.rows), name
+    lines = tables["table2"].text.splitlines()
     assert lines[-1] == "33 rows; to the printed digits: 26 of params, 22 of FLOPs, 21 of both."
     assert sum(line.startswith(("resn", "wide", "dense")) for line in lines) == 33
     assert "misprint" in lines[2] and lines[1].count("=") == 2

@@ -6,6 +6,7 @@ import torchvision
 from torch import nn
 
 from scconv import SCConv, backbones, cost, replace_convs
+from scconv.backbones.resnet import Bottleneck
 from scconv.convs import find
 from scconv.convs.octave import Octaves, OctConv
 
@@ -195,12 +196,13 @@ def test_what_a_block_offers_is_for_its_own_place():
 
 
 def test_a_narrowed_block_keeps_its_dtype_and_mode():
-    model = backbones.build("resnet50", 10).double().eval()
+    model = nn.Sequential(Bottleneck(64, 16, 1)).double().eval()
     replace_convs(model, "slim", k="4/3")
     assert not any(m.training for m in model.modules()) and {
         p.dtype for p in model.parameters()
     } == {torch.float64}
-    model(torch.randn(2, 3, 16, 16, dtype=torch.float64))
+    assert model[0].conv3.in_channels == model[0].bn2.num_features < 16
+    model(torch.randn(2, 64, 16, 16, dtype=torch.float64))
 
 
 def test_a_convolution_that_stands_at_two_places_is_replaced_by_one():

@@ -74,6 +74,7 @@ def test_without_spread_or_a_right_image_there_is_no_verdict():
     assert stats.retention({"v": (ones, ~ones)}, 0.9) == {}
 
 
+@pytest.mark.slow
 def test_at_the_limit_a_variant_is_called_a_keeper_in_one_of_twenty_sweeps():
     """Seeds and images vary; the truth is exactly the ratio that is asked for."""
     random = np.random.default_rng(3)

@@ -73,6 +73,7 @@ def test_a_single_image_is_left_over_but_never_trained_on_alone(tree):
     assert len(data.train) == 11 and [len(y) for _, y in epoch(data, 1)] == [5, 5]
 
 
+@pytest.mark.slow
 def test_a_trial_trains_on_it_and_resumes(tree, tmp_path):
     trial = Trial(
         "t",

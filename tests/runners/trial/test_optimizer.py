@@ -65,6 +65,7 @@ def training_data():
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
+@pytest.mark.slow
 def test_a_resumed_trial_ends_as_a_whole_one(name, tmp_path):
     config = Config(
         *("resnet20", "synthetic"),

@@ -146,6 +146,7 @@ def test_eval_folds_the_norms_and_computes_the_same(lower, stride):
     torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_gradients_are_the_functions_own():
     sru, cru = made(channels=8, gn_groups=4).sru, made(channels=8, gn_groups=4).cru
     x = torch.randn(2, 8, 3, 3, dtype=torch.float64, requires_grad=True)
