@@ -9,7 +9,6 @@ It is the door of analysis, too: runners.sweep imports nothing of analysis but t
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from analysis import tables
 from analysis.tables import Grid, Row, Table, pairs, read, trials
 from analysis.verify import damaged_weights, differences
 from analysis.writing import text, together, write
-from runners import command
+from runners import command, output
 from runners.errors import SweepError
 from runners.plan import load
 from runners.store import Store, results
@@ -182,4 +181,4 @@ def _verify(found: list[Table], folders: list[Path], store: Store) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    output.leave(main())

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.inspect import Side, constant, redundancy, seen, write_classes, write_features
-from runners import command
+from runners import command, output
 from runners.errors import SweepError, suggest
 from runners.plan import Sweep, Trial, load
 from runners.store import State, Store, results, shown
@@ -203,4 +203,4 @@ def _caption(drawn: list[Trial]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    output.leave(main())

@@ -12,8 +12,8 @@ from runners.plan import Sweep, Trial, reference
 from runners.search import searching as search
 from runners.store import Record, State, Store
 from runners.trial.datasets import changed_since
+from runners.trial.measured import Measured
 from runners.trial.networks import known_cost, networks
-from scconv import Cost
 
 CHECK_S = 30  # seconds that the networks of a search space are built for at most
 HEADERS = ["variant", "replaced", "params M", "MACs M", "paper FLOPs M (ours)", "(printed)"]
@@ -31,8 +31,8 @@ def preview(
     Raises:
         SweepError: a network cannot be built, or two variants are the same one.
     """
-    costs = networks(sweep)
-    variants = _variants(sweep, costs)
+    measures = networks(sweep)
+    variants = _variants(sweep, measures)
     if as_json:
         return json.dumps(_for_programs(sweep, store, records, to_run, variants), indent=1)
     lines = [sweep.question, "", _table(variants)]
@@ -43,25 +43,25 @@ def preview(
     lines += _counts(sweep, store, records)
     notes = *sweep.notes, *changed_since(sweep, _finished(sweep, records))
     lines += [f"note: {note}" for note in notes]
-    weights = sum(costs[t.variant][0].params * 4 for t in to_run)
+    weights = sum(measures[t.variant].counts["params"] * 4 for t in to_run)
     lines.append(
         f"to run: {len(to_run)}; disk: {weights / 1e9:.2f} GB of weights, and up to six times "
         "its own for each running trial's checkpoints"
     )
-    lines.append(f"time: {_estimate(sweep, costs, to_run, records)}")
+    lines.append(f"time: {_estimate(measures, to_run, records)}")
     return "\n".join(lines)
 
 
-def _variants(sweep: Sweep, costs: dict[str, tuple[Cost, int]]) -> list[dict[str, Any]]:
+def _variants(sweep: Sweep, measures: dict[str, Measured]) -> list[dict[str, Any]]:
     printed = reference.load(sweep).rows
     return [
         {
             "name": name,
-            **asdict(counted),
-            "swapped": swapped,
+            **found.counts,
+            "swapped": found.swapped,
             "reference": asdict(printed[name]) if name in printed else {},
         }
-        for name, (counted, swapped) in costs.items()
+        for name, found in measures.items()
     ]
 
 
@@ -192,10 +192,7 @@ def _status(trial: Trial, store: Store, records: dict[str, Record]) -> str:
 
 
 def _estimate(
-    sweep: Sweep,
-    costs: dict[str, tuple[Cost, int]],
-    to_run: list[Trial],
-    records: dict[str, Record],
+    measures: dict[str, Measured], to_run: list[Trial], records: dict[str, Record]
 ) -> str:
     """From this sweep's finished trials: minutes per epoch and multiply-add."""
     from runners.launch.console import duration
@@ -207,6 +204,6 @@ def _estimate(
     ]
     if not rates:
         return "known once a trial of this sweep has finished (try --set base.epochs=1 --seeds 1)"
-    work = sum(costs[t.variant][0].macs * t.config.epochs for t in to_run)
+    work = sum(measures[t.variant].counts["macs"] * t.config.epochs for t in to_run)
     seconds = work * sum(rates) / len(rates)
     return f"{duration(seconds)} of one slot, to be divided by the trials that run at a time"

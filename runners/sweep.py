@@ -9,10 +9,9 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sys
 from pathlib import Path
 
-from runners import command
+from runners import command, output
 from runners.errors import StoreError, Unfinished
 from runners.plan import Sweep, load, reference
 from runners.store import Store, results, stamp
@@ -128,4 +127,4 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    output.leave(main())

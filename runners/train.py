@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import torch
 
-from runners import command
+from runners import command, output
 from runners.errors import SweepError, suggest
 from runners.output import watched
 from runners.plan import Sweep, Trial, load
@@ -100,4 +100,4 @@ def _check_device(name: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    output.leave(main())

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
-from scipy import stats as scipy_stats
 
 from analysis.stats.additive import Scores, additive
 from analysis.stats.dunnett import dunnett_cdf, dunnett_critical
@@ -68,11 +67,13 @@ def _not_additive(scores: Scores) -> str:
     values = [[*s.values()] for s in scores.values()]
     if len(values[0]) < 3:
         return ""
+    from scipy.stats import levene  # half a second that a small table does not need
+
     variances = [statistics.variance(v) for v in values]
     ratio = max(variances) / min(variances) if min(variances) else math.inf
     # scipy divides by zero where every group's deviations from its median are alike
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = float(scipy_stats.levene(*values, center="median").pvalue)
+        p = float(levene(*values, center="median").pvalue)
     if p >= 0.05 or ratio <= UNEQUAL:
         return ""
     most = (

@@ -8,8 +8,6 @@ from __future__ import annotations
 import itertools
 import math
 
-from scipy import stats as scipy_stats
-
 from analysis.stats.additive import Scores, additive
 from analysis.stats.summary import LEVEL
 from analysis.stats.verdicts import Difference, judged
@@ -31,6 +29,8 @@ def all_pairs(
     common = sorted(set.intersection(*(set(s) for s in present.values()))) if present else []
     if len(present) < 2 or len(common) < 2:
         return {}
+    from scipy.stats import studentized_range  # half a second that most tables do not need
+
     shared = {}
     for v, found in present.items():
         shared[v] = {seed: found[seed] for seed in common}
@@ -44,7 +44,7 @@ def all_pairs(
         df = sum(parts) ** 2 / sum(p**2 / (n - 1) for p in parts) if unequal else fit.df
         # the studentised range is of means, whose error is smaller than a difference's by root two
         d, error = float(values[b].mean() - values[a].mean()), math.sqrt(sum(parts) / 2)
-        half = float(scipy_stats.studentized_range.ppf(LEVEL, k, df)) * error
-        p = float(scipy_stats.studentized_range.sf(abs(d) / error, k, df))
+        half = float(studentized_range.ppf(LEVEL, k, df)) * error
+        p = float(studentized_range.sf(abs(d) / error, k, df))
         pairs[a, b] = judged(n, d, half, p)
     return pairs

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 import uuid
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from typing import TypeVar
 
 from runners.errors import SweepError
+from runners.store import cache
 from runners.store.lease import Lease, Watch
 from runners.store.lines import BucketLines
 from runners.store.retry import Patience
@@ -32,7 +30,7 @@ class Bucket:
 
     def __init__(self, uri: str, patience_s: float = 0, *, proven: bool = False):
         self.where = Address.parse(uri)
-        self.root, self.local = self.where.root, _cache()
+        self.root, self.local = self.where.root, cache.folder()
         self.patience, self.watch = Patience(patience_s), Watch()
         self.objects = Objects(self.where)
         self._look(proven)
@@ -166,10 +164,3 @@ class Bucket:
 
     def _try(self, task: Callable[[], T], key: str, done: str) -> T:
         return self.patience.retry(task, f"{self.address(key)} cannot be {done}")
-
-
-def _cache() -> Path:
-    """A folder of this user on this machine; some containers give a user no home."""
-    with contextlib.suppress(RuntimeError):
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scconv-sweeps"
-    return Path(tempfile.gettempdir()) / f"scconv-sweeps-{os.getuid()}"

@@ -6,9 +6,8 @@ python -m runners.tracking rebuild sweeps/order.yaml
 from __future__ import annotations
 
 import argparse
-import sys
 
-from runners import command
+from runners import command, output
 from runners.errors import SweepError
 from runners.plan import Sweep, load
 from runners.search import searching as search
@@ -74,4 +73,4 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    output.leave(main())

@@ -12,29 +12,29 @@ from dataclasses import asdict
 from runners.errors import SweepError
 from runners.output import watched
 from runners.plan import NETWORK, Config, Own, Sweep
-from runners.trial.network import fingerprint, measure
-from scconv import Cost
+from runners.trial.measured import Measured, measured
 
 
-def networks(sweep: Sweep) -> dict[str, tuple[Cost, int]]:
-    """variant -> its network's cost and how many convolutions it replaces.
+def networks(sweep: Sweep) -> dict[str, Measured]:
+    """variant -> its network's measures.
 
     Raises:
         SweepError: a network cannot be built, or two variants build the same one; names variant
             and layer.
     """
-    costs: dict[str, tuple[Cost, int]] = {}
-    alike: dict[tuple[str, Cost, str], list[str]] = {}
+    found: dict[str, Measured] = {}
+    alike: dict[tuple[str, str, str], list[str]] = {}
     for variant, config in sweep.variants.items():
-        counted, swapped, structure = _measured(sweep, variant)
-        costs[variant] = counted, swapped
+        with _named(sweep, variant):
+            network = found[variant] = measured(config, sweep.own(config))
 
         # two variants can only be twins if their layers, costs and training are the same
-        twins = alike.setdefault((structure, counted, _training(config)), [])
+        key = network.structure, json.dumps(network.counts), _training(config)
+        twins = alike.setdefault(key, [])
         if variant not in sweep.found:
             _refuse_twin(sweep, variant, twins)
         twins.append(variant)
-    return costs
+    return found
 
 
 def known_cost(config: Config, own: Own) -> dict[str, float]:
@@ -44,17 +44,13 @@ def known_cost(config: Config, own: Own) -> dict[str, float]:
         ValueError: its network cannot be built.
     """
     with watched(f"building '{config.conv}' in '{config.backbone}' for the search"):
-        counted = measure(config, own)[0]
-    return {"macs_m": counted.macs / 1e6, "params_m": counted.params / 1e6}
-
-
-def _measured(sweep: Sweep, variant: str) -> tuple[Cost, int, str]:
-    config = sweep.variants[variant]
-    with _named(sweep, variant):
-        return measure(config, sweep.own(config))
+        counts = measured(config, own).counts
+    return {"macs_m": counts["macs"] / 1e6, "params_m": counts["params"] / 1e6}
 
 
 def _fingerprint(sweep: Sweep, variant: str) -> str:
+    from runners.trial.network import fingerprint  # and torch with it
+
     config = sweep.variants[variant]
     with _named(sweep, variant):
         return fingerprint(config, sweep.own(config))

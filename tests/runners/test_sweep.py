@@ -300,6 +300,7 @@ def test_a_network_is_built_once_however_many_rates_train_it(
         network, "build", lambda *a, real=network.build, **k: built.append(1) or real(*a, **k)
     )
     network._measure.cache_clear()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     grid = {"lr": [round(0.001 * i, 3) for i in range(1, 101)], "conv": ["standard", "depthwise"]}
     path = write_sweep(variants=None, factors=grid, baseline="lr=0.001,conv=standard")
     monkeypatch.chdir(tmp_path)
