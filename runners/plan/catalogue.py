@@ -35,6 +35,7 @@ class Kind:
     room: str  # the package's own files, as a module's name
     functions: Mapping[str, str] = field(default_factory=dict)
     suffix: str = ".py"
+    versioned: bool = False  # the package's files have a VERSION, which is part of a trial's id
 
     @property
     def options(self) -> str:
@@ -45,6 +46,11 @@ class Kind:
     def digest(self) -> str:
         """The field of a config that has the digest of a user's file."""
         return f"{self.key}_digest"
+
+    @property
+    def version(self) -> str:
+        """The field of a config that has the version of the package's file."""
+        return f"{self.key}_version"
 
     @property
     def folder(self) -> Path:
@@ -62,6 +68,13 @@ CONV = Kind(
         "drop_in": "drop_in(conv, *, option=default, ...) -> nn.Module",
         "convert": "convert(model, *, option=default, ...) -> {path: nn.Module}",
     },
+    versioned=True,
+)
+STEM = Kind(
+    "stem",
+    "scconv.convs",
+    {"drop_in": "drop_in(conv, *, option=default, ...) -> nn.Module"},
+    versioned=True,
 )
 BACKBONE = Kind(
     "backbone",
@@ -74,7 +87,7 @@ DATASET = Kind(
     {"load": "load(root, *, option=default, ...) -> images, labels, test images, test labels"},
 )
 REFERENCE = Kind("reference", "scconv.paper", suffix=".csv")
-KINDS = (CONV, BACKBONE, DATASET)  # of which a config names one each
+KINDS = (CONV, BACKBONE, DATASET, STEM)  # of which a config names one each
 
 
 @functools.cache
@@ -169,7 +182,8 @@ def _defaults(kind: Kind, file: Path, changed: int, size: int) -> dict[str, Any]
         raise SweepError(f"{file}: must define {next(iter(kind.functions.values()))}")
     arguments = node.args
     positional = len(arguments.posonlyargs) + len(arguments.args)
-    if kind is not CONV and (positional != 1 or arguments.vararg or arguments.kwarg):
+    # a convolution's own check says more of its arguments
+    if kind not in (CONV, STEM) and (positional != 1 or arguments.vararg or arguments.kwarg):
         raise SweepError(
             f"{file}: {node.name} must take one argument, and its options after a `*`: "
             f"{kind.functions[node.name]}"

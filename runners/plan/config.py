@@ -59,6 +59,12 @@ LATER = (
     "optimizer",
     "grad_clip",
     "early_stop",
+    "stem",
+    "stem_digest",
+    "stem_options",
+    "stem_version",
+    "drop_channels",
+    "drop_p",
 )
 
 
@@ -130,6 +136,14 @@ class Config:
     # the gradients' norm over all weights that is clipped to before each step; 0: none is
     grad_clip: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     early_stop: EarlyStop | None = None
+    # what takes the place of the first convolution: a name of the same catalogue
+    stem: str = "standard"
+    stem_digest: str = ""
+    stem_options: dict[str, Any] = field(default_factory=dict)
+    stem_version: int = 1
+    # training images lose channels: with this probability, all of a batch the same, or each its own
+    drop_channels: Literal["none", "batch", "sample"] = "none"
+    drop_p: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     def __post_init__(self) -> None:
         # a record has the plain values
@@ -146,11 +160,10 @@ class Config:
 
     @property
     def earlier(self) -> Sequence[Config]:
-        """The same with every earlier version of its convolution and of torch.compile."""
-        pairs = itertools.product(
-            range(1, self.conv_version + 1), range(1, self.compile_version + 1)
-        )
-        older = [replace(self, conv_version=a, compile_version=b) for a, b in pairs]
+        """The same with every earlier version of its convolution, stem and torch.compile."""
+        names = ("conv_version", "stem_version", "compile_version")
+        versions = itertools.product(*(range(1, getattr(self, name) + 1) for name in names))
+        older = [replace(self, **dict(zip(names, v, strict=True))) for v in versions]
         return older[:-1]
 
     def written(self) -> dict[str, Any]:
@@ -171,6 +184,10 @@ NETWORK = (
     "conv_digest",
     "conv_version",
     "options",
+    "stem",
+    "stem_digest",
+    "stem_version",
+    "stem_options",
 )
 
 
@@ -201,6 +218,7 @@ class Own:
     backbone: str = ""
     dataset: str = ""
     data: Data | None = None
+    stem: str = ""
 
 
 PACKAGE = Own()  # of a trial that uses nothing else

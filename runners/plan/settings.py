@@ -7,7 +7,6 @@ from dataclasses import fields
 from runners.errors import SweepError, suggest
 from runners.plan import foreign
 from runners.plan.catalogue import (
-    CONV,
     DATASET,
     KINDS,
     Kind,
@@ -27,7 +26,11 @@ OWN_VERSION = 2
 COMPILE_VERSION = 2
 SGD_ALONE = ("momentum", "nesterov")
 # fields of a config that follow from others
-FOLLOWING = {"test", "data", "conv_version", "compile_version", *(kind.digest for kind in KINDS)}
+FOLLOWING = {
+    *("test", "data", "compile_version"),
+    *(kind.digest for kind in KINDS),
+    *(kind.version for kind in KINDS if kind.versioned),
+}
 
 
 def config_of(place: str, base: dict, arm: dict, lookup: Lookup) -> Config:
@@ -50,6 +53,7 @@ def config_of(place: str, base: dict, arm: dict, lookup: Lookup) -> Config:
         raise SweepError(f"{where}.recipe: unknown recipe {recipe!r}{way}")
     merged = {k: v for k, v in (RECIPES[recipe] | base | arm).items() if k != "recipe"}
     _fit_optimizer(merged, recipe, base, arm, place)
+    _fit_drop(merged, arm, place)
     for kind in KINDS:
         merged[kind.options] = _merged_options(kind, base, arm, place)
 
@@ -64,8 +68,8 @@ def config_of(place: str, base: dict, arm: dict, lookup: Lookup) -> Config:
         file = lookup.file(kind, name, at(kind.key))
         merged[kind.digest] = lookup.user_file(kind, name).digest
         merged[kind.options] = canonical(kind, name, options, file, at(kind.options))
-        if kind is CONV:
-            merged["conv_version"] = OWN_VERSION if merged[kind.digest] else version_of(file)
+        if kind.versioned:
+            merged[kind.version] = OWN_VERSION if merged[kind.digest] else version_of(file)
     measured = lookup.data.get(
         data_key(config.dataset, merged[DATASET.digest], merged[DATASET.options])
     )
@@ -100,6 +104,23 @@ def _fit_optimizer(merged: dict, recipe: str, base: dict, arm: dict, place: str)
             f"{where}.optimizer: {name} needs a learning rate of its own, since the recipe's is "
             f"SGD's; add lr, such as lr: 0.001"
         )
+
+
+def _fit_drop(merged: dict, arm: dict, place: str) -> None:
+    """Leave out the probability where no channels are lost.
+
+    Raises:
+        SweepError: it was set for that variant.
+    """
+    if merged.get("drop_channels", "none") != "none":
+        return
+    # base's may be meant for other variants
+    if "drop_p" in arm:
+        raise SweepError(
+            f"{place}.drop_p: has no effect while drop_channels is none; add drop_channels: batch "
+            "or sample, or remove it"
+        )
+    merged.pop("drop_p", None)
 
 
 def _check_early_stop(config: Config, recipe: str, written: dict, where: str) -> None:

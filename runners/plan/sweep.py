@@ -136,11 +136,11 @@ class Sweep:
 
     def own(self, config: Config) -> Own:
         """What a trial with this config uses that is not the package's."""
-        conv, backbone, dataset = (
-            self.lookup.user_file(kind, getattr(config, kind.key)).path for kind in KINDS
-        )
+        files = {
+            kind.key: self.lookup.user_file(kind, getattr(config, kind.key)).path for kind in KINDS
+        }
         key = data_key(config.dataset, config.dataset_digest, config.dataset_options)
-        return Own(conv, backbone, dataset, self.lookup.data.get(key))
+        return Own(**files, data=self.lookup.data.get(key))
 
     def with_data(self, data: dict[str, Data]) -> Sweep:
         """The sweep with what was measured of its data sets, by `data_key`: it enters the ids."""
@@ -172,10 +172,10 @@ class Sweep:
         """Every setting by its own name, the options at their defaults too."""
         dropped = {
             "data",
-            "conv_version",
             "compile_version",
             *(k.options for k in KINDS),
             *(k.digest for k in KINDS),
+            *(k.version for k in KINDS),
         }
         flat = {key: value for key, value in asdict(config).items() if key not in dropped}
         for kind in KINDS:

@@ -50,6 +50,7 @@ class UserFiles:
             conv=self.keep_file(own.conv, config.conv_digest),
             backbone=self.keep_file(own.backbone, config.backbone_digest),
             dataset=self.keep_file(own.dataset, config.dataset_digest),
+            stem=self.keep_file(own.stem, config.stem_digest),
         )
 
     def keep_file(self, path: str, digest: str) -> str:
@@ -67,6 +68,7 @@ class UserFiles:
             conv=_fetch(self.files, own.conv),
             backbone=_fetch(self.files, own.backbone),
             dataset=_fetch(self.files, own.dataset),
+            stem=_fetch(self.files, own.stem),
         )
 
 

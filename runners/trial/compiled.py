@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
+from scconv.channels import Present
+
 BACKEND = "inductor"
 
 
@@ -29,7 +31,7 @@ class Compiled:
         self.ran = False
         self.before = ""  # the outcome of the epochs that another process ran
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor | Present) -> Tensor:
         if len(x) != self.batch:
             return self.model(x)
         self.ran = True

@@ -127,7 +127,7 @@ def needs(sweep: Sweep, store: Store) -> list[Need]:
     """What every node has to have; of users' files the copies in the store."""
     found: list[Need] = []
     for config in _by_data(sweep.variants.values()).values():
-        own = replace(sweep.own(config), conv="", backbone="")
+        own = replace(sweep.own(config), conv="", backbone="", stem="")
         kept = store.keep_file(own.dataset, config.dataset_digest)
         found.append((config.dataset, config.dataset_options, replace(own, dataset=kept)))
     return found

@@ -12,21 +12,34 @@ import torch
 from runners import data
 from runners.plan import NETWORK, PACKAGE, Config, Own
 from scconv import Cost, backbones, cost, replace_convs
+from scconv.channels import Present, takes_subsets
 
 
 def build(
     config: Config, classes: int, own: Own = PACKAGE, *, device: str = "cpu"
 ) -> tuple[torch.nn.Module, int]:
-    """The network of a config, and how many of its convolutions were replaced.
+    """The network of a config, and how many of its convolutions were replaced, without the stem.
 
     Raises:
-        ValueError: an unknown backbone, or a convolution that refuses a place; names the layer.
+        ValueError: an unknown backbone, a convolution that refuses a place (names the layer), or
+            lost channels where the stem takes all of them alone.
     """
     with torch.device(device):
         model = backbones.build(
             config.backbone, classes, own.backbone or None, **config.backbone_options
         )
         swaps = replace_convs(model, config.conv, path=own.conv or None, **config.options)
+        # last, so that what is drawn for the rest of the network does not depend on the stem; and
+        # a network without one is drawn as it always was
+        if config.stem != "standard":
+            path = own.stem or None
+            replace_convs(model, config.stem, path=path, where="first", **config.stem_options)
+    if config.drop_channels != "none" and not takes_subsets(model):
+        raise ValueError(
+            f"drop_channels: {config.drop_channels} needs a stem that takes any subset of the "
+            f"channels, and '{config.stem}' takes all of them alone; use stem: set or subset, or "
+            "remove it"
+        )
     return model, len(swaps)
 
 
@@ -42,7 +55,7 @@ def measure(config: Config, own: Own = PACKAGE) -> tuple[Cost, int, str]:
 
 def _network(config: Config, own: Own) -> tuple[str, Own]:
     """The part of a config, and of a user's files, that says which network it is."""
-    network = {name: getattr(config, name) for name in NETWORK}
+    network = {name: getattr(config, name) for name in (*NETWORK, "drop_channels")}
     return json.dumps(network, sort_keys=True), replace(own, dataset="", data=None)
 
 
@@ -110,4 +123,8 @@ def _fingerprint(network: str, own: Own, classes: int, image: tuple[int, int, in
         # dropout shows in training alone
         for y in (model.train()(x), model.eval()(x)):
             digest.update(y.numpy().tobytes())
+        # two stems may differ in what they do of a part of the channels
+        if takes_subsets(model):
+            mask = torch.arange(image[0]) < torch.arange(1, 5)[:, None]  # (4, c)
+            digest.update(model(Present(x, mask)).numpy().tobytes())
     return digest.hexdigest()

@@ -120,7 +120,7 @@ def pick_device(name: str) -> str:
 def _choice(trial: Trial) -> tuple[str, Own]:
     """The part of a trial that chooses its data: equal for all trials that train on the same."""
     config = {name: getattr(trial.config, name) for name in ("dataset", "dataset_options")}
-    return json.dumps(config), replace(trial.own, conv="", backbone="")
+    return json.dumps(config), replace(trial.own, conv="", backbone="", stem="")
 
 
 @functools.lru_cache(1)

@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ from runners.trial.compiled import Compiled
 from runners.trial.network import build
 from runners.trial.testing import look, per_cent
 from scconv import cost
+from scconv.channels import Present, draw
 
 PRIMARY = "top1"  # the score that a classifier is judged by, in training, validation and test
 
@@ -57,6 +59,8 @@ class Training:
         self.compiled = Compiled(self.model, batch) if c.compile else None
         self.forward = self.compiled or self.model
         self.optimizer = optimizer(c, self.model)
+        # layers that change while they are trained, such as those of scconv/convs/dynamic.py
+        self.changing: list[Any] = [m for m in model.modules() if hasattr(m, "set_progress")]
         # the weights of the best epoch so far, where those are what is tested
         self.best: dict[str, Tensor] | None = None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
@@ -139,19 +143,14 @@ class Training:
         if self.best is not None:
             self.model.load_state_dict(self.best)
         _, hits = self._evaluate(self.data.test)
-        counts = cost(self.model, self.data.image)
         return Result(
             primary=PRIMARY,
             scores={"top1": per_cent(hits[:, 0]), "top5": per_cent(hits.any(1))},
             correct=np.packbits(hits[:, 0].numpy()).tobytes().hex(),
             costs={
-                **asdict(counts),
-                "images_per_s": statistics.median(e.images_per_s for e in epochs),
-                "peak_memory_gb": max(
-                    peak_memory.gigabytes(self.device), *(e.sys["memory_gb"] for e in epochs)
-                ),
+                **asdict(cost(self.model, self.data.image)),
                 "swapped": self.swapped,
-                "minutes": sum(e.seconds for e in epochs) / 60,
+                **_measured(epochs, peak_memory.gigabytes(self.device)),
             },
         )
 
@@ -160,15 +159,17 @@ class Training:
         c = self.config
         # for whatever a convolution draws itself
         torch.manual_seed(_seed(self.seed, f"dropout {index}"))
-        generator = torch.Generator().manual_seed(_seed(self.seed, f"batches {index}"))
         steps = math.ceil(len(self.data.train) / c.batch_size)
         loss_sum = torch.zeros((), device=self.device)
         hits = torch.zeros((), device=self.device)
         seen = 0
         self.model.train()
-        for i, (x, y) in enumerate(batches(self.data, c.batch_size, generator, augment=c.augment)):
+        for i, (x, y) in enumerate(_inputs(self.data, c, self.seed, index)):
+            progress = (index * steps + i + 0.5) / (c.epochs * steps)
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(c, (index * steps + i + 0.5) / (c.epochs * steps))
+                group["lr"] = learning_rate(c, progress)
+            for layer in self.changing:
+                layer.set_progress(progress)
             with precision.autocast(self.precision, self.device):
                 logits = self.forward(x)
                 loss = F.cross_entropy(logits, y, label_smoothing=c.label_smoothing)
@@ -196,6 +197,30 @@ def optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
         )
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     return kind(weights, config.lr, weight_decay=decay)
+
+
+def _measured(epochs: list[Epoch], memory_gb: float) -> dict[str, float]:
+    """The costs of a training that its machine shows."""
+    return {
+        "images_per_s": statistics.median(e.images_per_s for e in epochs),
+        "peak_memory_gb": max(memory_gb, *(e.sys["memory_gb"] for e in epochs)),
+        "minutes": sum(e.seconds for e in epochs) / 60,
+    }
+
+
+def _inputs(
+    data: Dataset, config: Config, seed: int, epoch: int
+) -> Iterator[tuple[Tensor | Present, Tensor]]:
+    """What a network is given in an epoch: shuffled, augmented images, some without channels."""
+    generator = torch.Generator().manual_seed(_seed(seed, f"batches {epoch}"))
+    # of their own, so that lost channels change neither the order nor the augmentation
+    channels = torch.Generator().manual_seed(_seed(seed, f"channels {epoch}"))
+    for x, y in batches(data, config.batch_size, generator, augment=config.augment):
+        if config.drop_channels == "none":
+            yield x, y
+            continue
+        kept = draw(config.drop_channels, config.drop_p, len(x), x.shape[1], channels)
+        yield Present(x, kept.to(x.device)), y
 
 
 def _step(
