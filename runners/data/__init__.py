@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runners.data.arrays import Arrays
 from runners.data.measuring import measured
-from runners.data.source import find, root_of
+from runners.data.source import Source, find, root_of
 from runners.plan import Config, Data, Own
 
 if TYPE_CHECKING:
     from runners.data.dataset import Dataset
 
-__all__ = ["load", "measured", "of_trial", "shape"]
+__all__ = ["load", "measured", "of_trial", "shape", "training_images"]
 
 
 def load(
@@ -53,14 +54,37 @@ def of_trial(
     Raises:
         ValueError: as `load`; or it is not what the trial was planned with.
     """
-    found = load(config.dataset, root, cache, own.dataset, config.dataset_options)
-    if own.data and own.data.digest and found.digest != own.data.digest:
+    from runners.data.dataset import prepare  # and torch with it
+
+    return prepare(*_of_trial(config, own, root, cache))
+
+
+def training_images(
+    config: Config, own: Own, root: str | Path | None, cache: str | Path | None
+) -> int:
+    """How many images a trial's data has to train on, of which a part may be held out.
+
+    Reads all of it, as a trial will; pixels that are slow to decode are then in the cache.
+
+    Raises:
+        ValueError: as `of_trial`.
+    """
+    return len(_of_trial(config, own, root, cache)[1][0])
+
+
+def _of_trial(
+    config: Config, own: Own, root: str | Path | None, cache: str | Path | None
+) -> tuple[Source, Arrays]:
+    source = find(config.dataset, own.dataset, config.dataset_options)
+    found = source.read(root_of(root), Path(cache) if cache else None)
+    digest = source.digests(found)[0]
+    if own.data and own.data.digest and digest != own.data.digest:
         raise ValueError(
             f"dataset '{config.dataset}': the data in {root_of(root)} on this machine has digest "
-            f"{found.digest}, the sweep was planned with {own.data.digest}; give every node the "
+            f"{digest}, the sweep was planned with {own.data.digest}; give every node the "
             "same data, and start the sweep again where it was edited"
         )
-    return found
+    return source, found
 
 
 def shape(name: str, data: Data | None = None) -> tuple[int, tuple[int, int, int]]:

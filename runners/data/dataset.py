@@ -14,10 +14,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from runners.data import arrays as four
 from runners.data import imagenet
 from runners.data.arrays import Arrays
-from runners.data.image_check import names_and_sizes
 from runners.data.image_files import Files
 from runners.data.source import Source
 
@@ -157,19 +155,18 @@ def prepare(source: Source, arrays: Arrays) -> Dataset:
     train_x, train_y, test_x, test_y = arrays
     labels = torch.from_numpy(train_y), torch.from_numpy(test_y)
     mean, std = source.setting("MEAN"), source.setting("STD")
+    digest, train_digest = source.digests(arrays)
     train: Split | Files
     test: Split | Files
     if train_x.ndim == 1:
         side = source.setting("SIZE")
         train, test = Files(train_x, labels[0], side), Files(test_x, labels[1], side)
         mean, std = mean or imagenet.MEAN, std or imagenet.STD
-        digest, train_digest = names_and_sizes(train_x.tolist(), test_x.tolist())
     else:
         train = Split(torch.from_numpy(train_x), labels[0])
         test = Split(torch.from_numpy(test_x), labels[1])
         if not (mean and std):
             mean, std = _moments(train_x)
-        digest, train_digest = four.digests(arrays, shapes=source.own)
     return Dataset(
         name=source.name,
         classes=source.setting("CLASSES") or int(train_y.max()) + 1,

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from runners.data import arrays
+from runners.data import arrays, image_check
 from runners.data.arrays import Arrays
 from runners.errors import suggest
 from runners.output import watched
@@ -81,6 +81,15 @@ class Source:
         if kept and seconds > SLOW_S:
             arrays.keep(kept, found)
         return found
+
+    def digests(self, found: Arrays) -> tuple[str, str]:
+        """(digest of everything, digest of the training images and their labels alone).
+
+        Of every pixel and label; of image files, of every name and size.
+        """
+        if found[0].ndim == 1:
+            return image_check.names_and_sizes(found[0].tolist(), found[2].tolist())
+        return arrays.digests(found, shapes=self.own)
 
     def _load(self, root: Path) -> tuple[Any, float]:
         """What `load` returns, and the seconds that it took."""
