@@ -23,7 +23,8 @@ def _compared(table: Table) -> str:
         return f"There is no answer{reason}."
     found = f"{'; '.join(_findings(table))} (simultaneously at 95 %, {count(table.seeds, 'seed')})"
     above = f"; {table.best} is above all others" if table.best else ""
-    return f"In this training, {found}{_strength(table)}{_incomplete(table)}{above}."
+    by = "" if table.measure.usual else f"by {table.measure.label}, "
+    return f"In this training, {by}{found}{_strength(table)}{_incomplete(table)}{above}."
 
 
 def _findings(table: Table) -> list[str]:

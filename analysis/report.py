@@ -32,7 +32,7 @@ def markdown(headers: list[str], lines: list[list[str]]) -> str:
 
 def aggregates(table: Table) -> list[dict[str, Any]]:
     """Every variant's name and figures over its seeds, for MLflow's summary."""
-    return [_aggregate(row, table.primary) for row in table.rows]
+    return [_aggregate(row, table.measure.name) for row in table.rows]
 
 
 def _aggregate(row: Row, primary: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from runners import command
 from runners.plan import Sweep, Trial
 from runners.search import searching as search
 from runners.store import Record, State, Store, results, stamp
+from runners.store.evaluations import lacking
 from runners.tracking import database, phase
 from runners.tracking.summary import Summary
 from runners.tracking.tracker import Tracker
@@ -21,7 +22,8 @@ def conclude(
 ) -> int:
     """Write the report, print the table, tell MLflow; the exit status."""
     sweep = table.sweep
-    records = [(t, ended[t.id]) for t in sweep.trials if t.id in ended]
+    records = [(t, ended[t.id]) for t in sweep.distinct if t.id in ended]
+    unevaluated = lacking(sweep.distinct, ended, table.measure.evaluations)
     files, written = _write_report(table, store)
     said = f"\n{report.text(table)}"
     print(said)
@@ -38,7 +40,10 @@ def conclude(
     for trial, record in bad:
         line = f"{trial.name} {record.status}: {record.reason} (again with --retry-failed)"
         print(line, file=sys.stderr)
-    left = len(sweep.trials) - len(records)
+    for trial in unevaluated if not stopped else ():
+        log = store.address(trial.id, "log.txt")
+        print(f"{trial.name}: not evaluated ({log} says why)", file=sys.stderr)
+    left = len(sweep.distinct) - len(records) + len(unevaluated)
     if to_go := _to_go(table, left):
         print(f"{stopped + ', ' if stopped else ''}{to_go}", file=sys.stderr)
     if stopped:
@@ -66,7 +71,7 @@ def _write_report(table: report.Table, store: Store) -> tuple[list[Path], str]:
 def _to_go(table: report.Table, left: int) -> str:
     """What the sweep lacks, for a person; empty: nothing."""
     if table.sweep.settled:
-        of = len(table.sweep.trials)
+        of = len(table.sweep.distinct)
         return f"{left} of {of} trials to go; the same command continues" if left else ""
     planned = sum(study.written.trials for study in table.studies)
     proposals = [p for study in table.studies for p in study.proposals]

@@ -37,11 +37,13 @@ def run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
         sweep = search.conclude(sweep, store, studies)
         tracker = Tracker(phase.comparison(sweep), mlflow, origin)
     # read again now that no other process drives the sweep
-    records = store.records(sweep.trials)
-    tracker.reconcile(sweep.trials, records.get)
+    records, evaluations = store.records(sweep.trials), store.evaluations(sweep.distinct)
+    tracker.reconcile(sweep.distinct, records.get, evaluations.get)
     if sweep.settled and not stopped:
-        stopped, records = _compare(sweep, store, tracker, records, args, limits)
-    table = report.read(sweep, store, records, studies)
+        work = Work([], store, records, evaluations)
+        stopped, records = _compare(sweep, store, tracker, work, args, limits)
+        evaluations = work.evaluations
+    table = report.read(sweep, store, records, studies, evaluations)
     return conclude(table, records, store, tracker, stopped)
 
 
@@ -49,37 +51,44 @@ def _compare(
     sweep: Sweep,
     store: Store,
     tracker: Tracker,
-    records: dict[str, Record],
+    work: Work,
     args: argparse.Namespace,
     limits: LimitWatch,
 ) -> tuple[str, dict[str, Record]]:
-    """Train what the comparison lacks.
+    """Train and evaluate what the comparison lacks.
+
+    Args:
+        work: what has ended before; it learns the rest.
 
     Returns:
         Why it was stopped before that, or nothing; and how the trials ended.
     """
-    todo = unfinished(sweep.trials, records, args.retry_failed)
+    todo = unfinished(sweep.distinct, work.records, work.evaluations, args.retry_failed)
     if not todo:
-        return "", records
+        return "", work.records
     # Ray takes a second
     from runners.launch.console import Console
     from runners.launch.start import run_on_ray
 
+    finished = 0
     for trial in todo:
-        if records.pop(trial.id, None):
+        record = work.records.pop(trial.id, None)
+        if record and record.status == State.FINISHED:
+            finished += 1
+        elif record:
             store.forget_failure(trial.id)
-    kept = [replace(t, own=store.keep_own(t.own, t.config)) for t in todo]
-    work = Work(kept, store, records)
+    work.trials = [replace(t, own=store.keep_own(t.own, t.config)) for t in todo]
+    evaluate = f" and {finished} to evaluate" if finished else ""
     stopped = run_on_ray(
         sweep,
         work,
         store,
         tracker,
-        Console(sweep.name, sweep.trials, records),
+        Console(sweep.name, sweep.distinct, work.records),
         limits,
         address=args.address,
         data=args.data,
-        summary=f"{len(todo)} of {len(sweep.trials)} trials to run",
+        summary=f"{len(todo) - finished} of {len(sweep.distinct)} trials to run{evaluate}",
     )
     return stopped, work.records | store.records(work.left())
 

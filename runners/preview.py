@@ -11,6 +11,7 @@ from analysis import report
 from runners.plan import Sweep, Trial, reference
 from runners.search import searching as search
 from runners.store import Record, State, Store
+from runners.trial import conditions
 from runners.trial.datasets import changed_since
 from runners.trial.measured import Measured
 from runners.trial.networks import known_cost, networks
@@ -26,15 +27,22 @@ def preview(
 
     Args:
         records: of the trials that have ended.
-        to_run: the trials that would be trained.
+        to_run: the trials that would be trained, or evaluated.
 
     Raises:
         SweepError: a network cannot be built, or two variants are the same one.
     """
     measures = networks(sweep)
     variants = _variants(sweep, measures)
+    evaluate = [t for t in to_run if (r := records.get(t.id)) and r.result]
+    to_run = [t for t in to_run if t not in evaluate]
     if as_json:
-        return json.dumps(_for_programs(sweep, store, records, to_run, variants), indent=1)
+        plan = _for_programs(sweep, store, records, to_run, variants)
+        plan["evaluation"] = {
+            "conditions": [c.name for c in conditions.check(sweep)],
+            "to_evaluate": len(evaluate),
+        }
+        return json.dumps(plan, indent=1)
     lines = [sweep.question, "", _table(variants)]
     if sweep.search:
         lines += _search_plan(sweep, store)[1]
@@ -43,6 +51,11 @@ def preview(
     lines += _counts(sweep, store, records)
     notes = *sweep.notes, *changed_since(sweep, _finished(sweep, records))
     lines += [f"note: {note}" for note in notes]
+    if sweep.evaluate:
+        names = ", ".join(c.name for c in conditions.check(sweep))
+        lines.append(f"conditions: {names}; compared by {sweep.measure}")
+        lines.append(f"to evaluate without training: {len(evaluate)}")
+        lines += conditions.never_trained(sweep)
     weights = sum(measures[t.variant].counts["params"] * 4 for t in to_run)
     lines.append(
         f"to run: {len(to_run)}; disk: {weights / 1e9:.2f} GB of weights, and up to six times "
@@ -74,7 +87,7 @@ def _for_programs(
 ) -> dict[str, Any]:
     trials = [
         {"id": t.id, "variant": t.variant, "seed": t.seed, "status": _status(t, store, records)}
-        for t in sweep.trials
+        for t in sweep.distinct
     ]
     return {
         "sweep": sweep.name,
@@ -107,10 +120,12 @@ def _table(variants: list[dict[str, Any]]) -> str:
 
 
 def _counts(sweep: Sweep, store: Store, records: dict[str, Record]) -> list[str]:
-    by_status = Counter(_status(t, store, records) for t in sweep.trials)
+    by_status = Counter(_status(t, store, records) for t in sweep.distinct)
     counts = ", ".join(f"{n} {status}" for status, n in by_status.items())
     size = f"{len(sweep.variants)} variants x {len(sweep.seeds)} seeds"
-    lines = [f"{len(sweep.trials)} trials ({size}): {counts}"]
+    shared = len(sweep.trials) - len(sweep.distinct)
+    size += ", those of one configuration trained once" if shared else ""
+    lines = [f"{len(sweep.distinct)} trials ({size}): {counts}"]
     for conv, n in _earlier(sweep, store).items():
         noun, verb = ("trial", "is") if n == 1 else ("trials", "are")
         lines.append(
@@ -123,7 +138,7 @@ def _counts(sweep: Sweep, store: Store, records: dict[str, Record]) -> list[str]
 def _earlier(sweep: Sweep, store: Store) -> Counter[str]:
     """conv (or "compile") -> how many of the trials were finished by an earlier version of it."""
     found: Counter[str] = Counter()
-    for trial in sweep.trials:
+    for trial in sweep.distinct:
         for config in trial.config.earlier:
             record = store.record(replace(trial, config=config).id)
             if record and record.status == State.FINISHED:
@@ -135,7 +150,7 @@ def _earlier(sweep: Sweep, store: Store) -> Counter[str]:
 
 def _finished(sweep: Sweep, records: dict[str, Record]) -> list[tuple[str, Record]]:
     """(variant, record) of every finished trial."""
-    return [(t.variant, r) for t in sweep.trials if (r := records.get(t.id)) and r.result]
+    return [(t.variant, r) for t in sweep.distinct if (r := records.get(t.id)) and r.result]
 
 
 def _search_plan(sweep: Sweep, store: Store) -> tuple[dict[str, Any], list[str]]:

@@ -61,8 +61,13 @@ def _start(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
         database.finished_trials(args.tracking_uri, known.name),
         args.tracking_uri,
     )
-    records = store.records(known.trials)
-    todo = unfinished(known.trials, records, args.retry_failed)
+    if known.evaluate:
+        from runners.trial import conditions
+
+        with command.kept_environment():
+            conditions.check(known)
+    records, evaluations = store.records(known.trials), store.evaluations(known.distinct)
+    todo = unfinished(known.distinct, records, evaluations, args.retry_failed)
     if args.plan:
         from runners.preview import preview
 

@@ -16,7 +16,9 @@ from runners.errors import SweepError, suggest
 from runners.output import watched
 from runners.plan import Sweep, Trial, load
 from runners.store import Epoch, Record, Store, shown
-from runners.trial import datasets
+from runners.store.evaluation import UNFILLED
+from runners.trial import conditions, datasets
+from runners.trial.evaluate import evaluate
 from runners.trial.network import measure
 from runners.trial.run import pick_device, run
 
@@ -33,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     with watched(f"building variants.{args.variant}"):
         measure(trial.config, trial.own)
+        conditions.check(sweep)
     _check_device(pick_device(args.device))
     # as the command that trains all of them does, but for this variant's data alone
     alone = replace(sweep, variants={args.variant: trial.config})
@@ -50,6 +53,10 @@ def main(argv: list[str] | None = None) -> int:
     record = store.record(trial.id)
     assert record
     print(f"{trial.name}: {_outcome(record)}")
+    if made := evaluate(trial, store, args.data, args.device):
+        for name, scores in made.of(trial.evaluate, *trial.fills).items():
+            filled = f", {scores.fill} fill" if scores.fill != UNFILLED else ""
+            print(f"{name}{filled}: top-1 {scores.top1:.2f} %")
     print(f"record: {store.address(trial.id, 'record.json')}")
     return command.DONE if record.result else command.SOME_FAILED
 

@@ -14,7 +14,6 @@ from analysis.figures.drawing import colours, fewer, plt, style, wrap
 from analysis.stats import Difference
 from analysis.tables import Row, Table
 from analysis.tables.text import count, interval
-from runners.store import label
 
 LINE = 0.34  # height of one variant's line, in inches
 AROUND = 1.5  # height of title, axis and its label
@@ -45,7 +44,7 @@ def forest(table: Table) -> Figure:
                 seeds = _by_seed(table, row, baseline)
                 lines.append(Line(row.variant, colour, row.difference, seeds))
         method = table.comparison.method
-        what = f"{label(table.primary)} minus that of {baseline} (percentage points){note}"
+        what = f"{table.measure.label} minus that of {baseline} (percentage points){note}"
         how = f"95 % intervals ({method}), " if method else ""
         xlabel = f"{what}\n{how}{count(table.seeds, 'seed')}; small dots: one seed"
         return _draw(lines, table.sweep.question, xlabel, table.sweep.margin_pp)

@@ -13,7 +13,6 @@ from analysis.figures.drawing import colours, fewer, listed, plt, style, wrap
 from analysis.figures.letters import unwarned
 from analysis.tables import Row, Table
 from analysis.tables.table import OTHER_PROTOCOL
-from runners.store import label
 
 LONG = 24  # letters of a name that no longer stands at its point
 # what accuracy may be drawn against -> (axis label, its unit's size, whether less is better)
@@ -61,11 +60,12 @@ def tradeoff(table: Table, x: str = "macs") -> Figure:
         numbers = {variant: f"({i + 1})" for i, variant in enumerate(far)}
         for row, colour in zip(rows, colours(table, rows), strict=True):
             name = numbers.get(row.variant, row.variant)
-            _point(axes, row, places[row.variant][0], beside[row.variant], colour, name)
+            seeds, at = [*table.scores[row.variant].values()], places[row.variant][0]
+            _point(axes, row, seeds, at, beside[row.variant], colour, name)
         _front(axes, pareto(places, less_is_better=less), places)
         if x in ("macs", "params"):
             _printed(axes, rows, x)
-        axes.set(xlabel=f"{axis}{note}", ylabel=f"test {label(table.primary)} (%)")
+        axes.set(xlabel=f"{axis}{note}", ylabel=f"test {table.measure.label} (%)")
         axes.set_title(wrap(table.sweep.question, 80))
         axes.margins(x=0.12, y=0.1)
         _legend(axes, rows)
@@ -115,15 +115,17 @@ def _front(axes: Axes, front: list[str], places: dict[str, tuple[float, float]])
     )
 
 
-def _point(axes: Axes, row: Row, x: float, aside: float, colour: str, name: str) -> None:
+def _point(
+    axes: Axes, row: Row, seeds: list[float], x: float, aside: float, colour: str, name: str
+) -> None:
     """A variant: its seeds as dots, mean and interval, and its name.
 
     Args:
+        seeds: the scores of the trials.
         aside: how far the marks are moved, in points on paper.
     """
     assert row.score
     mean = row.score.mean
-    seeds = [r.result.score for r in row.records if r.result]
     moved = _moved(axes, aside)
     axes.scatter([x] * len(seeds), seeds, s=8, color=colour, alpha=0.4, transform=moved)
     # a single seed, and seeds that do not differ, have no interval

@@ -108,8 +108,7 @@ def _parts(table: Table, all_pairs: bool) -> list[Part]:
         ]
     kept = retention.grid_of(table)
     if kept.lines:
-        part = f"{100 * (table.sweep.at_least or 0):g} % of {table.sweep.baseline}'s accuracy"
-        found.append(Part(f"Who keeps {part}", kept))
+        found.append(Part(f"Who keeps {retention.asked(table)}", kept))
     paper = tables.paper(table)
     if paper.lines:
         found.append(Part("Beside the paper's figures", paper, folded=not table.retrained))

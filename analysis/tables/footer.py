@@ -6,8 +6,8 @@ from analysis import stats
 from analysis.stats import Comparison
 from analysis.tables.noise import noise_floor
 from analysis.tables.table import Table
-from analysis.tables.text import listed
-from runners.store import Record, label
+from analysis.tables.text import listed, upper
+from runners.store import Record
 from runners.trial.datasets import changed_since
 
 MOST = 12  # trials that a sentence names
@@ -90,7 +90,7 @@ def _methods(table: Table) -> list[str]:
     early = any(config.early_stop for config in table.sweep.variants.values())
     when = "after the training" if early else "after the last epoch"
     lines = [
-        f"{label(table.primary).capitalize()} on the test set {when}; "
+        f"{upper(table.measure.label)} on the test set {when}{_over(table)}; "
         "± is the standard deviation over seeds, "
         "95 % is Student's interval of the mean."
     ]
@@ -111,6 +111,17 @@ def _methods(table: Table) -> list[str]:
     if 0 < table.seeds < stats.SCREENING:
         lines.append("Fewer than five seeds: a screening, not evidence for a difference.")
     return [*lines, *_sign_flips(table), *_other_images(table)]
+
+
+def _over(table: Table) -> str:
+    """Which conditions the measure is over, to be read after "on the test set"."""
+    names = table.conditions
+    if table.measure.usual or not names:
+        return ""
+    if table.sweep.measure in ("mean", "worst"):
+        which = "the mean" if table.sweep.measure == "mean" else "in each trial the lowest"
+        return f", {which} of {len(names)} conditions ({listed(names)})"
+    return f", under the condition {table.sweep.measure}"
 
 
 def _additive(found: Comparison) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from analysis import stats
 from analysis.stats import Retention
 from analysis.tables.columns import Column, Grid, grid
-from analysis.tables.table import Table, correct
+from analysis.tables.table import Table
 
 Kept = tuple[str, Retention]
 
@@ -18,10 +18,11 @@ def retained(table: Table) -> dict[str, Retention]:
     """Variant -> what it keeps; empty where the sweep does not ask, or nothing can be judged."""
     if table.sweep.at_least is None:
         return {}
-    base = {r.seed: correct(r) for r in table.of(table.sweep.baseline)}
+    judge, baseline = table.measure.right, table.sweep.baseline
+    base = {r.seed: judge(baseline, r) for r in table.of(baseline)}
     right = {}
     for row in table.rows:
-        mine = {r.seed: correct(r) for r in row.records if r.seed in base}
+        mine = {r.seed: judge(row.variant, r) for r in row.records if r.seed in base}
         if mine and row.variant != table.sweep.baseline:
             ours = np.stack([*mine.values()])
             right[row.variant] = ours, np.stack([base[seed] for seed in mine])
@@ -59,10 +60,16 @@ def grid_of(table: Table) -> Grid:
     return grid(columns, retained(table).items())
 
 
+def asked(table: Table) -> str:
+    """What is to be kept: "90 % of R34's accuracy"."""
+    of = "accuracy" if table.measure.usual else table.measure.label
+    return f"{100 * (table.sweep.at_least or 0):g} % of {table.sweep.baseline}'s {of}"
+
+
 def sentence(table: Table) -> str:
     """The verdicts in a sentence; empty where there is none."""
     found = retained(table)
-    part = f"{100 * (table.sweep.at_least or 0):g} % of {table.sweep.baseline}'s accuracy"
+    part = asked(table)
     clauses = []
     for verdict, words in (("keeps", "keeps"), ("does not keep", "does not keep")):
         names = [f"{v} ({kept.ratio:.3f})" for v, kept in found.items() if kept.verdict == verdict]

@@ -11,11 +11,12 @@ import numpy as np
 
 from analysis import stats
 from analysis.stats import Comparison, Difference, Summary
+from analysis.tables.measure import Measure
 from analysis.tables.planned import Planned, planned
 from runners.plan import Sweep, reference
 from runners.search import searching as search
 from runners.search.study import Study
-from runners.store import Record, Result, Store
+from runners.store import Evaluation, Record, Result, Store
 
 # an interval wider than ± this cannot confirm a printed figure: the paper's own effects are about
 # one point
@@ -72,7 +73,8 @@ class Table:
     """A sweep's rows, in its order, and how they were compared.
 
     Attributes:
-        scores: variant -> seed -> primary score on the test set.
+        scores: variant -> seed -> the measure.
+        measure: what the variants are compared by.
         studies: of the sweep's search.
         planned: the sweep files that its trials were planned by.
     """
@@ -81,6 +83,7 @@ class Table:
     rows: list[Row]
     comparison: Comparison
     scores: dict[str, dict[int, float]]
+    measure: Measure
     reference: reference.Reference
     studies: list[Study] = field(default_factory=list)
     planned: list[Planned] = field(default_factory=list)
@@ -95,8 +98,19 @@ class Table:
 
     @property
     def primary(self) -> str:
-        """The name of the score that the comparison is about."""
-        return self.records[0].primary if self.records else PRIMARY
+        """The name of the score that a record is about."""
+        return self.measure.primary
+
+    @cached_property
+    def conditions(self) -> list[str]:
+        """The names of the conditions that any trial was evaluated under, the whole images
+        first.
+        """
+        found: dict[str, None] = {}
+        for row in self.rows:
+            for record in row.records:
+                found |= dict.fromkeys(self.measure.conditions(row.variant, record))
+        return [*found]
 
     @property
     def retrained(self) -> bool:
@@ -134,6 +148,7 @@ def read(
     store: Store,
     ended: Mapping[str, Record] | None = None,
     studies: list[Study] | None = None,
+    evaluations: Mapping[str, Evaluation] | None = None,
 ) -> Table:
     """Every trial of the sweep from the store.
 
@@ -142,6 +157,7 @@ def read(
     Args:
         ended: the records of its trials, where they have been read.
         studies: of its search, where they are open.
+        evaluations: of its trials, where they have been read.
 
     Raises:
         SweepError: a record of another version, or a search that found nothing.
@@ -152,10 +168,11 @@ def read(
         sweep = search.conclude(sweep, store, studies)
     printed = reference.load(sweep)
     ended = store.records(sweep.trials) if ended is None else ended
-    records, unfinished, missing = _records(sweep, ended)
+    measure = _measure(sweep, store, ended, evaluations)
+    records, unfinished, missing = _records(sweep, ended, measure)
     scores: dict[str, dict[int, float]] = {}
     for variant, finished in records.items():
-        scores[variant] = {r.seed: r.result.score for r in finished if r.result}
+        scores[variant] = {r.seed: measure.score(variant, r) or 0.0 for r in finished}
     comparison = stats.compare(scores, sweep.baseline, sweep.margin_pp)
     rows = []
     for v in sweep.variants:
@@ -167,21 +184,32 @@ def read(
             missing[v],
             unfinished[v],
             score,
-            _images(records[v]),
+            _images(v, records[v], measure),
             comparison.differences.get(v),
             printed.rows.get(v),
-            _against_paper(records[v], score, printed, v),
+            _against_paper(records[v], score, printed, measure, v),
         )
         rows.append(row)
     files = planned((r for finished in records.values() for r in finished), store)
-    return Table(sweep, rows, comparison, scores, printed, studies or [], files)
+    return Table(sweep, rows, comparison, scores, measure, printed, studies or [], files)
+
+
+def _measure(
+    sweep: Sweep,
+    store: Store,
+    ended: Mapping[str, Record],
+    evaluations: Mapping[str, Evaluation] | None,
+) -> Measure:
+    primary = next((r.primary for r in ended.values() if r.result), PRIMARY)
+    evaluations = store.evaluations(sweep.trials) if evaluations is None else evaluations
+    return Measure(sweep, primary, evaluations)
 
 
 Records = dict[str, list[Record]]
 
 
 def _records(
-    sweep: Sweep, ended: Mapping[str, Record]
+    sweep: Sweep, ended: Mapping[str, Record], measure: Measure
 ) -> tuple[Records, Records, dict[str, Counter[str]]]:
     """By variant: the records with a result, those without, and why trials have none."""
     records: Records = {v: [] for v in sweep.variants}
@@ -190,7 +218,10 @@ def _records(
     for trial in sweep.trials:
         record = ended.get(trial.id)
         if record and record.result:
-            records[trial.variant].append(record)
+            if measure.score(trial.variant, record) is None:
+                missing[trial.variant]["not evaluated"] += 1
+            else:
+                records[trial.variant].append(record)
             continue
         missing[trial.variant][_why(record)] += 1
         if record:
@@ -207,28 +238,25 @@ def _why(record: Record | None) -> str:
     return f"{record.status} ({reason[:100]})" if reason else record.status
 
 
-def correct(record: Record) -> np.ndarray:
-    """Which test images the trial has right: (images,) booleans, in the data set's order."""
-    assert record.result
-    bits = np.unpackbits(np.frombuffer(bytes.fromhex(record.result.correct), np.uint8))
-    return bits[: int(record.provenance["test_images"])].astype(bool)
-
-
-def _images(records: list[Record]) -> Summary | None:
+def _images(variant: str, records: list[Record], measure: Measure) -> Summary | None:
     """None where the trials were not all tested on the same images."""
     if len({(r.provenance["test_images"], r.provenance["data"]) for r in records}) != 1:
         return None
-    return stats.seeds_by_images(100.0 * np.stack([correct(r) for r in records]))
+    return stats.seeds_by_images(100.0 * np.stack([measure.right(variant, r) for r in records]))
 
 
 def _against_paper(
-    records: list[Record], score: Summary | None, printed: reference.Reference, variant: str
+    records: list[Record],
+    score: Summary | None,
+    printed: reference.Reference,
+    measure: Measure,
+    variant: str,
 ) -> tuple[str, str]:
     """reproduced, differs, underpowered or other protocol, and why; empty without a printed row."""
     row = printed.rows.get(variant)
     if row is None or score is None:
         return "", ""
-    departures: dict[str, None] = {}
+    departures: dict[str, None] = {} if measure.usual else {f"measure {measure.label}": None}
     for r in records:
         images = int(r.provenance["train_images"])
         departures |= dict.fromkeys(printed.departures(r.config, images))

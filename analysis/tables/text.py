@@ -35,6 +35,11 @@ def listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
+def upper(sentence: str) -> str:
+    """With its first letter large, and the others as they are."""
+    return sentence[:1].upper() + sentence[1:]
+
+
 def count(n: int, word: str) -> str:
     """ "1 seed", "3 seeds"."""
     return f"{n} {word}" + ("" if n == 1 else "s")

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from analysis import stats
 from analysis.tables.columns import Column, Grid, grid
-from analysis.tables.table import Table, correct
-from runners.store import Record, label
+from analysis.tables.measure import correct
+from analysis.tables.table import Table
+from runners.store import Record
 
 EVIDENCE = {
     "commit": "Of the code that trained it.",
@@ -22,6 +23,7 @@ EVIDENCE = {
 class _Trial(NamedTuple):
     variant: str
     record: Record
+    score: float
 
 
 def trials(table: Table) -> Grid:
@@ -34,18 +36,18 @@ def trials(table: Table) -> Grid:
         Column(
             "seed", "Of weights, batches and augmentation.", "seed", lambda t: f"{t.record.seed}"
         ),
-        Column("score", "On the test set, in per cent.", f"{label(table.primary)} %", _score),
+        Column("score", "On the test set, in per cent.", f"{table.measure.label} %", _score),
         *(_evidence(key, means) for key, means in EVIDENCE.items()),
     ]
     items = []
     for row in table.rows:
-        items += [_Trial(row.variant, record) for record in row.records]
+        scores = table.scores[row.variant]
+        items += [_Trial(row.variant, record, scores[record.seed]) for record in row.records]
     return grid(columns, items)
 
 
 def _score(trial: _Trial) -> str:
-    assert trial.record.result
-    return f"{trial.record.result.score:.2f}"
+    return f"{trial.score:.2f}"
 
 
 def _evidence(key: str, means: str) -> Column[_Trial]:
@@ -76,6 +78,9 @@ def images(table: Table) -> Grid:
 
 
 def _pairs(table: Table) -> list[_Pair]:
+    # over several conditions an image is not right or wrong
+    if not table.measure.usual:
+        return []
     # the same seed saw the same batches, so the trials are a pair
     base = {r.seed: r for r in table.of(table.sweep.baseline)}
     found = []

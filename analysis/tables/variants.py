@@ -8,7 +8,6 @@ from typing import Any
 from analysis.tables import text
 from analysis.tables.columns import Column, Grid, csv_text, grid
 from analysis.tables.table import Row, Table
-from runners.store import label
 
 # the printed tables that a column names
 RESULT, STATISTICS, PAPER = "result", "statistics", "paper"
@@ -92,12 +91,12 @@ def _trials() -> list[Column[Row]]:
 
 
 def _scores(table: Table) -> list[Column[Row]]:
-    name = table.primary
+    name = table.measure.name
     return [
         Column(
             "score",
             "On the test set after the last epoch: the mean and the standard deviation over seeds.",
-            f"{label(name)} % ± sd",
+            f"{table.measure.label} % ± sd",
             lambda row: text.mean_sd(row.score),
             {f"{name}_mean": _part("score", "mean"), f"{name}_sd": _part("score", "sd")},
             tables=(RESULT, STATISTICS, PAPER),

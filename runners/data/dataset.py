@@ -88,8 +88,10 @@ class Dataset:
             self, train=self.train.to(device), val=self.val.to(device), test=self.test.to(device)
         )
 
-    def normalise(self, images: UInt8[Tensor, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
-        """Bytes to zero mean and unit deviation per channel; channels stay last in memory."""
+    def normalise(
+        self, images: UInt8[Tensor, "n h w 3"] | Float[Tensor, "n h w 3"]
+    ) -> Float[Tensor, "n 3 h w"]:
+        """Pixels, 0 to 255, to mean 0 and deviation 1 per channel; channels stay last in memory."""
         mean = torch.tensor(self.mean, device=images.device) * 255
         std = torch.tensor(self.std, device=images.device) * 255
         return ((images.float() - mean) / std).permute(0, 3, 1, 2)
@@ -97,10 +99,13 @@ class Dataset:
 
 def in_order(data: Dataset, split: Split | Files) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches ((n, 3, h, w), (n,)) of a split as it stands."""
-    for images, labels in split.read(
-        torch.arange(len(split)), 100 if isinstance(split, Files) else 500
-    ):
+    for images, labels in bytes_in_order(split):
         yield data.normalise(images), labels
+
+
+def bytes_in_order(split: Split | Files) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same batches before they are normalised: bytes (n, h, w, 3) and (n,)."""
+    yield from split.read(torch.arange(len(split)), 100 if isinstance(split, Files) else 500)
 
 
 def batches(

@@ -101,6 +101,8 @@ class Driver(tune.Callback):
                 self.give_up(result["trouble"])
             if "held" in result:
                 self.console.say(f"{ours.name}: {result['held']}")
+            if "unevaluated" in result:
+                self.recorder.unevaluated(ours, result["unevaluated"])
             if "failed" in result:
                 self.round.explained.add(key)
                 self.round.tight |= {ours.id} if result["tight"] else set()

@@ -72,10 +72,15 @@ class Recorder:
         if self.console.records.get(trial.id) is record:
             return True
         self.unlogged.pop(trial.id, None)  # the record has them all
-        self.tracker.end(trial, record)
+        self.tracker.end(trial, record, self.work.evaluations.get(trial.id))
         self.console.ended(trial, record)
         self.limits.failed += record.status == State.FAILED
         return True
+
+    def unevaluated(self, trial: Trial, why: str) -> None:
+        """A trial has finished, and could not be evaluated; the next start tries again."""
+        self.work.unevaluated.add(trial.id)
+        self.console.say(f"{trial.name}: not evaluated: {why}")
 
     def _verdict(self, trial: Trial) -> Record:
         status, reason = self.verdicts[trial.id]

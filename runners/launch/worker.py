@@ -99,7 +99,7 @@ def _train(trial: Trial, store: Store, setting: Setting) -> dict[str, Any]:
         ours = replace(trial, own=store.fetch_own(trial.own))
         for epochs in run(ours, store, setting.data, "auto" if setting.gpu else "cpu"):
             tune.report({"epochs": [asdict(e) for e in epochs]})
-        return {}
+        return _evaluate(ours, store, setting)
     except StoreError as error:
         print(error)
         return {"trouble": str(error)}
@@ -113,6 +113,28 @@ def _train(trial: Trial, store: Store, setting: Setting) -> dict[str, Any]:
         except StoreError as unreachable:
             print(unreachable)
             return {"trouble": str(unreachable)}
+
+
+def _evaluate(trial: Trial, store: Store, setting: Setting) -> dict[str, Any]:
+    """Evaluate a trial that has finished; returns the report that says why that was not possible.
+
+    Its record stands in any case.
+
+    Raises:
+        StoreError, Held: as the training.
+    """
+    if trial.evaluate is None:
+        return {}
+    from runners.trial.evaluate import evaluate
+
+    try:
+        evaluate(trial, store, setting.data, "auto" if setting.gpu else "cpu")
+    except (StoreError, Held):
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        return {"unevaluated": reason(error)}
+    return {}
 
 
 def fail(trial: Trial, store: Store, error: Exception, gpu: float) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A question becomes trials: read, checked, named, identified. Needs no torch."""
 
 from runners.plan.config import NETWORK, PACKAGE, RECIPES, Config, Data, EarlyStop, Own, Trial
+from runners.plan.evaluating import Evaluate
 from runners.plan.loading import load
 from runners.plan.sweep import Limits, Resources, Sweep
 
@@ -11,6 +12,7 @@ __all__ = [
     "Config",
     "Data",
     "EarlyStop",
+    "Evaluate",
     "Limits",
     "Own",
     "Resources",

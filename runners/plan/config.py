@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from runners.plan.evaluating import Evaluate
 from runners.plan.space import Whole
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -234,6 +235,9 @@ class Trial:
     seed: int
     own: Own = PACKAGE
     sweep_digest: str = ""  # of the sweep file that planned it; no part of the id
+    # how it is evaluated when it has finished, and with which fills; no part of the id
+    evaluate: Evaluate | None = None
+    fills: tuple[str, ...] = ()
 
     @cached_property
     def id(self) -> str:

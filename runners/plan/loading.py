@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +16,7 @@ from runners.plan import search_key, space
 from runners.plan.catalogue import KINDS, Lookup
 from runners.plan.checking import validate
 from runners.plan.config import Config
+from runners.plan.evaluating import TOP1, Evaluate, check, fills_of, refuse_twins
 from runners.plan.reading import Document, override, read
 from runners.plan.settings import config_of, inherits
 from runners.plan.space import Search, Whole
@@ -43,6 +44,8 @@ class _File:
     margin_pp: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     at_least: Annotated[float, Field(gt=0, le=1)] | None = None
     search: dict[str, Any] | None = None
+    evaluate: Evaluate | None = None
+    measure: str = TOP1
     reference: str = ""
     report: tuple[Literal["comparison", "curves", "cost", "tradeoff"], ...] = (
         "comparison",
@@ -101,10 +104,7 @@ def _file(raw: Document) -> tuple[_File, tuple[int, ...]]:
 
 
 def _chosen(variants: dict[str, Config], baseline: str, only: tuple[str, ...]) -> dict[str, Config]:
-    """The variants that are asked for, of different configurations, the baseline among those of the
-    file.
-    """
-    _refuse_twins(variants)
+    """The variants that are asked for; the baseline is among those of the file."""
     if baseline not in variants:
         raise SweepError(
             f"baseline: no variant is called {baseline!r}{suggest(baseline, variants)}"
@@ -142,6 +142,8 @@ def _load(
     if not (search and search.written.mode != "tune"):
         _refuse_idle_options(file.base, [arm for _, arm in arms.values()])
     every = {name: config_of(place, file.base, arm, lookup) for name, (place, arm) in arms.items()}
+    fills = fills_of(file.base, arms)
+    _check_evaluation(file, every, fills)
     variants = _chosen(every, file.baseline, only)
     sweep = Sweep(
         name=path.stem,
@@ -160,6 +162,9 @@ def _load(
         },
         margin_pp=file.margin_pp,
         at_least=file.at_least,
+        evaluate=file.evaluate,
+        fills={name: fills[name] for name in variants},
+        measure=file.measure,
         reference=file.reference,
         report=file.report,
         lookup=lookup,
@@ -177,6 +182,12 @@ def _load(
     if search:
         _check_search(sweep, search)
     return sweep
+
+
+def _check_evaluation(file: _File, every: dict[str, Config], fills: dict[str, str]) -> None:
+    """The conditions, the measure and the fills can go together, and no two variants are one."""
+    check(file.evaluate, file.measure, fills, searches=file.search is not None)
+    refuse_twins(every, fills)
 
 
 def _check_search(sweep: Sweep, search: Search) -> None:
@@ -268,16 +279,6 @@ def _refuse_idle_options(base: dict, arms: list[dict]) -> None:
             raise SweepError(
                 f"base.{kind.options}: no variant has base's {thing}, so they would apply to none; "
                 "set them in the variants"
-            )
-
-
-def _refuse_twins(variants: Mapping[str, Config]) -> None:
-    seen: dict[str, str] = {}
-    for name, config in variants.items():
-        twin = seen.setdefault(config.canonical, name)
-        if twin != name:
-            raise SweepError(
-                f"variants: '{twin}' and '{name}' are the same configuration; change or remove one"
             )
 
 

@@ -32,6 +32,9 @@ FOLLOWING = {
     *(kind.version for kind in KINDS if kind.versioned),
 }
 
+# settings of a variant that are no field of its config
+BESIDE = {"recipe", "fill"}
+
 
 def config_of(place: str, base: dict, arm: dict, lookup: Lookup) -> Config:
     """The config of a variant: the recipe, then `base`, then the variant's own settings.
@@ -42,7 +45,7 @@ def config_of(place: str, base: dict, arm: dict, lookup: Lookup) -> Config:
     Raises:
         SweepError: place, rule, value and way out.
     """
-    known = {f.name for f in fields(Config)} - FOLLOWING | {"recipe"}
+    known = {f.name for f in fields(Config)} - FOLLOWING | BESIDE
     for where, settings in (("base", base), (place, arm)):
         if extra := [key for key in settings if key not in known]:
             raise SweepError(f"{where}: {foreign.unknown(extra, known, 'config')}")
@@ -51,7 +54,7 @@ def config_of(place: str, base: dict, arm: dict, lookup: Lookup) -> Config:
         where = place if "recipe" in arm else "base"
         way = suggest(str(recipe), RECIPES)
         raise SweepError(f"{where}.recipe: unknown recipe {recipe!r}{way}")
-    merged = {k: v for k, v in (RECIPES[recipe] | base | arm).items() if k != "recipe"}
+    merged = {k: v for k, v in (RECIPES[recipe] | base | arm).items() if k not in BESIDE}
     _fit_optimizer(merged, recipe, base, arm, place)
     _fit_drop(merged, arm, place)
     for kind in KINDS:

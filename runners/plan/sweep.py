@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field
 from runners.plan import space
 from runners.plan.catalogue import KINDS, Lookup, data_key, defaults_of, plain
 from runners.plan.config import Config, Data, Own, Trial
+from runners.plan.evaluating import TOP1, Evaluate
 from runners.plan.settings import config_of
 from runners.plan.space import Cell, Search, Whole
 
@@ -66,6 +67,9 @@ class Sweep:
     )  # of the factors' grid: variant -> their values
     margin_pp: float | None = None  # a difference below this, in percentage points, does not matter
     at_least: float | None = None  # the part of the baseline's accuracy that is to be kept
+    evaluate: Evaluate | None = None
+    fills: dict[str, str] = field(default_factory=dict)  # variant -> what it says of its own
+    measure: str = TOP1  # what variants are compared by
     reference: str = ""
     report: tuple[str, ...] = ("comparison", "curves", "cost")
     lookup: Lookup = field(default_factory=Lookup)  # the files that its names stand for
@@ -107,9 +111,26 @@ class Sweep:
             for variant, config in self.variants.items()
         ]
 
+    @property
+    def distinct(self) -> list[Trial]:
+        """The trials to train: each once, under the first variant that it belongs to.
+
+        Variants that differ in their fill alone are one training, which is evaluated for each.
+        """
+        found: dict[str, Trial] = {}
+        for trial in self.trials:
+            first = found.setdefault(trial.id, trial)
+            fills = dict.fromkeys((*first.fills, *trial.fills))
+            found[trial.id] = replace(first, fills=tuple(fills))
+        return [*found.values()]
+
     def trial(self, variant: str, config: Config, seed: int) -> Trial:
         """One variant with one seed, as this sweep plans it."""
-        return Trial(self.name, variant, config, seed, self.own(config), self.digest)
+        trial = Trial(self.name, variant, config, seed, self.own(config), self.digest)
+        # the trials of a search never read the test set
+        if not self.evaluate or not config.test:
+            return trial
+        return replace(trial, evaluate=self.evaluate, fills=(self.fills.get(variant, ""),))
 
     def candidate(self, cell: Cell, variant: str = "", *, searching: bool = True) -> Config:
         """The config of a search's cell: on top of a variant where each is tuned, else of `base`.
@@ -152,7 +173,7 @@ class Sweep:
 
     def varying(self) -> dict[str, dict[str, Any]]:
         """variant -> the settings in which the variants differ (options by their own names)."""
-        flat = {v: self._flat(c) for v, c in self.variants.items()}
+        flat = {v: _flat(c, self.lookup) for v, c in self.variants.items()}
         keys = dict.fromkeys(k for row in flat.values() for k in row)
         named = {
             label
@@ -168,18 +189,19 @@ class Sweep:
         ]
         return {v: {k: row[k] for k in differing if k in row} for v, row in flat.items()}
 
-    def _flat(self, config: Config) -> dict[str, Any]:
-        """Every setting by its own name, the options at their defaults too."""
-        dropped = {
-            "data",
-            "compile_version",
-            *(k.options for k in KINDS),
-            *(k.digest for k in KINDS),
-            *(k.version for k in KINDS),
-        }
-        flat = {key: value for key, value in asdict(config).items() if key not in dropped}
-        for kind in KINDS:
-            defaults = defaults_of(kind, self.lookup.file(kind, getattr(config, kind.key)))
-            options = {k: plain(v) for k, v in defaults.items()} | getattr(config, kind.options)
-            flat |= {space.label(f"{kind.options}.{k}"): v for k, v in options.items()}
-        return flat
+
+def _flat(config: Config, lookup: Lookup) -> dict[str, Any]:
+    """Every setting by its own name, the options at their defaults too."""
+    dropped = {
+        "data",
+        "compile_version",
+        *(k.options for k in KINDS),
+        *(k.digest for k in KINDS),
+        *(k.version for k in KINDS),
+    }
+    flat = {key: value for key, value in asdict(config).items() if key not in dropped}
+    for kind in KINDS:
+        defaults = defaults_of(kind, lookup.file(kind, getattr(config, kind.key)))
+        options = {k: plain(v) for k, v in defaults.items()} | getattr(config, kind.options)
+        flat |= {space.label(f"{kind.options}.{k}"): v for k, v in options.items()}
+    return flat

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from runners.plan import Trial
-from runners.store import Epoch, Record, State, Store
+from runners.store import Epoch, Evaluation, Record, State, Store
+from runners.store.evaluations import lacks
 
 LOOK_S = 1.0  # between two looks at trials that other processes train
 
@@ -20,14 +21,21 @@ class Work:
 
     Args:
         records: of the trials that had ended before.
+        evaluations: of those that had been evaluated.
     """
 
     def __init__(
-        self, trials: list[Trial], store: Store, records: Mapping[str, Record] | None = None
+        self,
+        trials: list[Trial],
+        store: Store,
+        records: Mapping[str, Record] | None = None,
+        evaluations: Mapping[str, Evaluation] | None = None,
     ):
         self.trials, self.store = list(trials), store
         # trial id -> how it ended: in a bucket each look at the store is a request
         self.records = dict(records or {})
+        self.evaluations = dict(evaluations or {})
+        self.unevaluated: set[str] = set()  # trials whose evaluation failed at this start
         self.waiting: list[Trial] = []
         # trials that wait for other processes, such as another sweep's workers: name -> which
         self.elsewhere: dict[str, str] = {}
@@ -38,10 +46,24 @@ class Work:
         return [t for t in self.trials if t.id not in self.records]
 
     def ended(self, trial: Trial) -> Record | None:
-        """How the trial ended, read from the store unless that is known; None: it has not."""
-        if trial.id not in self.records and (record := self.store.record(trial.id)):
+        """How the trial ended, read from the store unless that is known; None: it has not, or it is
+        still to be evaluated.
+        """
+        known = trial.id in self.records
+        if not known and (record := self.store.record(trial.id)) and self._evaluated(trial, record):
             self.learn(trial, record)
         return self.records.get(trial.id)
+
+    def _evaluated(self, trial: Trial, record: Record) -> bool:
+        """Whether nothing is left to evaluate, read from the store where something was asked."""
+        if trial.evaluate is None or trial.id in self.unevaluated:
+            return True
+        done = self.store.evaluation(trial.id)
+        if lacks(trial, record, done):
+            return False
+        if done:
+            self.evaluations[trial.id] = done
+        return True
 
     def learn(self, trial: Trial, record: Record) -> None:
         """The trial has ended."""
@@ -96,12 +118,18 @@ class Work:
 
 
 def unfinished(
-    trials: list[Trial], records: Mapping[str, Record], retry_failed: bool = False
+    trials: list[Trial],
+    records: Mapping[str, Record],
+    evaluations: Mapping[str, Evaluation],
+    retry_failed: bool = False,
 ) -> list[Trial]:
-    """The trials that have not ended; with `retry_failed`, that have not finished."""
+    """The trials that have not ended, or are still to be evaluated; with `retry_failed`, that have
+    not finished.
+    """
     left = []
     for trial in trials:
         record = records.get(trial.id)
-        if record is None or (retry_failed and record.status != State.FINISHED):
+        again = record is None or (retry_failed and record.status != State.FINISHED)
+        if again or lacks(trial, record, evaluations.get(trial.id)):
             left.append(trial)
     return left

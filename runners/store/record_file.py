@@ -36,7 +36,7 @@ def write(record: Record) -> bytes:
     """
     # through JSON once, so that the checksum is of what a reader will see
     raw = json.loads(json.dumps({"version": VERSION, **asdict(record)}))
-    content = json.dumps(raw | {"sha256": _checksum(raw)}, indent=1).encode()
+    content = json.dumps(raw | {"sha256": checksum(raw)}, indent=1).encode()
     read(content, record.id)
     return content
 
@@ -94,11 +94,11 @@ def _parsed(raw: dict[str, Any]) -> Record:
 
 def _check_intact(raw: dict[str, Any]) -> None:
     """Version 1 had no checksum; every later version has."""
-    if raw.get("version", 1) != 1 and raw.get("sha256") != _checksum(raw):
+    if raw.get("version", 1) != 1 and raw.get("sha256") != checksum(raw):
         raise ValueError("its checksum is wrong")
 
 
-def _checksum(raw: dict[str, Any]) -> str:
+def checksum(raw: dict[str, Any]) -> str:
     """SHA-256 over the canonical JSON of everything but the checksum itself."""
     content = {k: v for k, v in raw.items() if k != "sha256"}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))

@@ -64,6 +64,8 @@ def _made_from(sweep: Sweep, store: Store, database: Path | None) -> dict[str, A
         return None
     # by their state alone: what reads every record again takes as long as what it spares
     records = [_state(Path(store.address(t.id, "record.json"))) for t in sweep.trials]
+    for trial in sweep.trials if sweep.evaluate else ():
+        records.append(_state(Path(store.address(trial.id, "evaluation.json"))))
     data = store.files.read("datasets.json") if store.files.exists("datasets.json") else b""
     return {
         "sweep": [sweep.digest, list(sweep.overrides), str(Path(sweep.path).resolve())],

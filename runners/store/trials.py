@@ -1,8 +1,9 @@
 """The store: one folder per trial id, on disk or in a bucket. The truth of the project.
 
 A folder has `checkpoint.pt` (and the one before it) while its trial trains; `weights.pt` and, last,
-`record.json` when the trial has ended; `log.txt`. Every file is replaced as a whole, so a kill at
-any moment leaves the one before. Importing this needs no torch.
+`record.json` when the trial has ended; `evaluation.json` where a sweep asks for it; `log.txt`.
+Every file is replaced as a whole, so a kill at any moment leaves the one before. Importing this
+needs no torch.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from runners.plan import Trial
 from runners.store import checkpoint, identity, place, record_file, weights
 from runners.store.checkpoint import Checkpoints
 from runners.store.disk import Disk
+from runners.store.evaluations import Evaluations
 from runners.store.failures import Failures
 from runners.store.locks import Locks, TrialLock
 from runners.store.log import trial_log
@@ -29,7 +31,7 @@ from runners.store.state import State
 from runners.store.user_files import UserFiles
 
 
-class Store(Checkpoints, Failures, Locks, UserFiles):
+class Store(Checkpoints, Evaluations, Failures, Locks, UserFiles):
     """The place of all trials: a folder or s3://bucket/folder.
 
     Many processes may read it at a time; each may write trials of its own.

@@ -43,8 +43,8 @@ def rebuild(sweep: Sweep, store: Store, uri: str) -> tuple[int, str]:
         tracker.reconcile([p.trial for p in trained if p.trial], records.get)
         ended += sum(p.record is not None for p in trained)
     tracker = Tracker(phase.comparison(sweep), connection, origin)
-    records = store.records(sweep.trials)
-    tracker.reconcile(sweep.trials, records.get)
+    records, evaluations = store.records(sweep.trials), store.evaluations(sweep.distinct)
+    tracker.reconcile(sweep.distinct, records.get, evaluations.get)
     if connection.troubled:
         raise SweepError("MLflow could not be written; the same command goes on")
     return ended + len(records), tracker.charts

@@ -7,7 +7,8 @@ from typing import Any
 from mlflow.entities import Metric
 
 from runners.plan import Trial
-from runners.store import Epoch, Record, Result, State
+from runners.store import Epoch, Evaluation, Record, Result, State
+from runners.store.evaluation import UNFILLED, key_of, measured
 
 STATUS = {
     State.FINISHED: "FINISHED",
@@ -16,6 +17,7 @@ STATUS = {
     State.PRUNED: "KILLED",
 }
 REASON = 500  # letters of a reason that a tag keeps
+EVALUATION = "evaluation"  # a tag: the digest of the conditions' figures that a run shows
 EPOCH_KEY = "train/loss"  # every epoch has it, so its history is a run's epochs
 
 
@@ -39,6 +41,23 @@ def final_metrics(result: Result) -> dict[str, float]:
         "cost/peak_memory_gb": result.peak_memory_gb,
         "cost/minutes": result.minutes,
     }
+
+
+def condition_metrics(trial: Trial, evaluation: Evaluation) -> dict[str, float]:
+    """Top-1 of every condition that the trial is evaluated under, and their mean and worst.
+
+    A fill's figures are named after it, such as test/linear/RG.
+    """
+    found: dict[str, float] = {}
+    for fill in trial.fills:
+        scores = evaluation.of(trial.evaluate, fill)
+        # of a fill that the file leaves to the stem, the one that was used
+        used = next((s.fill for s in scores.values() if s.fill != UNFILLED), UNFILLED)
+        found |= {f"test/{s.key}": s.top1 for s in scores.values()}
+        for name in ("mean", "worst"):
+            if (value := measured(scores, name)) is not None:
+                found[f"test/{key_of(name, used)}"] = value
+    return found
 
 
 def first_tags(trial: Trial, store: str) -> dict[str, str]:

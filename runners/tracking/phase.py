@@ -73,7 +73,7 @@ def comparison(sweep: Sweep) -> Phase:
     """The trials whose means the table shows."""
     note = COMPARISON_NOTE.format(question=sweep.question, name=sweep.name)
     name = sweep.name
-    return Phase("comparison", name, name, name, note, sweep.trials, sweep.varying())
+    return Phase("comparison", name, name, name, note, sweep.distinct, sweep.varying())
 
 
 def search(sweep: Sweep) -> Phase:

@@ -14,8 +14,9 @@ from typing import Any
 from mlflow.entities import Run
 
 from runners.plan import Trial
-from runners.store import Epoch, Record
-from runners.tracking.entries import EPOCH_KEY, STATUS, final_tags
+from runners.store import Epoch, Evaluation, Record
+from runners.store.evaluation import digest
+from runners.tracking.entries import EPOCH_KEY, EVALUATION, STATUS, final_tags
 from runners.tracking.experiment import search_runs
 from runners.tracking.phase import Phase
 
@@ -97,6 +98,11 @@ class Runs(dict[str, Run]):
 def is_whole(run: Run) -> bool:
     """Whether the whole of a finished trial was written; it stays so."""
     return run.info.status == "FINISHED" and COMPLETE in run.data.tags
+
+
+def shows(run: Run, evaluation: Evaluation | None) -> bool:
+    """Whether the figures of this evaluation were written."""
+    return evaluation is None or run.data.tags.get(EVALUATION) == digest(evaluation)
 
 
 def agrees(run: Run, record: Record) -> bool:

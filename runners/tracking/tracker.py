@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from runners.plan import Trial
-from runners.store import Epoch, Record
+from runners.store import Epoch, Evaluation, Record
 from runners.store.origin import Origin
 from runners.tracking import links
 from runners.tracking.connection import Connection
 from runners.tracking.phase import Phase
-from runners.tracking.runs import agrees, is_whole
+from runners.tracking.runs import agrees, is_whole, shows
 from runners.tracking.writer import Writer
 
 if TYPE_CHECKING:
@@ -72,7 +72,12 @@ class Tracker:
         """A trial that the search proposes, and what it chose."""
         self.phase.add(proposal)
 
-    def reconcile(self, trials: Iterable[Trial], record: Callable[[str], Record | None]) -> None:
+    def reconcile(
+        self,
+        trials: Iterable[Trial],
+        record: Callable[[str], Record | None],
+        evaluation: Callable[[str], Evaluation | None] = lambda trial_id: None,
+    ) -> None:
         """Make MLflow agree with the store, and wait for it.
 
         Every ended trial gets its whole run, and no run of a dead driver stays RUNNING.
@@ -82,15 +87,16 @@ class Tracker:
         for trial in trials:
             runs = self._writer.runs
             run = runs.get(trial.id) if runs is not None else None
-            if run is not None and is_whole(run):
+            done = evaluation(trial.id)
+            if run is not None and is_whole(run) and shows(run, done):
                 continue
             ended = record(trial.id)
-            if ended and not (run is not None and agrees(run, ended)):
-                self._end_and_wait(trial, ended)
+            if ended and not (run is not None and agrees(run, ended) and shows(run, done)):
+                self._end_and_wait(trial, ended, done)
         self.close()
 
-    def _end_and_wait(self, trial: Trial, record: Record) -> None:
-        self.connection.call(lambda: self._writer.end(trial, record))
+    def _end_and_wait(self, trial: Trial, record: Record, evaluation: Evaluation | None) -> None:
+        self.connection.call(lambda: self._writer.end(trial, record, evaluation))
 
     def start(self, trial: Trial) -> None:
         """A run for the trial: made, or opened again."""
@@ -100,9 +106,9 @@ class Tracker:
         """The epochs that the run does not have yet, each once."""
         self.connection.post(lambda: self._writer.log(trial, epochs))
 
-    def end(self, trial: Trial, record: Record) -> None:
+    def end(self, trial: Trial, record: Record, evaluation: Evaluation | None = None) -> None:
         """The whole of an ended trial: epochs, final figures, config, evidence."""
-        self.connection.post(lambda: self._writer.end(trial, record))
+        self.connection.post(lambda: self._writer.end(trial, record, evaluation))
 
     def close(self) -> None:
         """Mark what still reads RUNNING as KILLED, and wait for all that was posted.

@@ -8,7 +8,8 @@ import time
 from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, Run, RunTag
 
 from runners.plan import Trial
-from runners.store import Epoch, Record, State
+from runners.store import Epoch, Evaluation, Record, State
+from runners.store import evaluation as evaluations
 from runners.store.origin import Origin
 from runners.tracking import entries
 from runners.tracking.artifacts import Artifacts
@@ -85,17 +86,21 @@ class Writer:
             have.update((e.epoch, e.ended) for e in batch)
         return run
 
-    def end(self, trial: Trial, record: Record) -> None:
+    def end(self, trial: Trial, record: Record, evaluation: Evaluation | None = None) -> None:
         """The whole of an ended trial; the tag COMPLETE is its last part but the status."""
         client = self.connection.client
         run_id = self.log(trial, record.epochs).info.run_id
         ended = record.epochs[-1].ended if record.epochs else time.time_ns() // 1_000_000
         finals = entries.final_metrics(record.result) if record.result else {}
+        finals |= entries.condition_metrics(trial, evaluation) if evaluation else {}
         finals |= self.phase.costs.get(trial.variant, {})
         if finals:
             # step 0: bars in the UI
             client.log_batch(run_id, metrics=[Metric(k, v, ended, 0) for k, v in finals.items()])
-        tags = [RunTag(k, v) for k, v in entries.final_tags(record).items()]
+        said = entries.final_tags(record)
+        if evaluation:
+            said[entries.EVALUATION] = evaluations.digest(evaluation)
+        tags = [RunTag(k, v) for k, v in said.items()]
         client.log_batch(run_id, tags=tags, params=self._params(trial))
         if digest := record.provenance.get("data"):
             self._log_dataset(run_id, trial.config.dataset, str(digest))

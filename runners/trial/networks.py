@@ -23,13 +23,14 @@ def networks(sweep: Sweep) -> dict[str, Measured]:
             and layer.
     """
     found: dict[str, Measured] = {}
-    alike: dict[tuple[str, str, str], list[str]] = {}
+    alike: dict[tuple[str, str, str, str], list[str]] = {}
     for variant, config in sweep.variants.items():
         with _named(sweep, variant):
             network = found[variant] = measured(config, sweep.own(config))
 
         # two variants can only be twins if their layers, costs and training are the same
-        key = network.structure, json.dumps(network.counts), _training(config)
+        fill = sweep.fills.get(variant, "")
+        key = network.structure, json.dumps(network.counts), _training(config), fill
         twins = alike.setdefault(key, [])
         if variant not in sweep.found:
             _refuse_twin(sweep, variant, twins)

@@ -36,7 +36,7 @@ def run(
         if record := store.record(trial.id):
             yield record.epochs
             return
-        data = _data(*_choice(trial), data_root, str(store.cache))
+        data = data_of(trial, store, data_root)
         training, epochs = Training(trial, data, pick_device(device)), []
         if saved := store.checkpoint(trial.id):
             state, epochs = saved
@@ -90,12 +90,11 @@ def _record(
 def provenance(trial: Trial, training: Training) -> dict[str, str | int]:
     """What a number needs beside it to be believed; nothing else of the machine's environment."""
     on_gpu = training.device.type == "cuda"
-    device = torch.cuda.get_device_name(training.device) if on_gpu else f"CPU ({cpu()})"
     said: dict[str, str | int] = {
         **CODE.evidence(),
         **moved(),
         "sweep_file": trial.sweep_digest,
-        "device": device,
+        "device": device_name(training.device),
         "precision": training.precision,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -112,9 +111,25 @@ def provenance(trial: Trial, training: Training) -> dict[str, str | int]:
     return said
 
 
+def device_name(device: torch.device) -> str:
+    """The GPU's own name, or the CPU's."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({cpu()})"
+
+
 def pick_device(name: str) -> str:
     """The device called `name`; "auto" is the GPU where there is one."""
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def data_of(trial: Trial, store: Store, root: str | None) -> Dataset:
+    """The data that the trial trains on, without a validation split.
+
+    Raises:
+        ValueError: it is not there, or not what the trial was planned with.
+    """
+    return _data(*_choice(trial), root, str(store.cache))
 
 
 def _choice(trial: Trial) -> tuple[str, Own]:

@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from runners.data.dataset import Dataset, Split, in_order
+from runners.data.dataset import Dataset, Split, bytes_in_order
 from runners.data.image_files import Files
 from runners.trial import precision
 
 
 @torch.no_grad()
 def look(
-    model: Callable[[Tensor], Tensor],
+    model: Callable[[Any], Tensor],
     data: Dataset,
     split: Split | Files,
     name: str,
     device: torch.device,
+    change: Callable[[Tensor], Any] | None = None,
 ) -> tuple[float, Tensor, Tensor]:
     """What a model in eval mode makes of a split of the data.
 
     Args:
         name: of the precision.
+        change: from bytes (n, h, w, 3) to what the model takes; they are normalised where it is
+            not given.
 
     Returns:
         (mean loss, likeliest classes (n, at most 5), true classes (n,)), on the CPU.
     """
     losses, guesses, truth = [], [], []
-    for x, y in in_order(data, split):
+    for images, y in bytes_in_order(split):
+        x = change(images) if change else data.normalise(images)
         with precision.autocast(name, device):
             logits = model(x)
         losses.append(F.cross_entropy(logits.float(), y, reduction="sum"))

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from runners import data as datasets
 from runners.data.dataset import Dataset, in_order
 from runners.errors import SweepError
 from runners.plan import Trial
 from runners.store import Record, Store
 from runners.trial import precision
 from runners.trial.network import build
-from runners.trial.run import pick_device
+from runners.trial.run import data_of, pick_device
 from runners.trial.testing import likeliest
 from scconv.convs.octave import Octaves
 
@@ -31,7 +30,7 @@ def predictions(
         SweepError: the trial has not finished, its weights are missing or do not fit, or the data
             is not what it was trained on.
     """
-    network = _Network(trial, store, data_root, pick_device(device))
+    network = Trained(trial, store, data_root, pick_device(device))
     batches = [
         (y, likeliest(network.run(network.model, x))[:, 0])
         for x, y in in_order(network.data, network.data.test)
@@ -53,7 +52,7 @@ def feature_maps(
         SweepError: as `predictions`.
         NoFirstStage: the network does not name one.
     """
-    network = _Network(trial, store, data_root, pick_device(device))
+    network = Trained(trial, store, data_root, pick_device(device))
     first = _first_stage(network.model, trial.config.backbone)
     rows = torch.arange(min(images, len(network.data.test)))
     maps, inputs = [], []
@@ -79,7 +78,7 @@ def _first_stage(model: nn.Module, backbone: str) -> nn.Module:
         ) from None
 
 
-class _Network:
+class Trained:
     """A finished trial's model in eval mode, and its data, on a device."""
 
     def __init__(self, trial: Trial, store: Store, data_root: str | None, device: str):
@@ -89,7 +88,7 @@ class _Network:
                 f"{trial.name} is {record.status if record else 'not finished'}: only a finished "
                 "trial can be inspected; train it first"
             )
-        data = datasets.of_trial(trial.config, trial.own, data_root, store.cache)
+        data = data_of(trial, store, data_root)
         self.data = _same_data(trial, record, data).to(device)
         model, _ = build(trial.config, self.data.classes, trial.own)
         _put_weights(model, store, trial, record)

@@ -14,7 +14,7 @@ import pytest
 from analysis import figures, report, tables
 from analysis.answer import answer
 from analysis.tables import factors, trials
-from analysis.tables.table import correct
+from analysis.tables.measure import correct
 from runners.plan import load, reference
 from runners.store import Result, Store
 from tests import records

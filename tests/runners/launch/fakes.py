@@ -24,7 +24,7 @@ class Quiet:
     def ended(self, trial, record):
         self.records[trial.id] = record
 
-    def end(self, trial, record):
+    def end(self, trial, record, evaluation=None):
         pass
 
     def __getattr__(self, name):
