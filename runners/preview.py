@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections import Counter
 from dataclasses import asdict, replace
 from typing import Any
@@ -17,7 +18,10 @@ from runners.trial.measured import Measured
 from runners.trial.networks import known_cost, networks
 
 CHECK_S = 30  # seconds that the networks of a search space are built for at most
-HEADERS = ["variant", "replaced", "params M", "MACs M", "paper FLOPs M (ours)", "(printed)"]
+HEADERS = [
+    *("variant", "replaced", "params M", "MACs M", "train MiB"),
+    *("paper FLOPs M (ours)", "(printed)"),
+]
 
 
 def preview(
@@ -61,6 +65,7 @@ def preview(
         f"to run: {len(to_run)}; disk: {weights / 1e9:.2f} GB of weights, and up to six times "
         "its own for each running trial's checkpoints"
     )
+    lines += _tight(sweep, measures)
     lines.append(f"time: {_estimate(measures, to_run, records)}")
     return "\n".join(lines)
 
@@ -72,6 +77,7 @@ def _variants(sweep: Sweep, measures: dict[str, Measured]) -> list[dict[str, Any
             "name": name,
             **found.counts,
             "swapped": found.swapped,
+            "train_mib": found.train_mib,
             "reference": asdict(printed[name]) if name in printed else {},
         }
         for name, found in measures.items()
@@ -111,8 +117,9 @@ def _table(variants: list[dict[str, Any]]) -> str:
                 str(v["swapped"]),
                 f"{v['params'] / 1e6:.3f}",
                 f"{v['macs'] / 1e6:.2f}",
+                f"{v['train_mib']:.1f}",
                 f"{v['paper_flops'] / 1e6:.2f}",
-                f"{printed['flops_m']:g}" if printed else "-",
+                f"{printed['flops_m']:g}" if printed and printed["flops_m"] else "-",
                 f"{printed['top1']:.2f}" if printed else "-",
             ]
         )
@@ -204,6 +211,34 @@ def _status(trial: Trial, store: Store, records: dict[str, Record]) -> str:
     if trial.id in records:
         return records[trial.id].status
     return State.RUNNING if store.started(trial.id) else State.NEW
+
+
+def _tight(sweep: Sweep, measures: dict[str, Measured]) -> list[str]:
+    """A line where the trials that share a GPU need more memory than it has."""
+    share = 1.0 if sweep.resources.gpu is None else sweep.resources.gpu
+    there = gpu_mib() if share else None
+    if there is None:
+        return []
+    together = max(1, int(1 / share))
+    variant = max(measures, key=lambda name: measures[name].train_mib)
+    needed = together * measures[variant].train_mib
+    if needed <= there:
+        return []
+    trials = f"{together} trials" if together > 1 else "a trial"
+    return [
+        f"memory: {trials} of {variant} on a GPU need {needed:,.0f} MiB in 32 bits for a step, and "
+        f"it has {there:,.0f}; use a larger resources.gpu, or a smaller batch_size"
+    ]
+
+
+def gpu_mib() -> float | None:
+    """The memory of this machine's smallest GPU, in MiB; None without one."""
+    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
+        return min(float(line) for line in said.splitlines())
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
 
 
 def _estimate(

@@ -87,12 +87,14 @@ def _paper_points(table: Table, axes: Axes) -> None:
     """
     base = next((row for row in table.rows if row.variant == table.sweep.baseline), None)
     printed = table.reference.rows.get(table.sweep.baseline)
-    if not (base and base.result and printed):
+    if not (base and base.result and printed and printed.flops_m):
         return
     macs = base.result.macs / 1e6
     # an axis of their own: accuracies on other data must not share a scale with these
     other = axes.twinx()
     for name, row in table.reference.rows.items():
+        if not row.flops_m:
+            continue
         where = (macs * row.flops_m / printed.flops_m, row.top1)
         other.plot(*where, **HOLLOW)  # type: ignore[arg-type]
         other.annotate(

@@ -10,6 +10,8 @@ from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")  # what a line of the table is about
 
+# the printed tables of variants that a column names
+RESULT, STATISTICS, PAPER = "result", "statistics", "paper"
 # spreadsheets take a cell that begins so for a formula, and run it
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
@@ -98,3 +100,8 @@ def _cell(value: Any, number: str) -> Any:
     if isinstance(value, str) and value.startswith(FORMULA):
         return f"'{value}"
     return value
+
+
+def part(name: str, figure: str) -> Callable[[Any], Any]:
+    """A figure of a part of an item; None where the item has no such part."""
+    return lambda item: getattr(getattr(item, name), figure, None)

@@ -2,27 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
-from analysis.tables import text
-from analysis.tables.columns import Column, Grid, csv_text, grid
+from analysis.tables import costs, text
+from analysis.tables.columns import PAPER, RESULT, STATISTICS, Column, Grid, csv_text, grid, part
 from analysis.tables.table import Row, Table
-
-# the printed tables that a column names
-RESULT, STATISTICS, PAPER = "result", "statistics", "paper"
-# the columns of the cost table, in its order
-COST = (
-    "variant",
-    "params",
-    "macs",
-    "images_per_s",
-    "peak_memory_gb",
-    "minutes",
-    "paper_flops",
-)
-# and where the paper's figures stand beside, these
-COST_PRINTED = ("printed_flops_m", "paper_params", "printed_params_m")
 
 
 def comparison(table: Table) -> Grid:
@@ -49,8 +31,7 @@ def _shown(table: Table, name: str, rows: list[Row]) -> Grid:
 def cost(table: Table) -> Grid:
     """The cost of each variant: counted, measured, and as the paper counts and prints it."""
     named = {column.key: column for column in columns(table)}
-    keys = [*COST, *COST_PRINTED] if _has_printed(table) else COST
-    return grid([named[key] for key in keys], table.rows)
+    return grid([named[key] for key in costs.keys(table)], table.rows)
 
 
 def to_csv(table: Table) -> str:
@@ -60,7 +41,7 @@ def to_csv(table: Table) -> str:
 
 def columns(table: Table) -> list[Column[Row]]:
     """Every column, in the CSV's order: a new figure is one more of them."""
-    found = [*_trials(), *_scores(table), *_differences(table), *_costs(), *_printed(table)]
+    found = [*_trials(), *_scores(table), *_differences(table), *costs.columns(), *_printed(table)]
     ids = Column[Row](
         "trials",
         "The ids of the finished trials.",
@@ -98,7 +79,7 @@ def _scores(table: Table) -> list[Column[Row]]:
             "On the test set after the last epoch: the mean and the standard deviation over seeds.",
             f"{table.measure.label} % ± sd",
             lambda row: text.mean_sd(row.score),
-            {f"{name}_mean": _part("score", "mean"), f"{name}_sd": _part("score", "sd")},
+            {f"{name}_mean": part("score", "mean"), f"{name}_sd": part("score", "sd")},
             tables=(RESULT, STATISTICS, PAPER),
         ),
         Column(
@@ -106,15 +87,15 @@ def _scores(table: Table) -> list[Column[Row]]:
             "Student's interval of the mean, for other seeds.",
             "95 %",
             lambda row: text.interval(row.score),
-            {f"{name}_low": _part("score", "low"), f"{name}_high": _part("score", "high")},
+            {f"{name}_low": part("score", "low"), f"{name}_high": part("score", "high")},
             tables=[STATISTICS],
         ),
         Column(
             "images_interval",
             "The interval of the mean for other test images as well as other seeds.",
             fields={
-                f"{name}_images_low": _part("images", "low"),
-                f"{name}_images_high": _part("images", "high"),
+                f"{name}_images_low": part("images", "low"),
+                f"{name}_images_high": part("images", "high"),
             },
         ),
     ]
@@ -129,8 +110,8 @@ def _differences(table: Table) -> list[Column[Row]]:
             f"Δ {base}",
             lambda row: f"{row.difference.mean:+.2f}" if row.difference else "-",
             {
-                "difference_n": _part("difference", "n"),
-                "difference_mean": _part("difference", "mean"),
+                "difference_n": part("difference", "n"),
+                "difference_mean": part("difference", "mean"),
             },
             tables=(RESULT, STATISTICS, PAPER),
         ),
@@ -140,8 +121,8 @@ def _differences(table: Table) -> list[Column[Row]]:
             f"95 % ({method})" if method else "95 %",
             lambda row: text.interval(row.difference),
             {
-                "difference_low": _part("difference", "low"),
-                "difference_high": _part("difference", "high"),
+                "difference_low": part("difference", "low"),
+                "difference_high": part("difference", "high"),
             },
             tables=(RESULT, STATISTICS),
         ),
@@ -150,7 +131,7 @@ def _differences(table: Table) -> list[Column[Row]]:
             "That there is no difference; adjusted for the number of comparisons.",
             "p",
             lambda row: text.p_value(row.difference.p if row.difference else None),
-            {"p": _part("difference", "p"), "equivalent_p": _part("difference", "equivalent_p")},
+            {"p": part("difference", "p"), "equivalent_p": part("difference", "equivalent_p")},
             tables=[STATISTICS],
         ),
         Column(
@@ -158,30 +139,9 @@ def _differences(table: Table) -> list[Column[Row]]:
             "better or worse: p is below 0.05; equivalent: the difference is within the margin.",
             "verdict",
             lambda row: row.difference.verdict if row.difference else "-",
-            {"verdict": _part("difference", "verdict")},
+            {"verdict": part("difference", "verdict")},
             tables=(RESULT, STATISTICS),
         ),
-    ]
-
-
-def _costs() -> list[Column[Row]]:
-    return [
-        _counted("params", "Parameters, in millions.", "params M", "{:.3f}"),
-        _counted("macs", "Multiply-adds of one image, in millions.", "MACs M", tables=[RESULT]),
-        _counted(
-            "paper_params",
-            "Parameters in millions, counted as the paper does.",
-            "paper params M, ours",
-            "{:.3f}",
-        ),
-        _counted(
-            "paper_flops",
-            "FLOPs of one image in millions, counted as the paper does.",
-            "paper FLOPs M, ours",
-        ),
-        _measured("images_per_s", "Speed of training, mean over trials.", "images/s", "{:.0f}"),
-        _measured("peak_memory_gb", "Mean over trials.", "peak memory GB", "{:.2f}"),
-        _measured("minutes", "Time of a trial, mean over trials.", "minutes/trial", "{:.1f}"),
     ]
 
 
@@ -193,7 +153,7 @@ def _printed(table: Table) -> list[Column[Row]]:
             "The paper's accuracy, in per cent.",
             "paper top-1",
             lambda row: f"{row.printed.top1:.2f}" if row.printed else "-",
-            {"printed_top1": _part("printed", "top1")},
+            {"printed_top1": part("printed", "top1")},
             tables=[PAPER],
         ),
         Column[Row](
@@ -205,6 +165,12 @@ def _printed(table: Table) -> list[Column[Row]]:
         ),
         _paper_count("params_m", "The paper's parameters, in millions."),
         _paper_count("flops_m", "The paper's FLOPs, in millions."),
+        costs.of_report("calflops", "calflops_g", "The report's count of a batch, in billions."),
+        costs.of_report(
+            "memory",
+            "memory_mb",
+            "The report's memory in MB: not reproducible, a process's figure in nvidia-smi.",
+        ),
         Column[Row](
             "against_paper",
             "Whether the paper's figure lies in the interval, if the training was the paper's.",
@@ -219,10 +185,6 @@ def _printed(table: Table) -> list[Column[Row]]:
     ]
 
 
-def _has_printed(table: Table) -> bool:
-    return any(row.printed for row in table.rows)
-
-
 def _printed_change(table: Table, row: Row) -> str:
     base = table.reference.rows.get(table.sweep.baseline)
     if not row.printed or not base or row.printed is base:
@@ -230,33 +192,11 @@ def _printed_change(table: Table, row: Row) -> str:
     return f"{row.printed.top1 - base.top1:+.2f}"
 
 
-def _part(part: str, name: str) -> Callable[[Row], Any]:
-    """A figure of a part of the row; None where the row has no such part."""
-    return lambda row: getattr(getattr(row, part), name, None)
-
-
-def _counted(
-    name: str, means: str, header: str, form: str = "{:.2f}", tables: Sequence[str] = ()
-) -> Column[Row]:
-    """A count that all trials of a variant have in common; printed in millions."""
-
-    def printed(row: Row) -> str:
-        return form.format(getattr(row.result, name) / 1e6) if row.result else "-"
-
-    return Column(name, means, header, printed, {name: _part("result", name)}, tables)
-
-
-def _measured(name: str, means: str, header: str, form: str) -> Column[Row]:
-    def printed(row: Row) -> str:
-        return form.format(row.mean(name)) if row.records else "-"
-
-    return Column(name, means, header, printed, {name: lambda row: row.mean(name)})
-
-
 def _paper_count(name: str, means: str) -> Column[Row]:
     def printed(row: Row) -> str:
         # a paper's count stands beside ours, and not alone
-        return f"{getattr(row.printed, name):g}" if row.printed and row.result else "-"
+        found = getattr(row.printed, name, None)
+        return f"{found:g}" if found is not None and row.result else "-"
 
     key = f"printed_{name}"
-    return Column(key, means, "printed", printed, {key: _part("printed", name)})
+    return Column(key, means, "printed", printed, {key: part("printed", name)})

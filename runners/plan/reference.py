@@ -3,7 +3,8 @@
 The paper's are those of SCConv, CVPR 2023, Tables 1-3, and of Figure 4, which prints no numbers,
 the two points that Table 1 prints. `flops_m` is the paper's word and counting; see scconv/cost.
 Rows are joined to a sweep's variants by name; the sweep's data set says which of a row's accuracies
-is meant.
+is meant. Two more tables are a student's reports on other data, `channels` and `shallow`; see
+scconv/cost/reports.py.
 """
 
 import csv
@@ -25,6 +26,11 @@ TITLES = {
     "table3": "Table 3",
     "figure4": "Figure 4 (those of its points that Table 1 prints)",
 }
+REPORTS = {"channels": "first convolutions in ResNet-18", "shallow": "networks of a few layers"}
+OF_REPORTS = (
+    "50 classes of mini-ImageNet at 84x84, one training each, 450 test images; the report's "
+    "channels R and B are swapped, and its pictures negatives"
+)
 DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
 IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet": 1_281_167}  # that the paper trained on
 # of a config, what the paper's own training fixes; batches of ImageNet it does not give
@@ -51,11 +57,22 @@ COLUMNS = ("variant", "params_m", "flops_m")
 
 @dataclass(frozen=True)
 class Printed:
-    """One row as printed: millions, and per cent."""
+    """One row as printed: millions, and per cent.
+
+    Attributes:
+        flops_m: None where FLOPs are not the paper's.
+        calflops_g: of a batch of `batch` images, in billions, by the tool calflops.
+        memory_mb: of a process, in nvidia-smi.
+        conditions: the channels that are there -> top-1.
+    """
 
     params_m: float
-    flops_m: float
+    flops_m: float | None
     top1: float
+    calflops_g: float | None = None
+    batch: int = 0
+    memory_mb: float | None = None
+    conditions: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,12 +82,14 @@ class Reference:
     Attributes:
         title: where they are from.
         backbone: that the paper trained; empty of a table of one's own.
+        elsewhere: why none of its figures can be this training's.
     """
 
     title: str = ""
     backbone: str = ""
     dataset: str = ""
     rows: dict[str, Printed] = field(default_factory=dict)
+    elsewhere: str = ""
 
     def departures(self, config: Mapping[str, Any], train_images: int) -> list[str]:
         """In what a trial's training was not the paper's: "epochs 8, not 200", ...
@@ -78,7 +97,7 @@ class Reference:
         How the figures of a table of one's own were trained is not known: it has none.
         """
         if not self.backbone:
-            return []
+            return [self.elsewhere] if self.elsewhere else []
         paper = Config(
             self.backbone,
             self.dataset,
@@ -115,7 +134,31 @@ def load(sweep: Sweep) -> Reference:
     if not sweep.reference:
         return Reference()
     file = find(REFERENCE, sweep.reference, sweep.lookup.folder, "reference")
-    return _papers(sweep) if file.parent == REFERENCE.folder else _own(sweep, file)
+    if file.parent != REFERENCE.folder:
+        return _own(sweep, file)
+    return _report(sweep, file) if sweep.reference in REPORTS else _papers(sweep)
+
+
+def _report(sweep: Sweep, file: Path) -> Reference:
+    """A table of a student's report: accuracies by the channels that are there."""
+    with open(file, newline="", encoding="utf-8") as text:
+        lines = [*csv.DictReader(text)]
+    rows = {}
+    for line in lines:
+        figures = {key: float(value) for key, value in line.items() if key != "variant" and value}
+        conditions = {key: value for key, value in figures.items() if set(key) <= set("RGB")}
+        name = line["variant"]
+        rows[sweep.baseline if name == "baseline" else name] = Printed(
+            figures["params_m"],
+            None,
+            conditions["RGB"],
+            calflops_g=figures.get("calflops_g"),
+            batch=int(figures["batch"]),
+            memory_mb=figures["memory_mb"],
+            conditions=conditions,
+        )
+    title = f"a student's report, {REPORTS[sweep.reference]}: {OF_REPORTS}"
+    return Reference(title, rows=rows, elsewhere="other data and another protocol")
 
 
 def _papers(sweep: Sweep) -> Reference:
@@ -173,9 +216,11 @@ def _own(sweep: Sweep, file: Path) -> Reference:
         )
     rows = {}
     for number, line in enumerate(lines, 2):
-        figures = [_number(line[key], f"{file}, row {number}: {key}") for key in needed[1:]]
+        params, flops, top1 = (
+            _number(line[key], f"{file}, row {number}: {key}") for key in needed[1:]
+        )
         name = line["variant"]
-        rows[sweep.baseline if name == "baseline" else name] = Printed(*figures)
+        rows[sweep.baseline if name == "baseline" else name] = Printed(params, flops, top1)
     return Reference(f"{file.name}: {dataset}", "", dataset, rows)
 
 

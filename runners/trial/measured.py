@@ -27,13 +27,14 @@ CODE = ("scconv", "runners/trial/network.py")
 
 @dataclass(frozen=True)
 class Measured:
-    """Counts for one image by their names (`scconv.Cost`), how many convolutions were replaced, and
-    the digest of the printed layers.
+    """Counts for one image by their names (`scconv.Cost`), how many convolutions were replaced, the
+    digest of the printed layers, and the memory of one step with the config's batch and optimizer.
     """
 
     counts: dict[str, int]
     swapped: int
     structure: str
+    train_mib: float
 
 
 def measured(config: Config, own: Own) -> Measured:
@@ -48,7 +49,8 @@ def measured(config: Config, own: Own) -> Measured:
     from runners.trial.network import measure  # and torch with it
 
     cost, swapped, layers = measure(config, own)
-    found = Measured(asdict(cost), swapped, _digest(layers))
+    memory = cost.train_mib(config.batch_size, config.optimizer)
+    found = Measured(asdict(cost), swapped, _digest(layers), memory)
     if key:
         _remember(key, found)
     return found
@@ -56,10 +58,12 @@ def measured(config: Config, own: Own) -> Measured:
 
 def _key(config: Config, own: Own) -> str:
     """Of what is remembered; empty: nothing is."""
-    if own.conv or own.backbone:
+    if own.conv or own.backbone or own.stem:
         return ""
-    network = {name: getattr(config, name) for name in NETWORK}
-    return json.dumps([network, data.shape(config.dataset, own.data)], sort_keys=True)
+    # whether channels are lost decides whether the network is refused
+    network = {name: getattr(config, name) for name in (*NETWORK, "drop_channels")}
+    step = config.batch_size, config.optimizer
+    return json.dumps([network, data.shape(config.dataset, own.data), step], sort_keys=True)
 
 
 def _memory() -> Path:

@@ -143,12 +143,14 @@ class Training:
         if self.best is not None:
             self.model.load_state_dict(self.best)
         _, hits = self._evaluate(self.data.test)
+        counts = cost(self.model, self.data.image)
         return Result(
             primary=PRIMARY,
             scores={"top1": per_cent(hits[:, 0]), "top5": per_cent(hits.any(1))},
             correct=np.packbits(hits[:, 0].numpy()).tobytes().hex(),
             costs={
-                **asdict(cost(self.model, self.data.image)),
+                **asdict(counts),
+                "train_mib": counts.train_mib(self.config.batch_size, self.config.optimizer),
                 "swapped": self.swapped,
                 **_measured(epochs, peak_memory.gigabytes(self.device)),
             },

@@ -34,7 +34,8 @@ class SE(nn.Module):
         self.excite = nn.Linear(channels // RATIO, channels, bias=False)
 
     def forward(self, x: Map) -> Map:
-        weights = self.excite(F.relu(self.squeeze(x.mean((2, 3)))))  # (n, c)
+        means = F.adaptive_avg_pool2d(x, 1).flatten(1)
+        weights = self.excite(F.relu(self.squeeze(means)))  # (n, c)
         return x * weights.sigmoid()[:, :, None, None]
 
 

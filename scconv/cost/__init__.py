@@ -4,7 +4,8 @@ estimated by formula.
 `macs` are the multiply-adds of convolutions, linear layers and matrix products. `paper_flops` is
 what the SCConv paper prints, the convention of the tool thop 0.0.31: multiply-adds, plus one per
 output element of a convolution that has a bias, plus two per BatchNorm element, plus the output of
-every AvgPool2d, plus input and output of every AdaptiveAvgPool2d; nothing for the rest.
+every AvgPool2d, plus input and output of every AdaptiveAvgPool2d; nothing for the rest. `calflops`
+is the count of another tool (scconv/cost/calflops.py).
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from scconv.cost.calflops import Calflops
+from scconv.cost.memory import step
+
+# numbers that an optimizer keeps of each weight; of SGD, with momentum
+SLOTS = {"sgd": 1, "adam": 2, "adamw": 2}
 
 
 def _numel(*shapes: object, out_shape: tuple[int, ...], **kwargs: object) -> int:
@@ -39,7 +46,9 @@ class Cost:
 
     `params` counts every parameter; `paper_params` leaves out GroupNorm's, as the paper's tables do
     (all but the row "+ S"); `activations` are the output elements of all convolutions and matrix
-    products.
+    products; `layers` are the convolutions and linear layers on the longest path, and `spatial`
+    those of them that are convolutions larger than 1x1. `kept` and `kept_once` are the bytes that
+    autograd keeps for the backward: of every image, and whatever the batch.
     """
 
     params: int
@@ -47,6 +56,21 @@ class Cost:
     macs: int
     paper_flops: int
     activations: int
+    calflops: int
+    layers: int
+    spatial: int
+    kept: int
+    kept_once: int
+
+    def train_mib(self, batch: int, optimizer: str = "sgd") -> float:
+        """The memory of one step in MiB: weights and gradients, what the optimizer keeps of them,
+        and what autograd keeps of a batch, all in 32 bits.
+
+        A figure of the network and of no machine: without a framework's libraries, fragments, and
+        the workspace of convolutions.
+        """
+        weights = 4 * self.params * (2 + SLOTS[optimizer])
+        return (weights + self.kept_once + batch * self.kept) / 2**20
 
 
 def cost(model: nn.Module, image: tuple[int, int, int] = (3, 32, 32)) -> Cost:
@@ -69,6 +93,7 @@ def cost(model: nn.Module, image: tuple[int, int, int] = (3, 32, 32)) -> Cost:
             torch.no_grad(),
             FlopCounterMode(display=False) as counter,
             FlopCounterMode(display=False, custom_mapping=OUTPUTS) as outputs,
+            Calflops() as calflops,
         ):
             model.eval()(torch.zeros(1, *image, device=like.device, dtype=like.dtype))
     finally:
@@ -81,7 +106,19 @@ def cost(model: nn.Module, image: tuple[int, int, int] = (3, 32, 32)) -> Cost:
     group_norms = sum(
         p.numel() for m in model.modules() if isinstance(m, nn.GroupNorm) for p in m.parameters()
     )
-    return Cost(params, params - group_norms, macs, macs + extra, outputs.get_total_flops())
+    trained = step(model, image)
+    return Cost(
+        params=params,
+        paper_params=params - group_norms,
+        macs=macs,
+        paper_flops=macs + extra,
+        activations=outputs.get_total_flops(),
+        calflops=calflops.total,
+        layers=trained.depth[0],
+        spatial=trained.depth[1],
+        kept=trained.kept,
+        kept_once=trained.kept_once,
+    )
 
 
 def _extra(module: nn.Module, x: torch.Tensor, y: torch.Tensor) -> int:

@@ -1,6 +1,7 @@
-"""The cost columns of the SCConv paper beside ours.
+"""The cost columns of the SCConv paper, or of a student's reports, beside ours.
 
 python -m scconv.cost table2            # table1, table2 or table3; --json for programs
+python -m scconv.cost channels          # or shallow
 """
 
 import argparse
@@ -9,6 +10,7 @@ import sys
 from dataclasses import asdict
 
 from runners.output import forgiving
+from scconv.cost import reports
 from scconv.cost.printed import TABLES, Row, rows
 
 
@@ -16,14 +18,31 @@ from scconv.cost.printed import TABLES, Row, rows
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m scconv.cost",
-        description="The cost columns of the SCConv paper beside ours, row by row.",
+        description="The cost columns of the SCConv paper, or of a report, beside ours.",
     )
-    parser.add_argument("table", choices=TABLES)
+    parser.add_argument("table", choices=(*TABLES, *reports.NETWORKS))
     parser.add_argument("--json", action="store_true", help="for programs: counts, not millions")
     args = parser.parse_args(argv)
+    if args.table in reports.NETWORKS:
+        printed = reports.rows(args.table)
+        print(
+            json.dumps([_plain(row) for row in printed], indent=1)
+            if args.json
+            else _report(printed)
+        )
+        return 0
     found = rows(args.table)
     print(json.dumps([asdict(row) for row in found], indent=1) if args.json else _text(found))
     return 0
+
+
+def _plain(row: reports.Row) -> dict:
+    return asdict(row) | {"calflops": row.calflops, "train_mib": round(row.train_mib, 1)}
+
+
+def _report(found: list[reports.Row]) -> str:
+    table = _aligned([[*reports.HEADERS], *(row.cells for row in found)], texts=(0, 11))
+    return "\n".join([*table, "", reports.LEGEND.format(batch=found[0].batch)])
 
 
 HEADERS = (
@@ -65,14 +84,14 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def _aligned(lines: list[list[str]]) -> list[str]:
+def _aligned(lines: list[list[str]], texts: tuple[int, ...] = TEXTS) -> list[str]:
     """Lines of cells as lines of text, texts to the left and numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     aligned = []
     for line in lines:
         cells = []
         for i, (cell, width) in enumerate(zip(line, widths, strict=True)):
-            cells.append(cell.ljust(width) if i in TEXTS else cell.rjust(width))
+            cells.append(cell.ljust(width) if i in texts else cell.rjust(width))
         aligned.append("  ".join(cells).rstrip())
     return aligned
 

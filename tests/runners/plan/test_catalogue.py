@@ -27,7 +27,7 @@ def test_the_packages_names_are_its_files():
     assert names(DATASET) == ("cifar10", "cifar100", "digits", "imagenet", "synthetic")
     assert {"resnet20", "resnet50_imagenet", "densenet121"} <= {*names(BACKBONE)}
     assert "resnet" not in names(BACKBONE) and "scconv" in names(CONV)
-    assert names(REFERENCE) == ("figure4", "table1", "table2", "table3")
+    assert names(REFERENCE) == ("channels", "figure4", "shallow", "table1", "table2", "table3")
 
 
 def test_a_table_of_ones_own_is_found_beside_the_sweep(tmp_path):

@@ -52,6 +52,12 @@ def test_another_network_is_built(built, change):
     assert memory.measured(Config(**vars(CONFIG) | change), PACKAGE) != one and len(built) == 2
 
 
+def test_a_network_that_is_remembered_is_refused_all_the_same(built):
+    memory.measured(CONFIG, PACKAGE)
+    with pytest.raises(ValueError, match="drop_channels: batch needs a stem"):
+        memory.measured(Config(**vars(CONFIG) | {"drop_channels": "batch"}), PACKAGE)
+
+
 def test_other_code_builds_it_again_and_leaves_no_old_file(built, tmp_path, monkeypatch):
     memory.measured(CONFIG, PACKAGE)
     forget()
@@ -65,9 +71,15 @@ def test_a_network_of_a_users_file_is_built_at_each_start(built, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("from torch import nn\n\n\ndef drop_in(conv):\n    return nn.Identity()\n")
     config = Config(backbone="resnet20", dataset="synthetic", conv="mine", conv_digest="d")
+    first = tmp_path / "first.py"
+    first.write_text(
+        "from scconv.convs.set import SetConv\n\n\ndef drop_in(conv):\n    return SetConv(conv)\n"
+    )
+    stem = Config(backbone="resnet20", dataset="synthetic", stem="first", stem_digest="d")
     for n in (1, 2):
         memory.measured(config, Own(conv=str(path)))
-        assert len(built) == n
+        memory.measured(stem, Own(stem=str(first)))
+        assert len(built) == 2 * n
         forget()
 
 
