@@ -795,7 +795,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--modes", nargs="+", choices=MODES, default=MODES, help="what the rounds are, in turn"
     )
+    parser.add_argument(
+        "--harms",
+        nargs="+",
+        choices=sorted({kind.__name__ for kind in KINDS}),
+        help="these alone, so that a rare one is sure to come up",
+    )
     args = parser.parse_args(argv)
+    if args.harms:
+        KINDS[:] = [kind for kind in KINDS if kind.__name__ in args.harms]
     # the results are looked at by this process, too
     os.environ.update(AWS)
     dice = random.Random(args.seed)
