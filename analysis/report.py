@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import tables
+from analysis.stats.power import detectable, seeds_for
 from analysis.tables import Grid, Row, Table, pairs, read, trials
 from analysis.verify import damaged_weights, differences
 from analysis.writing import text, together, write
@@ -22,7 +23,17 @@ from runners.plan import load
 from runners.store import Store, results
 from runners.trial.datasets import identified
 
-__all__ = ["Table", "aggregates", "main", "markdown", "read", "text", "write"]
+__all__ = [
+    "Table",
+    "aggregates",
+    "detectable",
+    "main",
+    "markdown",
+    "read",
+    "seeds_for",
+    "text",
+    "write",
+]
 
 
 def markdown(headers: list[str], lines: list[list[str]]) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import math
+import statistics
 from collections import Counter
 from dataclasses import asdict, replace
 from typing import Any
 
 from analysis import report
+from runners import estimate
+from runners.estimate import Estimate
+from runners.launch.console import duration
 from runners.plan import Sweep, Trial, reference
 from runners.search import searching as search
 from runners.store import Record, State, Store
-from runners.trial import conditions
 from runners.trial.datasets import changed_since
 from runners.trial.measured import Measured
 from runners.trial.networks import known_cost, networks
@@ -22,16 +25,27 @@ HEADERS = [
     *("variant", "replaced", "params M", "MACs M", "train MiB"),
     *("paper FLOPs M (ours)", "(printed)"),
 ]
+# percentage points: an assumption, said as one; a training of a few epochs has more
+ASSUMED_SD = 0.3
 
 
 def preview(
-    sweep: Sweep, store: Store, records: dict[str, Record], to_run: list[Trial], as_json: bool
+    sweep: Sweep,
+    store: Store,
+    records: dict[str, Record],
+    to_run: list[Trial],
+    *,
+    as_json: bool,
+    root: str,
+    here: bool,
 ) -> str:
     """The plan for a reader or, as JSON, for programs.
 
     Args:
         records: of the trials that have ended.
         to_run: the trials that would be trained, or evaluated.
+        root: the folder of the data sets.
+        here: this machine will train them, so that its pace says how long they take.
 
     Raises:
         SweepError: a network cannot be built, or two variants are the same one.
@@ -40,12 +54,12 @@ def preview(
     variants = _variants(sweep, measures)
     evaluate = [t for t in to_run if (r := records.get(t.id)) and r.result]
     to_run = [t for t in to_run if t not in evaluate]
+    time = estimate.estimate(sweep, store, root, measures, to_run, records, measure=here)
     if as_json:
         plan = _for_programs(sweep, store, records, to_run, variants)
-        plan["evaluation"] = {
-            "conditions": [c.name for c in conditions.check(sweep)],
-            "to_evaluate": len(evaluate),
-        }
+        plan["time"] = {**asdict(time), "seconds": time.seconds} if time else {}
+        names = _conditions(sweep) if sweep.evaluate else []
+        plan["evaluation"] = {"conditions": names, "to_evaluate": len(evaluate)}
         return json.dumps(plan, indent=1)
     lines = [sweep.question, "", _table(variants)]
     if sweep.search:
@@ -56,18 +70,45 @@ def preview(
     notes = *sweep.notes, *changed_since(sweep, _finished(sweep, records))
     lines += [f"note: {note}" for note in notes]
     if sweep.evaluate:
-        names = ", ".join(c.name for c in conditions.check(sweep))
-        lines.append(f"conditions: {names}; compared by {sweep.measure}")
-        lines.append(f"to evaluate without training: {len(evaluate)}")
-        lines += conditions.never_trained(sweep)
-    weights = sum(measures[t.variant].counts["params"] * 4 for t in to_run)
-    lines.append(
-        f"to run: {len(to_run)}; disk: {weights / 1e9:.2f} GB of weights, and up to six times "
+        lines += _evaluation(sweep, len(evaluate))
+    lines += _to_run(sweep, measures, to_run, time)
+    lines += _power(sweep, records, time)
+    return "\n".join(lines)
+
+
+def _conditions(sweep: Sweep) -> list[str]:
+    """The names of what its trained networks are evaluated under."""
+    from runners.trial import conditions  # and torch with it
+
+    return [condition.name for condition in conditions.check(sweep)]
+
+
+def _evaluation(sweep: Sweep, left: int) -> list[str]:
+    """What its networks are evaluated under, of which `left` trials lack some, and in what a
+    condition rests on weights that no training reaches.
+    """
+    from runners.trial import conditions
+
+    return [
+        f"conditions: {', '.join(_conditions(sweep))}; compared by {sweep.measure}",
+        f"to evaluate without training: {left}",
+        *conditions.never_trained(sweep),
+    ]
+
+
+def _to_run(
+    sweep: Sweep, measures: dict[str, Measured], trials: list[Trial], time: Estimate | None
+) -> list[str]:
+    weights = sum(measures[t.variant].counts["params"] * 4 for t in trials)
+    line = (
+        f"to run: {len(trials)}; disk: {weights / 1e9:.2f} GB of weights, and up to six times "
         "its own for each running trial's checkpoints"
     )
-    lines += _tight(sweep, measures)
-    lines.append(f"time: {_estimate(measures, to_run, records)}")
-    return "\n".join(lines)
+    return [
+        line,
+        *estimate.memory(sweep, measures),
+        *(estimate.lines(time, sweep.limits.hours) if trials else ()),
+    ]
 
 
 def _variants(sweep: Sweep, measures: dict[str, Measured]) -> list[dict[str, Any]]:
@@ -213,47 +254,29 @@ def _status(trial: Trial, store: Store, records: dict[str, Record]) -> str:
     return State.RUNNING if store.started(trial.id) else State.NEW
 
 
-def _tight(sweep: Sweep, measures: dict[str, Measured]) -> list[str]:
-    """A line where the trials that share a GPU need more memory than it has."""
-    share = 1.0 if sweep.resources.gpu is None else sweep.resources.gpu
-    there = gpu_mib() if share else None
-    if there is None:
+def _power(sweep: Sweep, records: dict[str, Record], found: Estimate | None) -> list[str]:
+    """What the design can show, in a sentence; empty where there is nothing to compare."""
+    seeds, comparisons = len(sweep.seeds), len(sweep.variants) - 1
+    if seeds < 2 or not comparisons:
         return []
-    together = max(1, int(1 / share))
-    variant = max(measures, key=lambda name: measures[name].train_mib)
-    needed = together * measures[variant].train_mib
-    if needed <= there:
+    scores: dict[str, list[float]] = {}
+    for trial in sweep.trials:
+        record = records.get(trial.id)
+        if record and record.result:
+            scores.setdefault(trial.variant, []).append(record.result.score)
+    spreads = [statistics.variance(x) for x in scores.values() if len(x) > 1]
+    sd = math.sqrt(statistics.mean(spreads)) if spreads else ASSUMED_SD
+    if not sd:
         return []
-    trials = f"{together} trials" if together > 1 else "a trial"
-    return [
-        f"memory: {trials} of {variant} on a GPU need {needed:,.0f} MiB in 32 bits for a step, and "
-        f"it has {there:,.0f}; use a larger resources.gpu, or a smaller batch_size"
-    ]
-
-
-def gpu_mib() -> float | None:
-    """The memory of this machine's smallest GPU, in MiB; None without one."""
-    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    try:
-        said = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
-        return min(float(line) for line in said.splitlines())
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return None
-
-
-def _estimate(
-    measures: dict[str, Measured], to_run: list[Trial], records: dict[str, Record]
-) -> str:
-    """From this sweep's finished trials: minutes per epoch and multiply-add."""
-    from runners.launch.console import duration
-
-    rates = [
-        r.result.minutes * 60 / (len(r.epochs) * r.result.macs)
-        for r in records.values()
-        if r.result
-    ]
-    if not rates:
-        return "known once a trial of this sweep has finished (try --set base.epochs=1 --seeds 1)"
-    work = sum(measures[t.variant].counts["macs"] * t.config.epochs for t in to_run)
-    seconds = work * sum(rates) / len(rates)
-    return f"{duration(seconds)} of one slot, to be divided by the trials that run at a time"
+    source = "the spread of the finished trials" if spreads else "an assumed spread"
+    shown = report.detectable(sd, comparisons, seeds)
+    wanted = sweep.margin_pp or shown / 2
+    line = (
+        f"power: with {source} over seeds ({sd:.2f} points), {seeds} seeds show a difference of "
+        f"{shown:.1f} points to {sweep.baseline} with 80 % power"
+    )
+    if wanted < shown and (needed := report.seeds_for(wanted, sd, comparisons)):
+        line += f"; {wanted:.1f} points need {needed} seeds"
+        if found and len(found.trials) == len(sweep.trials):
+            line += f", about {duration(found.seconds * needed / seeds)}"
+    return [line]

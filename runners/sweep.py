@@ -73,7 +73,8 @@ def _start(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
 
         if todo:
             datasets.refuse_damaged(known, store, args.data)
-        print(preview(known, store, records, todo, args.json))
+        here = args.address == "local"
+        print(preview(known, store, records, todo, as_json=args.json, root=args.data, here=here))
         return command.DONE
     if todo or not known.settled:
         from runners.trial.networks import networks

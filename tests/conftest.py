@@ -58,6 +58,14 @@ def names_of(function: Callable) -> frozenset[str]:
     return frozenset(found)
 
 
+@pytest.fixture(autouse=True)
+def no_clock(monkeypatch):
+    """No plan within this process times a network: only the tests of that do, in their own."""
+    from runners.trial import pace
+
+    monkeypatch.setattr(pace, "_measured", lambda *arguments: {})
+
+
 TINY = {
     "question": "Does it work?",
     "baseline": "R20",

@@ -19,7 +19,7 @@ from runners.plan import Config, Data, Own
 if TYPE_CHECKING:
     from runners.data.dataset import Dataset
 
-__all__ = ["load", "measured", "of_trial", "shape", "training_images"]
+__all__ = ["images", "load", "measured", "of_trial", "shape"]
 
 
 def load(
@@ -59,17 +59,18 @@ def of_trial(
     return prepare(*_of_trial(config, own, root, cache))
 
 
-def training_images(
+def images(
     config: Config, own: Own, root: str | Path | None, cache: str | Path | None
-) -> int:
-    """How many images a trial's data has to train on, of which a part may be held out.
+) -> tuple[int, int]:
+    """How many images a trial's data has to train on, of which a part may be held out, and to test.
 
     Reads all of it, as a trial will; pixels that are slow to decode are then in the cache.
 
     Raises:
         ValueError: as `of_trial`.
     """
-    return len(_of_trial(config, own, root, cache)[1][0])
+    found = _of_trial(config, own, root, cache)[1]
+    return len(found[0]), len(found[2])
 
 
 def _of_trial(

@@ -229,7 +229,7 @@ def lacking(storage: str, identity: str, needs: list[Need], data_root: str) -> s
 
         for name, options, own in needs:
             config = Config(backbone="", dataset=name, dataset_options=options)
-            data.training_images(config, store.fetch_own(own), data_root, store.cache)
+            data.images(config, store.fetch_own(own), data_root, store.cache)
     except (SweepError, ValueError, OSError) as error:
         return " ".join(str(error).split())
     return ""

@@ -1,11 +1,16 @@
-"""The folder of this user on this machine for what can be made again."""
+"""The folder of this user on this machine for what can be made again, and files of it that remember
+what took long to measure.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 
 def folder() -> Path:
@@ -14,3 +19,54 @@ def folder() -> Path:
     with contextlib.suppress(RuntimeError):
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scconv-sweeps"
     return Path(tempfile.gettempdir()) / f"scconv-sweeps-{os.getuid()}"
+
+
+class Memory:
+    """What was measured, by a key each, in a file of lines.
+
+    Args:
+        name: of the file.
+        version: of all that the measures depend on and that is not in the keys, such as the code;
+            the files of other versions are removed.
+
+    A memory that cannot be read or written costs time alone.
+    """
+
+    def __init__(self, name: str, version: str):
+        self.name, self.version = name, version
+
+    def get(self, key: str) -> Any:
+        """What is known under the key, a JSON value; None: nothing."""
+        return _read(self._file).get(key)
+
+    def put(self, key: str, value: Any) -> None:
+        """Remember a JSON value."""
+        file = self._file
+        _read(file)[key] = value
+        with contextlib.suppress(OSError):
+            if not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                for old in file.parent.glob(f"{self.name}-*.jsonl"):
+                    old.unlink(missing_ok=True)
+            # one write, so that the lines of several processes do not mix
+            with open(file, "ab", buffering=0) as out:
+                out.write(f"{json.dumps([key, value])}\n".encode())
+
+    @property
+    def _file(self) -> Path:
+        return folder() / f"{self.name}-{self.version}.jsonl"
+
+
+@functools.cache
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = file.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return {}
+    found: dict[str, Any] = {}
+    for line in content.splitlines():
+        # a line that another process is just writing is left out
+        with contextlib.suppress(ValueError, TypeError):
+            key, value = json.loads(line)
+            found[key] = value
+    return found

@@ -82,7 +82,7 @@ def check(sweep: Sweep, store: Store, root: str | None) -> None:
     for key, config in _by_data(configs).items():
         own = sweep.own(config)
         data.measured(config.dataset, root, store.cache, own.dataset, config.dataset_options)
-        n = data.training_images(config, own, root, store.cache)
+        n = data.images(config, own, root, store.cache)[0]
         for fraction in {c.val_fraction for c in configs if _key(c) == key}:
             if n - round(fraction * n) < 2:
                 raise SweepError(

@@ -12,7 +12,6 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -43,16 +42,18 @@ def measured(config: Config, own: Own) -> Measured:
     Raises:
         ValueError: it cannot be built, or does not make a score for each class.
     """
-    key = _key(config, own)
-    if key and (known := _remembered(_memory()).get(key)):
-        return known
+    key, memory = _key(config, own), cache.Memory("networks", code())
+    if key and (known := memory.get(key)):
+        with contextlib.suppress(TypeError):
+            return Measured(**known)
     from runners.trial.network import measure  # and torch with it
 
     cost, swapped, layers = measure(config, own)
-    memory = cost.train_mib(config.batch_size, config.optimizer)
-    found = Measured(asdict(cost), swapped, _digest(layers), memory)
+    mib = cost.train_mib(config.batch_size, config.optimizer)
+    structure = hashlib.sha256(layers.encode()).hexdigest()[:16]
+    found = Measured(asdict(cost), swapped, structure, mib)
     if key:
-        _remember(key, found)
+        memory.put(key, asdict(found))
     return found
 
 
@@ -66,53 +67,12 @@ def _key(config: Config, own: Own) -> str:
     return json.dumps([network, data.shape(config.dataset, own.data), step], sort_keys=True)
 
 
-def _memory() -> Path:
-    """The file of what was measured by this code and this torch."""
-    return cache.folder() / f"networks-{_code()}.jsonl"
-
-
 @functools.cache
-def _code() -> str:
+def code() -> str:
+    """A digest of what networks are built and counted by."""
     digest = hashlib.sha256(metadata.version("torch").encode())
     for place in CODE:
         files = sorted((ROOT / place).rglob("*.py")) or [ROOT / place]
         for file in files:
             digest.update(f"{file.relative_to(ROOT)}\n".encode() + file.read_bytes())
     return digest.hexdigest()[:16]
-
-
-@functools.cache
-def _remembered(file: Path) -> dict[str, Measured]:
-    try:
-        content = file.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return {}
-    return dict(_lines(content))
-
-
-def _lines(content: str) -> Iterator[tuple[str, Measured]]:
-    """What the whole lines say; a line that another process is just writing is left out."""
-    for line in content.splitlines():
-        with contextlib.suppress(ValueError, TypeError, KeyError):
-            key, said = json.loads(line)
-            yield key, Measured(**said)
-
-
-def _remember(key: str, found: Measured) -> None:
-    """Append a line; a memory that cannot be written costs time alone."""
-    file = _memory()
-    _remembered(file)[key] = found
-    with contextlib.suppress(OSError):
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            # those of other code are of no use any more
-            for old in file.parent.glob("networks-*.jsonl"):
-                old.unlink(missing_ok=True)
-        # one write, so that the lines of several processes do not mix
-        line = json.dumps([key, asdict(found)]) + "\n"
-        with open(file, "ab", buffering=0) as out:
-            out.write(line.encode())
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

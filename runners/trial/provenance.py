@@ -141,11 +141,15 @@ def cpu(file: Path = Path("/proc/cpuinfo")) -> str:
     """
     from torch.backends.cpu import get_cpu_capability
 
-    name = platform.processor() or platform.machine()
+    return f"{processor(file)}, {get_cpu_capability()}"
+
+
+def processor(file: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name; needs no torch."""
     with contextlib.suppress(OSError):
         if found := re.search(r"^model name\s*:\s*(.+)$", file.read_text(), re.MULTILINE):
-            name = " ".join(found[1].split())
-    return f"{name}, {get_cpu_capability()}"
+            return " ".join(found[1].split())
+    return platform.processor() or platform.machine()
 
 
 @functools.cache

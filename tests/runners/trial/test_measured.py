@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from runners.plan import PACKAGE, Config, Own
+from runners.store import cache
 from runners.trial import measured as memory
 from runners.trial import network
 
@@ -32,7 +33,7 @@ def built(tmp_path, monkeypatch) -> list[Config]:
 def forget() -> None:
     """As in a new process."""
     network._measure.cache_clear()
-    memory._remembered.cache_clear()
+    cache._read.cache_clear()
 
 
 def test_the_next_start_builds_nothing_and_knows_the_same(built):
@@ -61,7 +62,7 @@ def test_a_network_that_is_remembered_is_refused_all_the_same(built):
 def test_other_code_builds_it_again_and_leaves_no_old_file(built, tmp_path, monkeypatch):
     memory.measured(CONFIG, PACKAGE)
     forget()
-    monkeypatch.setattr(memory, "_code", lambda: "other")
+    monkeypatch.setattr(memory, "code", lambda: "other")
     memory.measured(CONFIG, PACKAGE)
     assert len(built) == 2
     assert [f.name for f in tmp_path.rglob("*.jsonl")] == ["networks-other.jsonl"]

@@ -1,0 +1,216 @@
+"""How fast networks train on this machine, measured for seconds before anything is launched.
+
+Each network trains on random images of its data's shape, in a process apart: the plan needs no
+torch. On a CPU, where trials take memory bandwidth from each other, as many processes measure at a
+time as trials will run at a time; a GPU is measured by one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runners import data
+from runners.plan import NETWORK, Config, Own, Trial
+from runners.store import cache
+from runners.trial.measured import code
+from runners.trial.provenance import processor
+
+if TYPE_CHECKING:
+    from runners.data.dataset import Dataset
+
+PROBE = 4  # images of a first batch, which says how many a measured one can have
+STEP_S = 0.3  # what a measured step takes at most, if PROBE images do not take longer
+STEPS = 3  # in a measured epoch
+BUDGET_S = 20.0  # of processor time for all networks of a plan; those beyond it are left out
+TIMEOUT_S = 300.0
+ABREAST = 4  # processes that measure at a time, at most
+# besides the network, what decides how long a step takes
+STEP = ("batch_size", "optimizer", "precision", "augment", "drop_channels")
+GPUS = Path("/proc/driver/nvidia/gpus")
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is measured: a config, the user's files that it needs, and the shape of its data."""
+
+    config: Config
+    own: Own
+    classes: int
+    image: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, config: Config, own: Own) -> Network:
+        return cls(config, own, *data.shape(config.dataset, own.data))
+
+    @property
+    def key(self) -> str:
+        said = {name: getattr(self.config, name) for name in (*NETWORK, *STEP)}
+        return json.dumps([said, self.classes, self.image], sort_keys=True)
+
+
+def gpus() -> list[str]:
+    """The models of this machine's NVIDIA GPUs, as its driver names them."""
+    found = []
+    with contextlib.suppress(OSError):
+        for place in sorted(GPUS.glob("*/information")):
+            found += [line for line in place.read_text().splitlines() if line.startswith("Model")]
+    return found
+
+
+def paces(networks: Sequence[Network], abreast: int, threads: int, gpu: bool) -> dict[str, float]:
+    """Images a second in training by each network's key, as remembered or measured now.
+
+    A network that cannot be trained here, or not in the time that a plan may take, is left out.
+
+    Args:
+        abreast: how many trials run at a time.
+        threads: of each on a CPU.
+    """
+    abreast = 1 if gpu else min(abreast, ABREAST)
+    place = json.dumps([gpus() if gpu else processor(), abreast, threads])
+    memory, known, new = cache.Memory("paces", code()), {}, {}
+    for network in networks:
+        found = memory.get(f"{place} {network.key}")
+        # a user's file may import what has changed
+        if found and not (network.own.conv or network.own.backbone or network.own.stem):
+            known[network.key] = found
+        # what compiling takes is not a step's
+        elif not network.config.compile:
+            new[network.key] = network
+    for key, pace in _measured([*new.values()], abreast, threads, gpu).items():
+        known[key] = pace
+        memory.put(f"{place} {key}", pace)
+    return known
+
+
+def _measured(networks: list[Network], abreast: int, threads: int, gpu: bool) -> dict[str, float]:
+    """In processes apart, all at a time; the median of what they found."""
+    if not networks:
+        return {}
+    asked = json.dumps([threads, gpu, [asdict(network) for network in networks]])
+    line = [sys.executable, "-m", "runners.trial.pace"]
+    # the package may be a folder on the path of this process alone
+    paths = os.pathsep.join(filter(None, sys.path))
+    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(threads)}
+    quiet: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    quiet |= {"stderr": subprocess.DEVNULL, "env": environment, "text": True}
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for _ in range(abreast):
+            process = stack.enter_context(subprocess.Popen(line, **quiet))
+            stack.callback(process.kill)
+            assert process.stdin
+            process.stdin.write(asked)
+            process.stdin.close()
+            process.stdin = None
+            processes.append(process)
+        answers: list[dict[str, float]] = []
+        for process in processes:
+            with contextlib.suppress(ValueError, subprocess.TimeoutExpired):
+                answers.append(json.loads(process.communicate(timeout=TIMEOUT_S)[0]))
+    common = set.intersection(*map(set, answers)) if answers else set()
+    return {key: statistics.median(answer[key] for answer in answers) for key in common}
+
+
+def main() -> None:
+    """Measure the networks that standard input names; print the pace of each by its key."""
+    import torch
+
+    answer = os.dup(1)
+    # a user's file may print what it likes
+    os.dup2(2, 1)
+    threads, gpu, asked = json.load(sys.stdin)
+    torch.set_num_threads(threads)
+    found: dict[str, float] = {}
+    for network in _networks(asked):
+        if time.process_time() > BUDGET_S:
+            break
+        # what fails here fails in the check of the networks too, which says why
+        with contextlib.suppress(Exception):
+            found[network.key] = measure(network, "cuda" if gpu else "cpu")
+    with open(answer, "w", encoding="utf-8") as out:
+        json.dump(found, out)
+
+
+def _networks(asked: list[dict[str, Any]]) -> Iterator[Network]:
+    for said in asked:
+        own = said["own"]
+        measures = own["data"] and data.Data(**own["data"] | {"image": tuple(said["image"])})
+        config = Config(**said["config"] | {"milestones": tuple(said["config"]["milestones"])})
+        yield Network(
+            config, Own(**own | {"data": measures}), said["classes"], tuple(said["image"])
+        )
+
+
+def measure(network: Network, device: str) -> float:
+    """Images a second in training, in the largest batches of which a step takes at most STEP_S."""
+    batch = min(PROBE, network.config.batch_size)
+    while True:
+        seconds = _step(network, batch, device)
+        larger = min(4 * batch, network.config.batch_size)
+        if larger == batch or seconds * larger / batch > STEP_S:
+            return batch / seconds
+        batch = larger
+
+
+def _step(network: Network, batch: int, device: str) -> float:
+    """Seconds of a training step, over an epoch after one that warms up.
+
+    On a CPU of processor time, a share of it for each thread: another program may use the machine
+    now, and not when the sweep runs.
+    """
+    import torch
+
+    from runners.trial.training import Training
+
+    config = replace(network.config, batch_size=batch, val_fraction=0.0, epochs=2)
+    trial = Trial("", "", config, 0, network.own)
+    training = Training(trial, _random(network, batch * STEPS), device)
+    training.epoch(0)
+    before = time.process_time()
+    epoch = training.epoch(1)
+    processor = (time.process_time() - before) / torch.get_num_threads()
+    return (epoch.seconds if device == "cuda" else processor) / STEPS
+
+
+def _random(network: Network, n: int) -> Dataset:
+    """n random images to train on, in the shape of the network's data and augmented like it."""
+    import torch
+
+    from runners.data.dataset import Dataset, Split
+    from runners.data.source import find
+
+    config, (channels, height, width) = network.config, network.image
+    source = find(config.dataset, network.own.dataset, config.dataset_options)
+    generator = torch.Generator().manual_seed(0)
+    size = n, height, width, channels
+    images = torch.randint(0, 256, size, dtype=torch.uint8, generator=generator)
+    labels = torch.randint(0, network.classes, (n,), generator=generator)
+    split = Split(images, labels)
+    return Dataset(
+        name=config.dataset,
+        classes=network.classes,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        pad=source.setting("PAD"),
+        flip=source.setting("FLIP"),
+        train=split,
+        val=split.subset(torch.arange(0)),
+        test=split.subset(torch.arange(0)),
+        digest="",
+        train_digest="",
+    )
+
+
+if __name__ == "__main__":
+    main()

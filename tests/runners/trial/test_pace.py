@@ -1,0 +1,54 @@
+"""The pace of networks, as a process of its own measures it. No figure is compared with a clock."""
+
+import pytest
+
+from runners.plan import PACKAGE, Config, Own
+from runners.store import cache
+from runners.trial import pace
+from runners.trial.pace import Network
+
+# the fixture of all tests takes its place
+REAL = pace._measured
+PLAIN = Network(Config("resnet20", "synthetic", batch_size=8), PACKAGE, 10, (3, 8, 8))
+
+
+@pytest.fixture(autouse=True)
+def fresh(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def test_two_processes_measure_what_they_can_and_a_users_print_is_no_answer(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from torch import nn\n\nprint('hello')\n\n\ndef drop_in(conv):\n    return nn.Identity()\n"
+    )
+    config = Config("resnet20", "synthetic", conv="mine", conv_digest="d", batch_size=8)
+    mine = Network(config, Own(conv=str(path)), 10, (3, 8, 8))
+    broken = Network(Config("resnet20", "synthetic", conv="none"), PACKAGE, 10, (3, 8, 8))
+    found = REAL([PLAIN, mine, broken], 2, 1, False)
+    assert set(found) == {PLAIN.key, mine.key} and all(value > 0 for value in found.values())
+
+
+def test_a_pace_is_remembered_for_its_place_but_not_of_a_users_file(monkeypatch):
+    asked = []
+
+    def measured(networks, *where):
+        asked.append([n.config.conv for n in networks])
+        return {n.key: 5.0 for n in networks}
+
+    monkeypatch.setattr(pace, "_measured", measured)
+    mine = Network(Config("resnet20", "synthetic", conv="mine"), Own(conv="mine.py"), 10, (3, 8, 8))
+    for _ in range(2):
+        assert pace.paces([PLAIN, mine], 2, 1, False) == {PLAIN.key: 5.0, mine.key: 5.0}
+        cache._read.cache_clear()
+    assert asked == [["standard", "mine"], ["mine"]]
+    pace.paces([PLAIN], 1, 1, False)
+    assert asked[2:] == [["standard"]]
+
+
+def test_what_does_not_change_a_step_is_measured_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr(pace, "_measured", lambda networks, *where: asked.append(networks) or {})
+    rates = [Config("resnet20", "synthetic", lr=lr) for lr in (0.1, 0.2)]
+    pace.paces([Network(c, PACKAGE, 10, (3, 8, 8)) for c in rates], 1, 1, False)
+    assert [len(networks) for networks in asked] == [1]
