@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from analysis import tables
 from analysis.answer import answer
-from analysis.tables import Table, factors, markdown, retention, search
+from analysis.tables import Table, class_scores, conditions, markdown, retention, search
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,20 +17,26 @@ if TYPE_CHECKING:
 FIGURES = {
     "forest": "Differences to the baseline",
     "tradeoff": "Accuracy against cost",
+    "channels": "Accuracy by the number of channels",
     "curves": "Accuracy over the epochs",
     "front": "The front that the search found",
     "history": "The search's history, and what mattered",
 }
 
 
+CONFUSION = "classes"  # of the stems of confusion matrices
+
+
 def text(table: Table) -> str:
     """The question, the answer, the comparison and what it rests on, in Markdown."""
-    lines = [*tables.footer(table), *factors.sentences(table), *search.sentences(table)]
+    lines = tables.notes(table)
     notes = "\n".join(f"- {line}" for line in lines)
     head = f"**{table.sweep.question}**\n\n{answer(table)}\n"
     shown = markdown(tables.comparison(table))
     if (kept := retention.grid_of(table)).lines:
         shown += f"\n{markdown(kept)}"
+    if (under := tables.under_conditions(table)) and under.lines:
+        shown += f"\n{markdown(under)}"
     if table.retrained:
         shown += f"\n{markdown(tables.paper(table))}"
     return f"{head}\n{shown}\n{notes}\n"
@@ -45,6 +51,11 @@ def contents(table: Table) -> dict[str, str]:
     if table.studies:
         searched["search.csv"] = search.to_csv(table)
         found += f"\n{markdown(search.finds(table))}"
+    if "conditions" in table.sweep.report and table.conditions:
+        searched["conditions.csv"] = conditions.to_csv(conditions.Conditions(table))
+    if "classes" in table.sweep.report and table.conditions:
+        searched["classes.csv"] = class_scores.to_csv(class_scores.Classes(table))
+        found += f"\n{markdown(class_scores.grid_of(class_scores.Classes(table)))}"
     return searched | {
         "table.md": found,
         "table.csv": tables.to_csv(table),
@@ -61,24 +72,38 @@ def write(table: Table, folder: Path, x: str = "macs", all_pairs: bool = False) 
     for name, content in texts.items():
         (folder / name).write_text(content, encoding="utf-8")
     # an earlier report may have had more to draw
-    for stem in FIGURES:
-        for kind in ("svg", "png"):
+    for kind in ("svg", "png"):
+        for stem in FIGURES:
             (folder / f"{stem}.{kind}").unlink(missing_ok=True)
+        for path in folder.glob(f"{CONFUSION}-*.{kind}"):
+            path.unlink()
     drawn = _draw(table, folder, x)
     report = folder / "report.html"
-    html = page.html([table], {table.sweep.label: drawings(folder)}, all_pairs)
+    html = page.html([table], {table.sweep.label: drawings(table, folder)}, all_pairs)
     report.write_text(html, encoding="utf-8")
     return [report, *(folder / name for name in texts), *drawn]
 
 
-def drawings(folder: Path) -> dict[str, Path]:
+def drawings(table: Table, folder: Path) -> dict[str, Path]:
     """Title -> SVG of the figures that a report has."""
+    titles = FIGURES | {stem: title for stem, title, _ in _confusions(table)}
     found = {}
-    for stem, title in FIGURES.items():
+    for stem, title in titles.items():
         path = folder / f"{stem}.svg"
         if path.exists():
             found[title] = path
     return found
+
+
+def _confusions(table: Table) -> list[tuple[str, str, class_scores.Look]]:
+    """(stem, title, look) of every confusion matrix that the report has."""
+    if "classes" not in table.sweep.report or not table.conditions:
+        return []
+    looks = class_scores.Classes(table).looks
+    return [
+        (f"{CONFUSION}-{i}", f"Classes of {look.variant}: {look.condition}", look)
+        for i, look in enumerate(looks)
+    ]
 
 
 def _draw(table: Table, folder: Path, x: str) -> list[Path]:
@@ -92,6 +117,11 @@ def _draw(table: Table, folder: Path, x: str) -> list[Path]:
         wanted["tradeoff"] = lambda: figures.tradeoff(table, x)
     if table.records and "curves" in table.sweep.report:
         wanted["curves"] = lambda: figures.curves(table)
+    under = conditions.Conditions(table)
+    if "conditions" in table.sweep.report and len(under.sizes) > 1:
+        wanted["channels"] = lambda: figures.channels(under)
+    for stem, title, look in _confusions(table):
+        wanted[stem] = lambda look=look, title=title: figures.class_matrix(look.pairs, title)
     if any(p.score is not None for study in table.studies for p in study.proposals):
         if table.studies[0].written.mode == "front":
             wanted["front"] = lambda: figures.front(table)
@@ -106,5 +136,5 @@ def together(found: list[Table], folders: list[Path], path: Path, all_pairs: boo
     """Write one page of several sweeps, over the figures of their reports."""
     from analysis import page
 
-    drawn = {t.sweep.label: drawings(folder) for t, folder in zip(found, folders, strict=True)}
+    drawn = {t.sweep.label: drawings(t, folder) for t, folder in zip(found, folders, strict=True)}
     path.write_text(page.html(found, drawn, all_pairs), encoding="utf-8")

@@ -1,5 +1,7 @@
 """Figures of a sweep, each as SVG and PNG; alone in importing matplotlib."""
 
+from analysis.figures.channels import channels
+from analysis.figures.confusion import figure as class_matrix
 from analysis.figures.curves import curves
 from analysis.figures.drawing import STYLE, plt, save, style
 from analysis.figures.forest import forest
@@ -9,6 +11,8 @@ from analysis.figures.tradeoff import AXES, pareto, tradeoff
 __all__ = [
     "AXES",
     "STYLE",
+    "channels",
+    "class_matrix",
     "curves",
     "forest",
     "front",

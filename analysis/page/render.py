@@ -13,7 +13,7 @@ from markupsafe import Markup
 from analysis import tables
 from analysis.answer import answer
 from analysis.page.sweep_file import SweepFile, sweep_file
-from analysis.tables import Grid, Table, factors, pairs, retention, search, trials
+from analysis.tables import Grid, Table, class_scores, factors, pairs, retention, search, trials
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -80,7 +80,7 @@ def _section(table: Table, drawings: Drawings, all_pairs: bool) -> Section:
         warning=_warning(table),
         forest=forest,
         comparison=tables.comparison(table),
-        notes=[*tables.footer(table), *factors.sentences(table), *search.sentences(table)],
+        notes=tables.notes(table),
         drawings=[*drawn.items()],
         parts=_parts(table, all_pairs),
         file=sweep_file(table),
@@ -109,6 +109,11 @@ def _parts(table: Table, all_pairs: bool) -> list[Part]:
     kept = retention.grid_of(table)
     if kept.lines:
         found.append(Part(f"Who keeps {retention.asked(table)}", kept))
+    if (under := tables.under_conditions(table)) and under.lines:
+        found.append(Part("Under conditions: top-1 in per cent", under))
+    if "classes" in table.sweep.report and table.conditions:
+        by_class = class_scores.grid_of(class_scores.Classes(table))
+        found.append(Part("Over the classes", by_class, folded=True))
     paper = tables.paper(table)
     if paper.lines:
         found.append(Part("Beside the paper's figures", paper, folded=not table.retrained))

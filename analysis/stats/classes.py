@@ -17,12 +17,14 @@ from analysis.stats.summary import Summary, summarise
 
 # per seed: true classes (n,), predicted classes (n,)
 Pairs = Sequence[tuple[np.ndarray, np.ndarray]]
-MACRO = "macro"
+MACRO, WEIGHTED = "macro", "weighted"
 
 
 @dataclass(frozen=True)
 class Score:
-    """One class, or the plain mean over all of them (`name` "macro"), in per cent over the seeds.
+    """One class, or a mean over all of them, in per cent over the seeds.
+
+    `name`: "macro" is the plain mean, "weighted" the one by the classes' images.
 
     `support` is its number of images.
     """
@@ -44,6 +46,27 @@ def scores(pairs: Pairs) -> list[Score]:
     Raises:
         ValueError: no pairs, arrays of different lengths, or other true classes in another seed.
     """
+    present, support, values = _by_class(pairs)
+    table = []
+    for i, (number, images) in enumerate(zip(present, support, strict=True)):
+        table.append(_score(str(number), images, values[:, :, i]))
+    return [*table, _score(MACRO, support.sum(), values.mean(2))]
+
+
+def weighted(pairs: Pairs) -> Score:
+    """The average over classes, each weighted by its images, within a seed; then over seeds.
+
+    Raises:
+        ValueError: as `scores`.
+    """
+    _, support, values = _by_class(pairs)
+    return _score(WEIGHTED, support.sum(), np.average(values, axis=2, weights=support))
+
+
+def _by_class(pairs: Pairs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Classes that have images (k,), their images (k,), and precision, recall and F1 in per cent:
+    (seeds, 3, k).
+    """
     truth = _truth(pairs)
     present, support = np.unique(truth, return_counts=True)
     per_seed = []
@@ -57,10 +80,7 @@ def scores(pairs: Pairs) -> list[Score]:
         )
         per_seed.append(found[:3])
     values = 100 * np.array(per_seed)  # (seeds, 3, classes)
-    table = []
-    for i, (number, images) in enumerate(zip(present, support, strict=True)):
-        table.append(_score(str(number), images, values[:, :, i]))
-    return [*table, _score(MACRO, len(truth), values.mean(2))]
+    return present, support, values
 
 
 def confusion(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:

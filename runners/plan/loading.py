@@ -22,6 +22,8 @@ from runners.plan.settings import config_of, inherits
 from runners.plan.space import Search, Whole
 from runners.plan.sweep import Limits, Resources, Sweep
 
+PARTS = "comparison", "conditions", "classes", "curves", "cost", "tradeoff"
+USUAL = "comparison", "curves", "cost"
 MOST_TRIALS = 100_000  # of a sweep
 
 
@@ -47,11 +49,7 @@ class _File:
     evaluate: Evaluate | None = None
     measure: str = TOP1
     reference: str = ""
-    report: tuple[Literal["comparison", "curves", "cost", "tradeoff"], ...] = (
-        "comparison",
-        "curves",
-        "cost",
-    )
+    report: tuple[Literal[PARTS], ...] | None = None  # type: ignore[valid-type]
 
 
 def load(
@@ -166,7 +164,7 @@ def _load(
         fills={name: fills[name] for name in variants},
         measure=file.measure,
         reference=file.reference,
-        report=file.report,
+        report=file.report or (*USUAL, *(["conditions"] if file.evaluate else [])),
         lookup=lookup,
         overrides=(
             *(s for s in sets if not s.strip().startswith(("resources", "limits"))),
@@ -187,6 +185,12 @@ def _load(
 def _check_evaluation(file: _File, every: dict[str, Config], fills: dict[str, str]) -> None:
     """The conditions, the measure and the fills can go together, and no two variants are one."""
     check(file.evaluate, file.measure, fills, searches=file.search is not None)
+    of_conditions = [part for part in file.report or () if part in ("conditions", "classes")]
+    if of_conditions and not file.evaluate:
+        raise SweepError(
+            f"report: {of_conditions[0]} is made of the conditions of evaluate, which is missing; "
+            "add evaluate: {channels: all}, or leave it out"
+        )
     refuse_twins(every, fills)
 
 

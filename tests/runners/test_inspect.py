@@ -104,7 +104,7 @@ def test_a_tie_is_broken_as_in_training(home, monkeypatch):
     """All logits are equal, as two of them often are in bf16."""
     one, store = trial(home, "R20"), Store(home / "runs")
     monkeypatch.setattr(
-        "runners.trial.trained._Network.run", lambda self, model, x: torch.zeros(len(x), 10)
+        "runners.trial.trained.Trained.run", lambda self, model, x: torch.zeros(len(x), 10)
     )
     _, predicted = predictions(one, store, device="cpu")
     assert {*predicted.tolist()} == {int(likeliest(torch.zeros(1, 10))[0, 0])}
