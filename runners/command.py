@@ -12,8 +12,8 @@ from typing import Any
 
 from runners import output
 from runners.errors import StoreDenied, StoreError, StoreUnreadable, SweepError, Unfinished
-from runners.masking import mask
 from runners.plan import Sweep
+from runners.redaction import mask
 from runners.store import Store
 
 DONE, SOME_FAILED, BAD_INPUT, UNFINISHED, INTERRUPTED = 0, 1, 2, 75, 130  # exit statuses

@@ -21,7 +21,7 @@ import difflib
 import itertools
 from collections.abc import Iterable
 
-from runners.masking import mask
+from runners.redaction import mask
 
 TRACEBACK = "Traceback (most recent call last):"
 

@@ -14,7 +14,7 @@ FILES = [p for folder in ("scconv", "runners", "analysis") for p in (ROOT / fold
 FLOORS = (
     ("runners.output",),
     ("scconv",),
-    ("runners.masking",),
+    ("runners.redaction",),
     ("runners.errors",),
     ("runners.plan",),
     ("runners.data", "runners.store"),

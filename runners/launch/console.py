@@ -10,8 +10,8 @@ from rich.console import Console as Terminal
 from rich.live import Live
 from rich.table import Table
 
-from runners.masking import mask
 from runners.plan import Trial
+from runners.redaction import mask
 from runners.store import Epoch, Record, State, label, shown
 
 REDRAW_S = 0.25

@@ -19,8 +19,8 @@ from runners.launch.liveness import Clock, Liveness
 from runners.launch.recorder import Recorder
 from runners.launch.signals import Signals
 from runners.launch.stopping import Stop
-from runners.masking import mask
 from runners.plan import Trial
+from runners.redaction import mask
 from runners.store import State
 
 

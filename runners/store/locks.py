@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runners.errors import Held, SweepError
-from runners.masking import mask
 from runners.plan import Sweep
+from runners.redaction import mask
 from runners.store import retry
 from runners.store.disk import Disk
 from runners.store.place import Place

@@ -7,7 +7,7 @@ import io
 import time
 from collections.abc import Iterator
 
-from runners.masking import mask
+from runners.redaction import mask
 from runners.store.bucket import Bucket
 from runners.store.disk import Disk
 from runners.store.place import Place

@@ -12,7 +12,7 @@ import json
 import os
 from pathlib import Path
 
-from runners.masking import mask
+from runners.redaction import mask
 from runners.store import identity
 from runners.store.disk import Disk
 from runners.store.origin import Origin

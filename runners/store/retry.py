@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from runners.errors import Held, StoreDenied, StoreError, StoreUnreadable
-from runners.masking import mask
+from runners.redaction import mask
 
 T = TypeVar("T")
 AGAIN_S = 5.0  # between two attempts

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from runners.errors import SweepError
-from runners.masking import mask
+from runners.redaction import mask
 from runners.tracking import database
 from runners.tracking.deadline import Late, Line, check_abandoned, is_abandoned
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from runners.masking import mask
 from runners.plan import Sweep
+from runners.redaction import mask
 from runners.store import Store
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 
-from runners.masking import mask, without_user
+from runners.redaction import mask, without_user
 from runners.tracking import database
 
 CHARTS = "workflowType=machine_learning&compareRunsMode=CHART"

@@ -5,13 +5,12 @@ launched.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
-from dataclasses import asdict
 
 from runners.errors import SweepError
 from runners.output import watched
-from runners.plan import NETWORK, Config, Own, Sweep
+from runners.plan import Config, Own, Sweep
+from runners.trial import twins
 from runners.trial.measured import Measured, measured
 
 
@@ -23,18 +22,10 @@ def networks(sweep: Sweep) -> dict[str, Measured]:
             and layer.
     """
     found: dict[str, Measured] = {}
-    alike: dict[tuple[str, str, str, str], list[str]] = {}
     for variant, config in sweep.variants.items():
         with _named(sweep, variant):
-            network = found[variant] = measured(config, sweep.own(config))
-
-        # two variants can only be twins if their layers, costs and training are the same
-        fill = sweep.fills.get(variant, "")
-        key = network.structure, json.dumps(network.counts), _training(config), fill
-        twins = alike.setdefault(key, [])
-        if variant not in sweep.found:
-            _refuse_twin(sweep, variant, twins)
-        twins.append(variant)
+            found[variant] = measured(config, sweep.own(config))
+    twins.refuse(sweep, found, lambda variant: _fingerprint(sweep, variant))
     return found
 
 
@@ -67,18 +58,3 @@ def _named(sweep: Sweep, variant: str) -> Iterator[None]:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         reason = " ".join(str(error).split())
         raise SweepError(f"{sweep.path}: variants.{variant}: {kind}{reason}") from None
-
-
-def _training(config: Config) -> str:
-    """All of a config but its network."""
-    return json.dumps({k: v for k, v in asdict(config).items() if k not in NETWORK})
-
-
-def _refuse_twin(sweep: Sweep, variant: str, twins: list[str]) -> None:
-    """Compare fingerprints: networks of the same layers may still differ."""
-    for twin in twins:
-        if _fingerprint(sweep, twin) == _fingerprint(sweep, variant):
-            raise SweepError(
-                f"{sweep.path}: variants: '{twin}' and '{variant}' build the same network; "
-                "change or remove one"
-            )

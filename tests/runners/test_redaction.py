@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runners.errors import StoreError, SweepError
-from runners.masking import mask, secrets, without_user
+from runners.redaction import mask, secrets, without_user
 
 SECRET = "hunter2planted"
 URIS = (
