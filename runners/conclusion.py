@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis import report
 from runners import command
+from runners.launch.limits import ALL_FAIL
 from runners.plan import Sweep, Trial
 from runners.search import searching as search
 from runners.store import Record, State, Store, results, stamp
@@ -44,8 +45,13 @@ def conclude(
         log = store.address(trial.id, "log.txt")
         print(f"{trial.name}: not evaluated ({log} says why)", file=sys.stderr)
     left = len(sweep.distinct) - len(records) + len(unevaluated)
-    if to_go := _to_go(table, left):
+    in_vain = stopped.startswith(ALL_FAIL)
+    if in_vain:
+        print(f"{stopped}, {left} trials to go; mend what fails first", file=sys.stderr)
+    elif to_go := _to_go(table, left):
         print(f"{stopped + ', ' if stopped else ''}{to_go}", file=sys.stderr)
+    if in_vain:
+        return command.SOME_FAILED  # the same command would not continue, but fail again
     if stopped:
         return command.INTERRUPTED if stopped == "interrupted" else command.UNFINISHED
     if not (files and sweep.settled and not left) or bad:

@@ -22,8 +22,9 @@ from runners.tracking.tracker import Tracker
 
 def run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     """Search, where the sweep has a search; then compare, and conclude."""
-    limits = LimitWatch(sweep.limits, store)
+    limits = LimitWatch(sweep.limits, store, sweep.variants)
     store.keep_sweep(sweep)
+    store.keep_plan(sweep)
     # an MLflow that cannot be used is found before anything is trained
     mlflow, origin = connect(args.tracking_uri), Origin.of(sweep.path, store)
     stopped, studies = "", None
@@ -35,6 +36,7 @@ def run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
         searched = Tracker(phase.search(sweep), mlflow, origin)
         stopped, studies = _search(sweep, store, searched, args, limits)
         sweep = search.conclude(sweep, store, studies)
+        store.keep_plan(sweep)
         tracker = Tracker(phase.comparison(sweep), mlflow, origin)
     # read again now that no other process drives the sweep
     records, evaluations = store.records(sweep.trials), store.evaluations(sweep.distinct)
@@ -77,6 +79,7 @@ def _compare(
             finished += 1
         elif record:
             store.forget_failure(trial.id)
+    limits.works = any(r.status != State.FAILED for r in work.records.values())
     work.trials = [replace(t, own=store.keep_own(t.own, t.config)) for t in todo]
     evaluate = f" and {finished} to evaluate" if finished else ""
     stopped = run_on_ray(

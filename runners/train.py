@@ -15,7 +15,7 @@ from runners import command, output
 from runners.errors import SweepError, suggest
 from runners.output import watched
 from runners.plan import Sweep, Trial, load
-from runners.store import Epoch, Record, Store, shown
+from runners.store import Record, Store, advance, shown
 from runners.store.evaluation import UNFILLED
 from runners.trial import conditions, datasets
 from runners.trial.evaluate import evaluate
@@ -46,10 +46,11 @@ def main(argv: list[str] | None = None) -> int:
     # a person who runs one trial by hand wants to see it fail
     store.forget_failure(trial.id)
     store.keep_sweep(sweep)
+    store.begin(trial)
     datasets.remember(alone, store)
     for epochs in run(trial, store, args.data, args.device):
         for epoch in epochs:
-            print(_progress(epoch, trial.config.epochs))
+            print(advance(epoch, trial.config.epochs))
     record = store.record(trial.id)
     assert record
     print(f"{trial.name}: {_outcome(record)}")
@@ -82,12 +83,6 @@ def _trial(sweep: Sweep, variant: str, seed: int) -> Trial:
             f"--variant: no variant is called {variant!r}{suggest(variant, sweep.variants)}"
         )
     return sweep.trial(variant, sweep.variants[variant], seed)
-
-
-def _progress(epoch: Epoch, of: int) -> str:
-    score = epoch.val_score
-    val = f", validation {shown(epoch.primary, score)}" if score is not None else ""
-    return f"epoch {epoch.epoch}/{of}: loss {epoch.train_loss:.3f}{val} ({epoch.seconds:.1f} s)"
 
 
 def _outcome(record: Record) -> str:

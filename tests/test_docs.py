@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runners.__main__ import COMMANDS
 from runners.plan import load
 
 ROOT = Path(__file__).parents[1]
@@ -33,12 +34,17 @@ def blocks(kind: str) -> list[tuple[str, str]]:
 
 
 def commands() -> list[tuple[str, str]]:
-    """(module, arguments) of every `python -m` on the pages, inline or in a block."""
+    """(module, arguments) of every `python -m` and `sweeps` on the pages, inline or in a block."""
     text = "\n".join(page.read_text() for page in PAGES)
     lines = [
         *re.findall(r"^python -m (.*)$", text, re.M),
         *re.findall(r"`python -m ([^`]*)`", text),
     ]
+    # `sweeps NAME` is the module of that name
+    for start, name, arguments in re.findall(r"(^|`)sweeps (\w+)( [^`\n]+)", text, re.M):
+        if start or name in COMMANDS:  # else it is a line of prose
+            module, before, _ = COMMANDS[name]
+            lines.append(" ".join([module, *before]) + arguments)
     found = dict.fromkeys(line.split("  ")[0].split(" #")[0].strip() for line in lines)
     return [(line.partition(" ")[0], line.partition(" ")[2]) for line in found]
 

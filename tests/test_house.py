@@ -25,7 +25,8 @@ FLOORS = (
     ("runners.launch",),
     ("runners.preview", "runners.conclusion"),
     ("runners.phases",),
-    ("runners.sweep", "runners.train", "runners.inspect"),
+    ("runners.sweep", "runners.train", "runners.inspect", "runners.shell"),
+    ("runners.__main__",),
 )
 ONLY = {
     "ray": {"runners.launch"},
@@ -41,6 +42,8 @@ DOORS = {
     "runners.conclusion": {"analysis.report"},
     "runners.preview": {"analysis.report"},
     "runners.inspect": {"analysis.inspect"},
+    "runners.shell.status": {"analysis.report"},
+    "runners.shell.ls": {"analysis.report"},
 }
 
 

@@ -44,13 +44,14 @@ class Attempts:
         log = self.recorder.log_file(trial)
         self.say(f"{trial.name}: attempt {attempt}: {why}{f' ({log})' if log else ''}")
 
-    def died(self, trial: Trial) -> None:
-        """Its worker was killed, or was lost with its node."""
+    def died(self, trial: Trial, how: str = "") -> None:
+        """Its worker was killed, or was lost with its node; `how` is Ray's word for it."""
         log = self.recorder.log_file(trial)
         words = f"; its last words are in {log}" if log else ""
         why = f"its worker died {DEATHS + 1} times without finishing an epoch{words}"
         if self._again(trial, "died", DEATHS, why):
-            self.say(f"{trial.name}: its worker died; it goes on from its last epoch")
+            known = "".join(f" ({part})" for part in (how, log) if part)
+            self.say(f"{trial.name}: its worker died; it goes on from its last epoch{known}")
 
     def stalled(self, trial: Trial, minutes: float) -> None:
         """Its worker was ended, because no epoch came for so long."""

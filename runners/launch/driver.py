@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -156,7 +157,7 @@ class Driver(tune.Callback):
         elif full := node_memory.read(_error(trial)):
             self._out_of_memory(full, [ours], others + 1)
         else:
-            self.attempts.died(ours)
+            self.attempts.died(ours, _how_it_died(_error(trial)))
 
     def _out_of_memory(self, full: node_memory.Full, lost: list[Trial], at_a_time: int) -> None:
         if trouble := self.attempts.out_of_memory(full, lost, at_a_time):
@@ -223,6 +224,12 @@ def _error(trial: Any) -> str:
     """The text of the error for which Tune gave a trial up; Tune keeps it in a file of its own."""
     file = trial.error_file
     return Path(file).read_text(errors="replace") if file and Path(file).exists() else ""
+
+
+def _how_it_died(error: str) -> str:
+    """The first clause of what Ray says of a worker's exit; empty: it says nothing."""
+    found = re.search(r"Worker exit detail: (.+?)(?:\. There are|\.\s|$)", error)
+    return found[1] if found else ""
 
 
 def _kill_worker(trial: Any) -> None:

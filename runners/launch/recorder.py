@@ -74,7 +74,7 @@ class Recorder:
         self.unlogged.pop(trial.id, None)  # the record has them all
         self.tracker.end(trial, record, self.work.evaluations.get(trial.id))
         self.console.ended(trial, record)
-        self.limits.failed += record.status == State.FAILED
+        self.limits.ended(trial, record)
         return True
 
     def unevaluated(self, trial: Trial, why: str) -> None:

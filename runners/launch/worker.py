@@ -19,7 +19,7 @@ from runners.errors import Held, StoreError, SweepError, reason
 from runners.launch import cluster, gpu_memory
 from runners.launch.cluster import tune
 from runners.plan import Config, Resources, Trial
-from runners.store import Epoch, Record, State, Store
+from runners.store import Epoch, Record, State, Store, advance
 
 RETRIES = 2  # of a trial after an error
 OUT_OF_MEMORY = "out of memory"
@@ -97,7 +97,11 @@ def _train(trial: Trial, store: Store, setting: Setting) -> dict[str, Any]:
 
         torch.set_num_threads(setting.threads)
         ours = replace(trial, own=store.fetch_own(trial.own))
+        store.begin(trial)
+        attempt = 1 + len(store.failures(trial.id))
+        print(f"{trial.name}: attempt {attempt}, process {os.getpid()} on {os.uname().nodename}")
         for epochs in run(ours, store, setting.data, "auto" if setting.gpu else "cpu"):
+            print(*(advance(e, trial.config.epochs) for e in epochs[-1:]), sep="\n")
             tune.report({"epochs": [asdict(e) for e in epochs]})
         return _evaluate(ours, store, setting)
     except StoreError as error:

@@ -2,7 +2,7 @@
 
 from runners.store.evaluation import Evaluation
 from runners.store.record import EVIDENCE, Epoch, Record, Result
-from runners.store.scores import label, shown
+from runners.store.scores import advance, label, shown
 from runners.store.state import State
 from runners.store.trials import Store
 
@@ -14,6 +14,7 @@ __all__ = [
     "Result",
     "State",
     "Store",
+    "advance",
     "label",
     "shown",
 ]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TypeVar
 
 from runners.errors import SweepError
 from runners.store import cache
-from runners.store.lease import Lease, Watch
+from runners.store.lease import Entry, Lease, Watch, living
 from runners.store.lines import BucketLines
 from runners.store.retry import Patience
-from runners.store.s3 import Address, NoBucket, ObjectCell, Objects, Refused, Unknown, Unmet
+from runners.store.s3 import Address, NoBucket, ObjectCell, Objects, Refused, Unmet
 
 T = TypeVar("T")
 
@@ -100,9 +100,9 @@ class Bucket:
     def tidy(self, folder: str) -> None:
         """Nothing: a write that was cut off leaves no file."""
 
-    def bytes_used(self) -> int:
-        """Of all files below the root."""
-        return self._try(self.objects.bytes_used, "", "read")
+    def listing(self, folder: str = "") -> dict[str, int]:
+        """Key -> bytes, of all files below the folder."""
+        return self._try(lambda: self.objects.listing(folder), folder, "read")
 
     def lines(self, key: str) -> BucketLines:
         """A file of lines that is appended to."""
@@ -124,8 +124,15 @@ class Bucket:
 
         A dead one is known by looking again and again.
         """
-        entry = self._try(lambda: self.watch.look(self.cell(key)), key, "read")
+        entry = self._entry(key)
         return (entry.owner or "another process") if entry.alive else ""
+
+    def owners(self, keys: Iterable[str]) -> dict[str, str]:
+        """Key -> which process has locked it, of those that a living process has.
+
+        An owner lives if it renews its lock, which takes seconds to see.
+        """
+        return living(self._entry, keys)
 
     def check_locks(self) -> None:
         """See that the service heeds the conditions of a write.
@@ -135,21 +142,12 @@ class Bucket:
         """
 
         def task() -> None:
-            key = f"drivers/{uuid.uuid4().hex}.check"
-            self.objects.put(key, b"")
-            try:
-                for condition in ({"IfNoneMatch": "*"}, {"IfMatch": f'"{"0" * 32}"'}):
-                    with contextlib.suppress(Unmet):
-                        self.objects.put(key, b"", **condition)
-                        raise Unknown
-            except Unknown:
+            if not self.objects.heeds_conditions(f"drivers/{uuid.uuid4().hex}.check"):
                 raise SweepError(
                     f"--storage {self.where.uri}: this S3 service does not heed conditional writes"
                     " (If-None-Match, If-Match), which locks are made of; use a newer version of"
                     " it, another service, or a folder"
-                ) from None
-            finally:
-                self.objects.delete(key)
+                )
 
         self._try(task, "drivers", "written")
 
@@ -161,6 +159,9 @@ class Bucket:
     def _quick(self) -> Objects:
         """A renewal of a lock that waits for long comes too late."""
         return Objects(self.where, quick=True)
+
+    def _entry(self, key: str) -> Entry:
+        return self._try(lambda: self.watch.look(self.cell(key)), key, "read")
 
     def _try(self, task: Callable[[], T], key: str, done: str) -> T:
         return self.patience.retry(task, f"{self.address(key)} cannot be {done}")

@@ -7,8 +7,9 @@ at any moment none. Importing this needs no torch.
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from runners.errors import StoreUnreadable
@@ -40,9 +41,34 @@ class Checkpoints:
             self.locked[trial_id].check()
         save(self.files, trial_id, state, epochs)
 
+    def progress(self, trial_id: str) -> Progress | None:
+        """How far the trial's training is; None where it has not finished an epoch."""
+        return progress(self.files, trial_id)
+
     def checkpoint(self, trial_id: str) -> tuple[dict[str, Any], list[Epoch]] | None:
         """The state and epochs that `save` wrote last, or before; None where neither is usable."""
         return load(self.files, trial_id)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a trial's training is, for people: its last epoch, the mean seconds of an epoch."""
+
+    epoch: int
+    seconds: float
+
+
+def progress(files: Place, trial_id: str) -> Progress | None:
+    """What `save` noted last; None where there is nothing, or it cannot be read."""
+    try:
+        found = json.loads(files.read(_progress(trial_id)))
+        return Progress(int(found["epoch"]), float(found["seconds"]))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _progress(trial_id: str) -> str:
+    return f"trials/{trial_id}/progress.json"
 
 
 def save(files: Place, trial_id: str, state: dict[str, Any], epochs: list[Epoch]) -> None:
@@ -53,6 +79,10 @@ def save(files: Place, trial_id: str, state: dict[str, Any], epochs: list[Epoch]
         files.keep(last, before)
     data = packed(state | {"trial": trial_id, "epochs": [asdict(e) for e in epochs]})
     files.write(last, hashlib.sha256(data).digest(), data)
+    # another shell asks for it, and need not read the weights for that
+    seconds = sum(e.seconds for e in epochs) / max(1, len(epochs))
+    noted = {"epoch": len(epochs), "seconds": seconds}
+    files.write(_progress(trial_id), json.dumps(noted).encode())
 
 
 def load(files: Place, trial_id: str) -> tuple[dict[str, Any], list[Epoch]] | None:
@@ -98,7 +128,7 @@ def exists(files: Place, trial_id: str) -> bool:
 
 def drop(files: Place, trial_id: str) -> None:
     """Remove the checkpoints of a trial that will not go on."""
-    for key in _keys(trial_id):
+    for key in (*_keys(trial_id), _progress(trial_id)):
         files.delete(key)
 
 

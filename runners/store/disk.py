@@ -6,13 +6,13 @@ import contextlib
 import errno
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from runners.errors import StoreUnreadable
 from runners.store import atomic, flock
-from runners.store.lease import Lease, Watch
+from runners.store.lease import Lease, Watch, living
 from runners.store.lines import DiskLines
 from runners.store.retry import Patience
 
@@ -98,14 +98,15 @@ class Disk:
         for litter in (self.root / folder).glob("*.tmp"):
             litter.unlink(missing_ok=True)
 
-    def bytes_used(self) -> int:
-        """Of all files below the root."""
-        total = 0
-        for path in self.root.rglob("*"):
+    def listing(self, folder: str = "") -> dict[str, int]:
+        """Key -> bytes, of all files below the folder."""
+        found = {}
+        for path in (self.root / folder).rglob("*"):
             # a file may just be moved into place
             with contextlib.suppress(OSError):
-                total += path.lstat().st_size if path.is_file() else 0
-        return total
+                if path.is_file():
+                    found[path.relative_to(self.root).as_posix()] = path.lstat().st_size
+        return found
 
     def lines(self, key: str) -> DiskLines:
         """A file of lines that is appended to."""
@@ -152,6 +153,13 @@ class Disk:
             return (entry.owner or "another process") if entry.alive else ""
 
         return self._try(task, key, "read")
+
+    def owners(self, keys: Iterable[str]) -> dict[str, str]:
+        """Key -> which process has locked it, of those that a living process has."""
+        paths = {key: self.root / key for key in keys}
+        found, unsure = flock.owners(paths)
+        look = self.watch.look
+        return found | living(lambda key: look(flock.Generations(paths[key])), unsure)
 
     def _try(self, task: Callable[[], T], key: str, done: str) -> T:
         return self.patience.retry(task, f"{self.address(key)} cannot be {done}")

@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -65,6 +66,20 @@ def owner(path: Path) -> str:
         except BlockingIOError:
             return _name(file)
     return ""
+
+
+def owners(paths: Mapping[str, Path]) -> tuple[dict[str, str], list[str]]:
+    """Key -> who has locked its file, of those that are locked; and the keys without flock()."""
+    found, without = {}, []
+    for key, path in paths.items():
+        try:
+            if who := owner(path):
+                found[key] = who
+        except OSError as error:
+            if error.errno not in NO_FLOCK:
+                raise
+            without.append(key)
+    return found, without
 
 
 def _name(file: TextIO) -> str:

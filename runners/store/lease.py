@@ -15,7 +15,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -84,6 +84,21 @@ class Watch:
             alive=owned and unchanged <= LEASE_S,
             renewed=before is not None and version != before,
         )
+
+
+def living(look: Callable[[str], Entry], keys: Iterable[str]) -> dict[str, str]:
+    """Key -> owner, of the locks that were seen to be renewed within half a lease."""
+    found: dict[str, str] = {}
+    waiting = [key for key in keys if look(key).alive]
+    deadline = time.monotonic() + LEASE_S / 2
+    while waiting and time.monotonic() < deadline:
+        time.sleep(min(0.5, LEASE_S / 20))
+        entries = {key: look(key) for key in waiting}
+        found |= {
+            k: e.owner or "another process" for k, e in entries.items() if e.alive and e.renewed
+        }
+        waiting = [key for key, entry in entries.items() if entry.alive and not entry.renewed]
+    return found
 
 
 class Lease:

@@ -54,6 +54,17 @@ class Locks:
         """Which process trains the trial just now, such as another sweep's; empty: none."""
         return self.files.owner(trial_key(trial_id))
 
+    def remove(self, trial_id: str) -> None:
+        """Delete all that a trial left, which this process has locked, but its lock.
+
+        The record goes first: without it, and with some of the rest, the trial merely starts over.
+        """
+        assert trial_id in self.locked
+        lock = trial_key(trial_id)
+        keys = [key for key in self.files.listing(f"trials/{trial_id}") if not key.startswith(lock)]
+        for key in sorted(keys, key=lambda key: not key.endswith("/record.json")):
+            self.files.delete(key)
+
     def drive(self, plan: Sweep, tracking_uri: str = "") -> contextlib.AbstractContextManager[None]:
         """Be the one driver of this sweep; other sweeps may use the store at the same time.
 

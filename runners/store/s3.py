@@ -163,13 +163,29 @@ class Objects:
         source = {"Bucket": self.where.bucket, "Key": self._folder + key}
         self._call("copy_object", name, CopySource=source)
 
-    def bytes_used(self) -> int:
-        """Of all objects."""
+    def listing(self, folder: str = "") -> dict[str, int]:
+        """Key -> bytes, of all objects below the folder."""
+        prefix = self._folder + (f"{folder.rstrip('/')}/" if folder else "")
         with file_errors(self.where.root):
             pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.where.bucket, Prefix=self._folder
+                Bucket=self.where.bucket, Prefix=prefix
             )
-            return sum(file["Size"] for page in pages for file in page.get("Contents", ()))
+            files = [file for page in pages for file in page.get("Contents", ())]
+        return {file["Key"].removeprefix(self._folder): file["Size"] for file in files}
+
+    def heeds_conditions(self, key: str) -> bool:
+        """Whether a conditional write is refused where its condition does not hold."""
+        self.put(key, b"")
+        try:
+            for condition in ({"IfNoneMatch": "*"}, {"IfMatch": f'"{"0" * 32}"'}):
+                with contextlib.suppress(Unmet):
+                    self.put(key, b"", **condition)
+                    return False
+        except Unknown:
+            return False
+        finally:
+            self.delete(key)
+        return True
 
     @property
     def _folder(self) -> str:

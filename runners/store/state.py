@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -26,3 +28,10 @@ class State(StrEnum):
     def ended(self) -> bool:
         """Whether the trial has a record."""
         return self not in (State.NEW, State.RUNNING)
+
+
+def counted(states: Iterable[str]) -> dict[str, int]:
+    """state -> how many, in the states' own order; other words come last."""
+    counts = Counter(map(str, states))
+    known = {str(state): counts.pop(state) for state in State if state in counts}
+    return known | dict(sorted(counts.items()))

@@ -26,12 +26,13 @@ from runners.store.evaluations import Evaluations
 from runners.store.failures import Failures
 from runners.store.locks import Locks, TrialLock
 from runners.store.log import trial_log
+from runners.store.plans import Plans
 from runners.store.record import Record
 from runners.store.state import State
 from runners.store.user_files import UserFiles
 
 
-class Store(Checkpoints, Evaluations, Failures, Locks, UserFiles):
+class Store(Checkpoints, Evaluations, Failures, Locks, Plans, UserFiles):
     """The place of all trials: a folder or s3://bucket/folder.
 
     Many processes may read it at a time; each may write trials of its own.
@@ -170,7 +171,7 @@ class Store(Checkpoints, Evaluations, Failures, Locks, UserFiles):
     @property
     def gigabytes(self) -> float:
         """What it takes on disk."""
-        return self.files.bytes_used() / 1e9
+        return sum(self.files.listing().values()) / 1e9
 
     def log(self, trial_id: str) -> contextlib.AbstractContextManager[io.TextIOBase]:
         """The trial's log, to append to; text that a full disk does not take is dropped."""

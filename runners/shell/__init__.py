@@ -1,0 +1,1 @@
+"""Commands about a store, from any shell, also while a sweep runs: status, logs, ls, rm."""
