@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "logs": ("runners.shell.logs", (), "the log of a trial's workers, followed"),
     "ls": ("runners.shell.ls", (), "all sweeps of a store, and the disk that they use"),
     "rm": ("runners.shell.rm", (), "remove a trial, or a sweep's trials; asks"),
+    "ui": ("runners.tracking.ui", (), "MLflow over the sweeps, for this machine alone"),
     "report": ("analysis.report", (), "tables, figures and a page of the finished trials"),
     "inspect": ("runners.inspect", (), "per-class scores and feature maps of finished trials"),
     "train": ("runners.train", (), "one trial in this process, for a debugger"),

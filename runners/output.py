@@ -10,9 +10,11 @@ import atexit
 import contextlib
 import logging
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 NO_ANSWER_S = 30.0  # after which a person is told what is waited for
@@ -73,6 +75,17 @@ def leave(status: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         _settle(stream)
     os._exit(status)
+
+
+def program(name: str = "sweeps") -> str:
+    """How a person starts a script of this environment from here, activated or not."""
+    script = Path(sys.executable).with_name(name)
+    if not script.is_file():  # of a checkout that is not installed
+        return "python -m runners"
+    if (found := shutil.which(name)) and Path(found).samefile(script):
+        return name
+    here = Path(os.path.relpath(script))
+    return str(script if ".." in here.parts else here)
 
 
 @contextlib.contextmanager

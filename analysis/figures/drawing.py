@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures import letters
 from analysis.tables import Row, Table
+from runners.store.colours import colours as by_variant
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 MOST = 16  # variants that a reader can distinguish
@@ -74,16 +75,12 @@ def fewer(table: Table) -> tuple[list[Row], str]:
 
 
 def colours(table: Table, rows: list[Row]) -> list[str]:
-    """One of each row; the baseline is black."""
-    cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
-    found, others = [], 0
-    for row in rows:
-        if row.variant == table.sweep.baseline:
-            found.append("black")
-        else:
-            found.append(f"#{cycle[others % len(cycle)].lstrip('#')}")
-            others += 1
-    return found
+    """One of each row, the same in every figure and in MLflow; the baseline is black."""
+    every = [row.variant for row in table.rows]
+    # of many variants few are shown, in colours that differ
+    names = every if len(every) <= MOST else [row.variant for row in rows]
+    found = by_variant(names, table.sweep.baseline)
+    return [found[row.variant] for row in rows]
 
 
 def listed(axes: Axes, names: list[str]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from runners.plan import Sweep, Trial
+from runners.store.colours import colours
 
 if TYPE_CHECKING:
     from runners.search.proposal import Proposal
@@ -43,6 +44,15 @@ class Phase:
     trials: list[Trial] = field(default_factory=list)
     params: dict[str, dict[str, Any]] = field(default_factory=dict)
     costs: dict[str, dict[str, float]] = field(default_factory=dict)
+    colours: dict[str, str] = field(default_factory=dict)  # of the variants, as in the figures
+
+    @property
+    def columns(self) -> list[str]:
+        """The params that tell its variants apart, as MLflow's table names them."""
+        keys = dict.fromkeys(["variant", "seed"])
+        for params in self.params.values():
+            keys |= dict.fromkeys(params)
+        return [f"params.`{key}`" for key in keys]
 
     def add(self, proposal: Proposal) -> None:
         """A trial that a search proposes: what it chose, and its cost before it is trained."""
@@ -70,16 +80,19 @@ class Phase:
 
 
 def comparison(sweep: Sweep) -> Phase:
-    """The trials whose means the table shows."""
-    note = COMPARISON_NOTE.format(question=sweep.question, name=sweep.name)
-    name = sweep.name
-    return Phase("comparison", name, name, name, note, sweep.distinct, sweep.varying())
+    """The trials whose means the table shows; with overrides they are others, and shown apart."""
+    name = sweep.label
+    note = COMPARISON_NOTE.format(question=sweep.question, name=name)
+    shades = colours(sweep.variants, sweep.baseline)
+    return Phase(
+        "comparison", name, name, name, note, sweep.distinct, sweep.varying(), colours=shades
+    )
 
 
 def search(sweep: Sweep) -> Phase:
     """The trials of a sweep's search; they become known as they are proposed."""
     note = SEARCH_NOTE.format(question=sweep.question)
-    name = f"{sweep.name}/search"
+    name = f"{sweep.label}/search"
     return Phase("search", name, name, name, note)
 
 

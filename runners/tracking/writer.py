@@ -11,7 +11,7 @@ from runners.plan import Trial
 from runners.store import Epoch, Evaluation, Record, State
 from runners.store import evaluation as evaluations
 from runners.store.origin import Origin
-from runners.tracking import entries
+from runners.tracking import entries, view
 from runners.tracking.artifacts import Artifacts
 from runners.tracking.connection import Connection
 from runners.tracking.experiment import find_or_create
@@ -38,9 +38,16 @@ class Writer:
         client, failures = self.connection.client, self.connection.failures
         if self.runs is None or self._failures != failures:
             self.experiment = find_or_create(client, self.connection.uri, self.phase, self.origin)
+            self._keep_view(self.experiment)
             self.runs = Runs(client, self.experiment.experiment_id, self.phase, self.origin.store)
             self._failures = failures
         return self.runs
+
+    def _keep_view(self, experiment: Experiment) -> None:
+        """Let the experiment open as the link to its charts says; a view of a user's own stays."""
+        wanted = view.saved(self.phase)
+        if experiment.tags.get(view.TAG) != wanted and len(wanted) <= view.LONGEST:
+            self.connection.client.set_experiment_tag(experiment.experiment_id, view.TAG, wanted)
 
     def start(self, trial: Trial) -> None:
         """A run for the trial: made, or opened again."""
@@ -67,6 +74,7 @@ class Writer:
         # run and tags come into being together, so that a kill leaves no run without its trial
         assert self.experiment
         client, tags = self.connection.client, entries.first_tags(trial, self.origin.store)
+        tags |= self._colour(trial)
         run = client.create_run(self.experiment.experiment_id, tags=tags, run_name=trial.name)
         self.ready()[trial.id] = run
         client.log_batch(run.info.run_id, params=self._params(trial))
@@ -97,10 +105,10 @@ class Writer:
         if finals:
             # step 0: bars in the UI
             client.log_batch(run_id, metrics=[Metric(k, v, ended, 0) for k, v in finals.items()])
-        said = entries.final_tags(record)
+        said = entries.final_tags(record) | self._colour(trial)
         if evaluation:
             said[entries.EVALUATION] = evaluations.digest(evaluation)
-        tags = [RunTag(k, v) for k, v in said.items()]
+        tags = [RunTag(key, value) for key, value in said.items()]
         client.log_batch(run_id, tags=tags, params=self._params(trial))
         if digest := record.provenance.get("data"):
             self._log_dataset(run_id, trial.config.dataset, str(digest))
@@ -124,6 +132,11 @@ class Writer:
                 client.set_tag(run.info.run_id, "status", "interrupted")
                 client.set_terminated(run.info.run_id, "KILLED")
                 runs[key] = client.get_run(run.info.run_id)
+
+    def _colour(self, trial: Trial) -> dict[str, str]:
+        """The tag that colours the run in the charts, as its variant has it in our figures."""
+        shade = self.phase.colours.get(trial.variant)
+        return {"mlflow.runColor": shade} if shade else {}
 
     def _params(self, trial: Trial) -> list[Param]:
         return [Param(key, value) for key, value in self.phase.params_of(trial).items()]

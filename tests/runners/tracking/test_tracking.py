@@ -221,7 +221,7 @@ def test_a_lost_database_is_made_again_from_the_store(
     # the first is completed, the second made anew, then nothing changes
     for uri in (uris[0], uris[1], uris[1]):
         assert rebuilding.main(["rebuild", str(path), "--tracking-uri", uri]) == 0
-        assert "7 ended trials are in MLflow; charts: mlflow ui" in capsys.readouterr().out
+        assert "7 ended trials are in MLflow; charts: " in capsys.readouterr().out
         client, found = runs(uri)
         wanted = dict.fromkeys(("R200", "S+C0", "R201"), ("FINISHED", [1, 2, 3]))
         assert {k: (r.info.status, steps(client, r)) for k, r in found.items()} == wanted
