@@ -9,10 +9,13 @@ It is the door of analysis, too: runners.sweep imports nothing of analysis but t
 from __future__ import annotations
 
 import argparse
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from analysis import tables
+from analysis.programs import report_of
 from analysis.stats.power import detectable, seeds_for
 from analysis.tables import Grid, Row, Table, pairs, read, trials
 from analysis.verify import damaged_weights, differences
@@ -86,11 +89,17 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--trials", metavar="VARIANT", help="only list the trials behind a row, with their evidence"
     )
     parser.add_argument(
+        "--json", action="store_true", help="only print all of it for programs, of one sweep"
+    )
+    parser.add_argument(
         "--verify",
         action="store_true",
         help="only list where the stored tables differ from the trials",
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.json and len(args.sweeps) > 1:
+        parser.error("--json is of one sweep; name one at a time")
+    return args
 
 
 @command.exits
@@ -99,6 +108,9 @@ def main(argv: list[str] | None = None) -> int:
     args = _arguments(argv)
     store = Store(args.storage)
     found = _read(args, store)
+    if args.json:
+        print(json.dumps(asdict(report_of(found[0])), indent=1))
+        return command.DONE
     if args.trials:
         return _list_trials(found, store, args.trials)
     several = len(found) > 1

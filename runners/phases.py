@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import functools
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from analysis import report
 from runners import command
@@ -18,6 +21,9 @@ from runners.store.origin import Origin
 from runners.tracking import database, elsewhere, phase
 from runners.tracking.connection import connect
 from runners.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from runners.launch.console import Console
 
 
 def run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
@@ -69,7 +75,6 @@ def _compare(
     if not todo:
         return "", work.records
     # Ray takes a second
-    from runners.launch.console import Console
     from runners.launch.start import run_on_ray
 
     finished = 0
@@ -79,7 +84,7 @@ def _compare(
             finished += 1
         elif record:
             store.forget_failure(trial.id)
-    limits.works = any(r.status != State.FAILED for r in work.records.values())
+    limits.works = finished > 0 or any(r.status != State.FAILED for r in work.records.values())
     work.trials = [replace(t, own=store.keep_own(t.own, t.config)) for t in todo]
     evaluate = f" and {finished} to evaluate" if finished else ""
     stopped = run_on_ray(
@@ -87,7 +92,7 @@ def _compare(
         work,
         store,
         tracker,
-        Console(sweep.name, sweep.distinct, work.records),
+        _console(args)(sweep.name, sweep.distinct, work.records),
         limits,
         address=args.address,
         data=args.data,
@@ -104,7 +109,7 @@ def _search(
     Returns:
         Why it was stopped before it ended, or nothing; and its studies.
     """
-    from runners.launch.console import Console, best_first
+    from runners.launch.console import best_first
     from runners.launch.start import run_on_ray
     from runners.trial.networks import known_cost
 
@@ -128,10 +133,18 @@ def _search(
         work,
         store,
         tracker,
-        Console(f"{sweep.name}, search", work.trials, work.records, total, best_first),
+        _console(args)(f"{sweep.name}, search", work.trials, work.records, total, best_first),
         limits,
         address=args.address,
         data=args.data,
         summary=f"search, {len(work.records)} of {total} trials done",
     )
     return stopped, work.studies
+
+
+def _console(args: argparse.Namespace) -> Callable[..., Console]:
+    """What makes the console of a phase: for a person, or for a program."""
+    from runners.launch.console import Console
+    from runners.launch.events import EventConsole
+
+    return functools.partial(EventConsole, args.events) if args.events else Console

@@ -6,8 +6,8 @@ import json
 import math
 import statistics
 from collections import Counter
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 from analysis import report
 from runners import estimate
@@ -27,6 +27,68 @@ HEADERS = [
 ]
 # percentage points: an assumption, said as one; a training of a few epochs has more
 ASSUMED_SD = 0.3
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """A trial of the plan; `status` is one of `runners.store.State`."""
+
+    id: str
+    variant: str
+    seed: int
+    status: str
+
+
+@dataclass(frozen=True)
+class PlannedVariant:
+    """A variant's cost for one image, counted on its built network.
+
+    Attributes:
+        paper_params, paper_flops: counted as the paper counts them.
+        activations: output elements of its convolutions and matrix products.
+        swapped: convolutions that were replaced.
+        reference: what the paper printed, in millions and per cent; empty where there is nothing.
+    """
+
+    name: str
+    params: int
+    paper_params: int
+    macs: int
+    paper_flops: int
+    activations: int
+    swapped: int
+    reference: dict[str, float]
+
+
+@dataclass(frozen=True)
+class PlannedEvaluation:
+    """The conditions that trained networks are evaluated under, and finished trials that lack it."""
+
+    conditions: list[str]
+    to_evaluate: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a start of the sweep would do, for programs.
+
+    Attributes:
+        done: trials that would not be run; `to_run` those that would.
+        earlier_versions: convolution -> finished trials of an earlier version, not mixed in.
+        search: its mode, its trials, its space; empty without one.
+    """
+
+    sweep: str
+    trials: list[PlannedTrial]
+    variants: list[PlannedVariant]
+    done: int
+    to_run: int
+    notes: list[str]
+    earlier_versions: dict[str, int]
+    search: dict[str, Any]
+    time: dict[str, Any] = field(default_factory=dict)
+    evaluation: PlannedEvaluation = PlannedEvaluation([], 0)
+    schema: Literal["scconv-sweeps/plan/1"] = "scconv-sweeps/plan/1"
 
 
 def preview(
@@ -57,10 +119,13 @@ def preview(
     time = estimate.estimate(sweep, store, root, measures, to_run, records, measure=here)
     if as_json:
         plan = _for_programs(sweep, store, records, to_run, variants)
-        plan["time"] = {**asdict(time), "seconds": time.seconds} if time else {}
         names = _conditions(sweep) if sweep.evaluate else []
-        plan["evaluation"] = {"conditions": names, "to_evaluate": len(evaluate)}
-        return json.dumps(plan, indent=1)
+        plan = replace(
+            plan,
+            time={**asdict(time), "seconds": time.seconds} if time else {},
+            evaluation=PlannedEvaluation(names, len(evaluate)),
+        )
+        return json.dumps(asdict(plan), indent=1)
     lines = [sweep.question, "", _table(variants)]
     if sweep.search:
         lines += _search_plan(sweep, store)[1]
@@ -131,21 +196,21 @@ def _for_programs(
     records: dict[str, Record],
     to_run: list[Trial],
     variants: list[dict[str, Any]],
-) -> dict[str, Any]:
+) -> Plan:
     trials = [
-        {"id": t.id, "variant": t.variant, "seed": t.seed, "status": _status(t, store, records)}
+        PlannedTrial(t.id, t.variant, t.seed, str(_status(t, store, records)))
         for t in sweep.distinct
     ]
-    return {
-        "sweep": sweep.name,
-        "trials": trials,
-        "variants": variants,
-        "done": len(trials) - len(to_run),
-        "to_run": len(to_run),
-        "notes": [*sweep.notes, *changed_since(sweep, _finished(sweep, records))],
-        "earlier_versions": _earlier(sweep, store),
-        "search": _search_plan(sweep, store)[0] if sweep.search else {},
-    }
+    return Plan(
+        sweep=sweep.name,
+        trials=trials,
+        variants=[PlannedVariant(**v) for v in variants],
+        done=len(trials) - len(to_run),
+        to_run=len(to_run),
+        notes=[*sweep.notes, *changed_since(sweep, _finished(sweep, records))],
+        earlier_versions=dict(_earlier(sweep, store)),
+        search=_search_plan(sweep, store)[0] if sweep.search else {},
+    )
 
 
 def _table(variants: list[dict[str, Any]]) -> str:

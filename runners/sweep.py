@@ -7,8 +7,10 @@ python -m runners.sweep sweeps/order.yaml --plan     only say what would run
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
+import sys
 from pathlib import Path
 
 from runners import command, output
@@ -28,13 +30,26 @@ def main(argv: list[str] | None = None) -> int:
     75 is of a limit that was reached, or of a store that is full or unreachable.
     """
     args = _arguments(argv)
+    if args.progress != "json":
+        return _run(args)
+    # standard output has the events alone; all that a person would read goes to standard error
+    from runners.launch.events import Events
+
+    args.events = Events(sys.stdout)
+    with contextlib.redirect_stdout(sys.stderr):
+        status = command.exits(lambda _: _run(args))()
+    args.events.emit("command_ended", exit_status=status)
+    return status
+
+
+def _run(args: argparse.Namespace) -> int:
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
         sweep = load(args.sweep, args.set, args.seeds, args.only)
         store = Store(args.storage, PATIENCE_S)
         sweep = datasets.identified(sweep, store, args.data)
         reference.load(sweep)
-        if not args.plan and (said := _said(sweep, store, args)):
+        if not (args.plan or args.events) and (said := _said(sweep, store, args)):
             print(said)
             return command.DONE
         return _start(sweep, store, args)
@@ -124,6 +139,13 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         default="local",
         help="of a Ray cluster, or auto (default: Ray on this machine)",
     )
+    parser.add_argument(
+        "--progress",
+        choices=["text", "json"],
+        default="text",
+        help="json: standard output is a line of JSON for each event, for programs",
+    )
+    parser.set_defaults(events=None)
     args = parser.parse_args(argv)
     if args.json and not args.plan:
         parser.error("--json goes with --plan")

@@ -26,7 +26,7 @@ FLOORS = (
     ("runners.preview", "runners.conclusion"),
     ("runners.phases",),
     ("runners.sweep", "runners.train", "runners.inspect", "runners.shell"),
-    ("runners.__main__",),
+    ("runners.__main__", "runners.schemas"),
 )
 ONLY = {
     "ray": {"runners.launch"},
@@ -42,6 +42,7 @@ DOORS = {
     "runners.conclusion": {"analysis.report"},
     "runners.preview": {"analysis.report"},
     "runners.inspect": {"analysis.inspect"},
+    "runners.schemas": {"analysis.programs"},
     "runners.shell.status": {"analysis.report"},
     "runners.shell.ls": {"analysis.report"},
 }

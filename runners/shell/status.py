@@ -6,9 +6,11 @@ python -m runners.shell.status sweeps/order.yaml
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from analysis import report
 from runners import command
@@ -67,6 +69,7 @@ class Status:
     counts: dict[str, int]
     seconds_left: float | None
     trials: list[TrialStatus]
+    schema: Literal["scconv-sweeps/status/1"] = "scconv-sweeps/status/1"
 
 
 def status(sweep: Sweep, store: Store) -> Status:
@@ -174,7 +177,8 @@ def main(argv: list[str] | None = None) -> int:
     """0: printed; 2: bad input, one line says why."""
     args = _arguments(argv)
     store = Store(args.storage)
-    print(text(status(chosen.planned(args, store), store)).rstrip())
+    found = status(chosen.planned(args, store), store)
+    print(json.dumps(asdict(found), indent=1) if args.json else text(found).rstrip())
     return command.DONE
 
 
@@ -183,6 +187,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         prog="sweeps status", description="Where the trials of a sweep stand, while it runs, too."
     )
     parser.add_argument("what", metavar="sweep", help=command.SHARED["sweep"]["help"])
+    parser.add_argument("--json", action="store_true", help="for programs")
     command.share(parser, "--set", "--seeds", "--only", "--data", "--storage")
     return parser.parse_args(argv)
 
