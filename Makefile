@@ -1,3 +1,4 @@
+# make ui           MLflow over the sweeps, for this machine alone, until Ctrl-C
 # make quick        the tests that start no processes: for every save
 # make test         install and run all tests, two files at a time: about twenty minutes on two cores
 # make check        format, lint, types and all tests; CI runs this
@@ -10,9 +11,12 @@ RUN = .venv/bin/python
 # one file at a time for each of two processes, the long files first
 TEST = $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart quick test check bench chaos fuzz validate
+.PHONY: quickstart ui quick test check bench chaos fuzz validate
 quickstart: .venv/installed
 	$(RUN) -m runners.sweep sweeps/quickstart.yaml
+
+ui: .venv/installed
+	.venv/bin/sweeps ui
 
 quick: .venv/installed
 	$(TEST) -m "not slow"

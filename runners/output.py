@@ -78,14 +78,14 @@ def leave(status: int) -> NoReturn:
 
 
 def program(name: str = "sweeps") -> str:
-    """How a person starts a script of this environment from here, activated or not."""
+    """How a person here starts a script of this environment, whether it is activated or not."""
     script = Path(sys.executable).with_name(name)
-    if not script.is_file():  # of a checkout that is not installed
-        return "python -m runners"
-    if (found := shutil.which(name)) and Path(found).samefile(script):
+    if not script.is_file():  # a checkout that is not installed
+        return f"{program(Path(sys.executable).name)} -m runners" if name == "sweeps" else name
+    if (found := shutil.which(name)) and Path(found).absolute() == script.absolute():
         return name
-    here = Path(os.path.relpath(script))
-    return str(script if ".." in here.parts else here)
+    near = os.path.relpath(script)
+    return str(script) if near.startswith("..") else near
 
 
 @contextlib.contextmanager

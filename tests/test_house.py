@@ -12,7 +12,7 @@ FILES = [p for folder in ("scconv", "runners", "analysis") for p in (ROOT / fold
 
 # from the ground up: a floor imports only from floors below it
 FLOORS = (
-    ("runners.output",),
+    ("runners.output", "runners.system"),
     ("scconv",),
     ("runners.redaction",),
     ("runners.errors",),

@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from runners.launch import auth
@@ -45,6 +46,7 @@ from runners.store import Store
 from runners.store import identity as names
 from runners.trial.datasets import Need
 
+PACKAGE = Path(__file__).parents[2]  # where this product's packages are
 JOIN_S = 60.0  # for the workers of a cluster that is just starting
 READY_S = 180  # for a node to import torch and to look at the data
 
@@ -109,7 +111,17 @@ def _join(address: str) -> None:
 
 
 def _init(**options: Any) -> None:
-    ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    # Ray puts this directory before all others in its workers' search for modules
+    here = PACKAGE if _hides(Path.cwd()) else Path.cwd()
+    with contextlib.chdir(here):
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+
+
+def _hides(folder: Path) -> bool:
+    """Whether a package of the user's there has the name of one of ours."""
+    if folder.resolve() == PACKAGE.resolve():
+        return False
+    return any((folder / room / "__init__.py").is_file() for room in ("analysis", "runners"))
 
 
 def _mode() -> str:

@@ -8,13 +8,14 @@ are ever removed; nothing else in /tmp is touched.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from runners import system
 
 PREFIX = "sweep-"
 OWNED = "in-use-by-a-sweep"
@@ -35,7 +36,7 @@ def folder() -> Iterator[Path]:
         # the file gets its name when it is locked: until then nobody takes the folder for abandoned
         file = stack.enter_context(open(made / f"{OWNED}.new", "w"))
         with contextlib.suppress(OSError):  # without a lock the folder is never removed by others
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            system.flock(file)
             os.rename(made / f"{OWNED}.new", made / OWNED)
         yield made
 
@@ -53,7 +54,7 @@ def _remove_if_abandoned(path: Path) -> None:
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         return
     with open(path / OWNED, "r+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        system.flock(file)
         for entry in path.iterdir():
             if entry.name == OWNED:
                 continue

@@ -15,6 +15,7 @@ import traceback
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from runners import system
 from runners.errors import Held, StoreError, SweepError, reason
 from runners.launch import cluster, gpu_memory
 from runners.launch.cluster import tune
@@ -73,7 +74,7 @@ def train_trial(config: dict[str, Any]) -> None:
         if blind := cluster.unseen(store, setting.identity):
             raise SweepError(blind)
     except (StoreError, SweepError) as error:
-        tune.report({"trouble": f"node {os.uname().nodename}: {error}"})
+        tune.report({"trouble": f"node {system.host()}: {error}"})
         return
     with (
         store.log(trial.id) as log,
@@ -99,7 +100,7 @@ def _train(trial: Trial, store: Store, setting: Setting) -> dict[str, Any]:
         ours = replace(trial, own=store.fetch_own(trial.own))
         store.begin(trial)
         attempt = 1 + len(store.failures(trial.id))
-        print(f"{trial.name}: attempt {attempt}, process {os.getpid()} on {os.uname().nodename}")
+        print(f"{trial.name}: attempt {attempt}, process {os.getpid()} on {system.host()}")
         for epochs in run(ours, store, setting.data, "auto" if setting.gpu else "cpu"):
             print(*(advance(e, trial.config.epochs) for e in epochs[-1:]), sep="\n")
             tune.report({"epochs": [asdict(e) for e in epochs]})

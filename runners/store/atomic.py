@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from runners import system
+
 NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 ATTEMPTS = 3  # at a temporary file that another process tidied away
 
@@ -57,7 +59,7 @@ def _move_into_place(
                 raise OSError(errno.ESTALE, "its folder is being removed", str(path)) from None
         finally:
             temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    system.sync_folder(path.parent)
 
 
 def _link(source: Path, path: Path) -> None:
@@ -91,11 +93,3 @@ def _written_aside(path: Path, parts: tuple[bytes | memoryview, ...]) -> Path:
         temporary.unlink(missing_ok=True)
         raise
     return temporary
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

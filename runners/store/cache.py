@@ -12,13 +12,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from runners import system
+
 
 def folder() -> Path:
     """$XDG_CACHE_HOME/scconv-sweeps, else ~/.cache/scconv-sweeps."""
     # some containers give a user no home
     with contextlib.suppress(RuntimeError):
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scconv-sweeps"
-    return Path(tempfile.gettempdir()) / f"scconv-sweeps-{os.getuid()}"
+    return Path(tempfile.gettempdir()) / f"scconv-sweeps-{system.user()}"
 
 
 class Memory:

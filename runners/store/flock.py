@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 import time
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
+from runners import system
 from runners.errors import Held
 from runners.store import atomic
 
@@ -35,7 +35,7 @@ def take(file: TextIO, wait_s: float) -> None:
     deadline = time.monotonic() + wait_s
     while True:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            system.flock(file)
             return
         except BlockingIOError:
             if time.monotonic() > deadline:
@@ -62,7 +62,7 @@ def owner(path: Path) -> str:
     with file:
         try:
             # shared, so that two that only look do not see each other
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            system.flock(file, shared=True)
         except BlockingIOError:
             return _name(file)
     return ""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from pathlib import Path
 
+from runners import system
 from runners.store import atomic, flock
 from runners.store.lease import Cell
 from runners.store.retry import Patience
@@ -62,7 +62,7 @@ class DiskLines:
 def _alone(file: int):
     """Keep other processes from appending. Without flock() the lock of a sweep's search does."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        system.flock(file, wait=True)
     except OSError as error:
         if error.errno not in flock.NO_FLOCK:
             raise

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from runners import system
 from runners.errors import Held, SweepError
 from runners.plan import Sweep
 from runners.redaction import mask
@@ -183,4 +184,4 @@ def _lost(owner: str) -> None:
 
 def _me() -> str:
     now = time.strftime("%Y-%m-%d %H:%M:%S")
-    return f"process {os.getpid()} on {os.uname().nodename} since {now}"
+    return f"process {os.getpid()} on {system.host()} since {now}"

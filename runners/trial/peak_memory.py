@@ -7,11 +7,11 @@ alone can forget it.
 from __future__ import annotations
 
 import contextlib
-import resource
-import sys
 from pathlib import Path
 
 import torch
+
+from runners import system
 
 
 def reset(device: torch.device) -> None:
@@ -36,5 +36,4 @@ def _resident_bytes() -> int:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM"):
                 return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return system.peak_memory()

@@ -168,3 +168,22 @@ def test_the_process_ends_with_its_own_status(line, tmp_path):
         text=True,
     )
     assert (run.returncode, run.stderr.replace("status\n", "")) == (7, "")
+
+
+def test_a_script_is_named_as_a_person_here_can_start_it(tmp_path, monkeypatch):
+    folder = tmp_path / ".venv" / "bin"
+    folder.mkdir(parents=True)
+    for name in ("python", "sweeps"):
+        (folder / name).touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    monkeypatch.setenv("PATH", "/usr/bin")
+    monkeypatch.chdir(tmp_path)
+    assert output.program() == ".venv/bin/sweeps"
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin")  # activated
+    assert output.program() == "sweeps"
+    (folder / "sweeps").unlink()
+    assert output.program() == "python -m runners"
+    monkeypatch.setenv("PATH", "/usr/bin")
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    assert output.program() == f"{folder}/python -m runners"

@@ -124,7 +124,7 @@ def test_a_file_system_without_flock_takes_lines(tmp_path, monkeypatch):
     def flock(file, how) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr("runners.store.lines.fcntl.flock", flock)
+    monkeypatch.setattr("runners.system.fcntl.flock", flock)
     lines = places.at(tmp_path).lines("lines")
     lines.append(b"1")
     assert lines.new() == [b"1"]

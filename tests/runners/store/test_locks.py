@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from runners import system
 from runners.errors import Held, SweepError
 from runners.plan import load
-from runners.store import Store, flock, lease, locks, place, retry
+from runners.store import Store, lease, locks, place, retry
 from runners.store.flock import Generations
 
 
@@ -30,7 +31,7 @@ def root(request, tmp_path, monkeypatch):
     if request.param == "bucket":
         return request.getfixturevalue("bucket")("locks")
     if request.param == "no flock":
-        monkeypatch.setattr(flock.fcntl, "flock", without_flock)
+        monkeypatch.setattr(system.fcntl, "flock", without_flock)
     return str(tmp_path / "runs")
 
 

@@ -1,0 +1,63 @@
+"""What Unix alone has, in one place, with what stands in for it elsewhere.
+
+Sweeps run on Linux and macOS; planning, training one trial and reporting need nothing of Unix. On
+Windows a store's locks are leases, as on a disk without flock() (runners/store/lease.py).
+"""
+
+from __future__ import annotations
+
+import errno
+import getpass
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+    import resource
+except ImportError:  # Windows
+    fcntl = resource = None  # type: ignore[assignment]
+
+
+def flock(file: IO | int, *, shared: bool = False, wait: bool = False) -> None:
+    """Lock an open file against other processes; it is freed when this one ends.
+
+    Raises:
+        BlockingIOError: another process has locked it, and `wait` is False.
+        OSError: the file system has no such locks, or this system has none (ENOSYS).
+    """
+    if fcntl is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
+
+
+def sync_folder(path: Path) -> None:
+    """Let the folder's entries survive a power cut, where a folder can be opened."""
+    if fcntl is None:
+        return
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def peak_memory() -> int:
+    """Peak resident bytes of this process since it began; 0 where that is not known."""
+    if resource is None:
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def host() -> str:
+    """This machine's name."""
+    return platform.node()
+
+
+def user() -> str:
+    """A name for this user that others here do not have."""
+    return str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()
