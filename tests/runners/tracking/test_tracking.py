@@ -189,7 +189,7 @@ def test_the_link_opens_the_charts(sweep, uri, monkeypatch):
     tracker = connected(uri, sweep)
     tracker.check()
     experiment = tracker.experiment
-    charts = "runs?workflowType=machine_learning&compareRunsMode=CHART"
+    charts = "runs?workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey=sweeps"
     assert tracker.link.endswith(f"/#/experiments/{experiment}/{charts}")
     assert uri in tracker.command
     monkeypatch.setenv("MLFLOW_UI_URL", "http://localhost:5001/")
