@@ -62,7 +62,7 @@ class PlannedVariant:
 
 @dataclass(frozen=True)
 class PlannedEvaluation:
-    """The conditions that trained networks are evaluated under, and finished trials that lack it."""
+    """The conditions that networks are evaluated under, and how many finished trials lack it."""
 
     conditions: list[str]
     to_evaluate: int

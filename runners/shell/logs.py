@@ -56,7 +56,7 @@ def _one(args: argparse.Namespace, store: Store) -> tuple[str, str]:
     """
     if chosen.is_file(args.what):
         sweep = chosen.planned(args, store)
-        trials = chosen.narrowed([*sweep.trials, *chosen.searched(sweep, store)], sweep, args)
+        trials = chosen.narrowed([*sweep.distinct, *chosen.searched(sweep, store)], sweep, args)
         found = {t.id: t.name for t in trials}
     else:
         found = {i: chosen.called(i, store) for i in chosen.by_id(args.what, store)}

@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     sweep = chosen.planned(args, store)
     # nobody else may run the sweep meanwhile
     with store.drive(sweep, args.tracking_uri):
-        trials = chosen.narrowed([*sweep.trials, *chosen.searched(sweep, store)], sweep, args)
+        trials = chosen.narrowed([*sweep.distinct, *chosen.searched(sweep, store)], sweep, args)
         return _remove([t.id for t in trials], store, args, sweep)
 
 

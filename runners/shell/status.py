@@ -74,7 +74,7 @@ class Status:
 
 def status(sweep: Sweep, store: Store) -> Status:
     """Where every trial of the sweep stands now; of an unsettled search, what it has proposed."""
-    trials = sweep.trials if sweep.settled else chosen.searched(sweep, store)
+    trials = sweep.distinct if sweep.settled else chosen.searched(sweep, store)
     records = store.records(trials)
     begun = [t for t in trials if t.id not in records]
     file_lock, *_ = sweep_keys(sweep, "")

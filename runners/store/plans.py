@@ -36,7 +36,7 @@ class Plans:
 
     def keep_plan(self, sweep: Sweep) -> None:
         """Note the trials of a sweep, under the name of its results."""
-        ids = sorted(t.id for t in sweep.trials)
+        ids = sorted({t.id for t in sweep.trials})
         content = json.dumps({"sweep": sweep.label, "trials": ids}).encode()
         digest = hashlib.sha256(content).hexdigest()[:8]
         name = re.sub(r"[^\w.+-]", "_", sweep.label)
