@@ -52,7 +52,7 @@ class VariantFigures:
     difference: Difference | None
     kept: Retention | None
     costs: dict[str, float]
-    paper: dict[str, float]
+    paper: dict[str, Any]
     trials: list[TrialFigures]
 
 
@@ -122,7 +122,7 @@ def _variant(row: Row, kept: Retention | None) -> VariantFigures:
         mean = row.mean(name)
         if mean is not None:
             costs[name] = mean
-    printed: dict[str, Any] = asdict(row.printed) if row.printed else {}
+    printed = asdict(row.printed) if row.printed else {}
     return VariantFigures(
         variant=row.variant,
         n=len(row.records),

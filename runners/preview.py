@@ -6,20 +6,22 @@ import json
 import math
 import statistics
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import asdict, replace
+from typing import Any
 
 from analysis import report
 from runners import estimate
 from runners.estimate import Estimate
 from runners.launch.console import duration
 from runners.plan import Sweep, Trial, reference
+from runners.planned import Plan, PlannedEvaluation, PlannedTrial, PlannedVariant
 from runners.search import searching as search
 from runners.store import Record, State, Store
 from runners.trial.datasets import changed_since
 from runners.trial.measured import Measured
 from runners.trial.networks import known_cost, networks
 
+COUNTS = ("params", "paper_params", "macs", "paper_flops")  # that a plan shows
 CHECK_S = 30  # seconds that the networks of a search space are built for at most
 HEADERS = [
     *("variant", "replaced", "params M", "MACs M", "train MiB"),
@@ -27,68 +29,6 @@ HEADERS = [
 ]
 # percentage points: an assumption, said as one; a training of a few epochs has more
 ASSUMED_SD = 0.3
-
-
-@dataclass(frozen=True)
-class PlannedTrial:
-    """A trial of the plan; `status` is one of `runners.store.State`."""
-
-    id: str
-    variant: str
-    seed: int
-    status: str
-
-
-@dataclass(frozen=True)
-class PlannedVariant:
-    """A variant's cost for one image, counted on its built network.
-
-    Attributes:
-        paper_params, paper_flops: counted as the paper counts them.
-        activations: output elements of its convolutions and matrix products.
-        swapped: convolutions that were replaced.
-        reference: what the paper printed, in millions and per cent; empty where there is nothing.
-    """
-
-    name: str
-    params: int
-    paper_params: int
-    macs: int
-    paper_flops: int
-    activations: int
-    swapped: int
-    reference: dict[str, float]
-
-
-@dataclass(frozen=True)
-class PlannedEvaluation:
-    """The conditions that networks are evaluated under, and how many finished trials lack it."""
-
-    conditions: list[str]
-    to_evaluate: int
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a start of the sweep would do, for programs.
-
-    Attributes:
-        done: trials that would not be run; `to_run` those that would.
-        earlier_versions: convolution -> finished trials of an earlier version, not mixed in.
-        search: its mode, its trials, its space; empty without one.
-    """
-
-    sweep: str
-    trials: list[PlannedTrial]
-    variants: list[PlannedVariant]
-    done: int
-    to_run: int
-    notes: list[str]
-    earlier_versions: dict[str, int]
-    search: dict[str, Any]
-    time: dict[str, Any] = field(default_factory=dict)
-    evaluation: PlannedEvaluation = PlannedEvaluation([], 0)
-    schema: Literal["scconv-sweeps/plan/1"] = "scconv-sweeps/plan/1"
 
 
 def preview(
@@ -181,7 +121,8 @@ def _variants(sweep: Sweep, measures: dict[str, Measured]) -> list[dict[str, Any
     return [
         {
             "name": name,
-            **found.counts,
+            **{key: found.counts[key] for key in COUNTS},
+            "counts": found.counts,
             "swapped": found.swapped,
             "train_mib": found.train_mib,
             "reference": asdict(printed[name]) if name in printed else {},

@@ -16,7 +16,7 @@ FLOORS = (
     ("scconv",),
     ("runners.redaction",),
     ("runners.errors",),
-    ("runners.plan",),
+    ("runners.plan", "runners.planned"),
     ("runners.data", "runners.store"),
     ("runners.folder",),
     ("runners.trial", "runners.search"),

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from analysis.programs import Report
 from runners.launch.events import Event
-from runners.preview import Plan
+from runners.planned import Plan
 from runners.shell.status import Status
 
 FOLDER = Path(__file__).parent
