@@ -19,12 +19,12 @@ from runners.plan.config import Config
 from runners.plan.evaluating import TOP1, Evaluate, check, fills_of, refuse_twins
 from runners.plan.reading import Document, override, read
 from runners.plan.settings import config_of, inherits
+from runners.plan.shipped import shipped
 from runners.plan.space import Search, Whole
 from runners.plan.sweep import Limits, Resources, Sweep
 
 PARTS = "comparison", "conditions", "classes", "curves", "cost", "tradeoff"
 USUAL = "comparison", "curves", "cost"
-PACKAGE = Path(__file__).parents[2]  # a checkout, or where the packages are installed
 MOST_TRIALS = 100_000  # of a sweep
 
 
@@ -74,12 +74,6 @@ def load(
         return _load(path, raw, tuple(sets), seeds, tuple(only))
     except SweepError as error:
         raise SweepError(f"{path}: {raw.locate(str(error))}") from None
-
-
-def shipped(path: Path) -> Path:
-    """The path; where nothing is there, the package's own file of that name in `sweeps/`."""
-    own = PACKAGE / path
-    return own if path.parent == Path("sweeps") and not path.exists() and own.is_file() else path
 
 
 def _raw(path: Path, sets: tuple[str, ...], seeds: int | None) -> Document:
