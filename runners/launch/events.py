@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TextIO
 
 from runners.launch.console import Console
-from runners.masking import mask
 from runners.plan import Trial
+from runners.redaction import mask
 from runners.store import Epoch, Record
 
 

@@ -11,7 +11,7 @@ import sys
 
 from runners import command
 from runners.errors import SweepError
-from runners.masking import mask
+from runners.redaction import mask
 from runners.tracking import database
 
 HOST = "127.0.0.1"
