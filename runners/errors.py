@@ -90,5 +90,10 @@ def _first_paragraph(text: str) -> str:
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """The way out of an unknown name: the nearest known one, else all of them."""
-    close = difflib.get_close_matches(str(name), [*known], n=1)
-    return f": did you mean '{close[0]}'?" if close else f"; there are {', '.join(sorted(known))}"
+    close = nearest(name, known := [*known])
+    return f": did you mean '{close}'?" if close else f"; there are {', '.join(sorted(known))}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that an unknown one may be a slip of; empty where none is near."""
+    return next(iter(difflib.get_close_matches(str(name), [*known], n=1)), "")

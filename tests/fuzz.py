@@ -5,7 +5,7 @@ status 2, or is no mistake after all.
 
 A valid sweep is harmed in one to three places (a value replaced, a key dropped, renamed or added,
 the text itself torn) and given to the real command with `--plan`, which loads, checks and builds
-every network, and launches nothing.
+every network, and launches nothing. Then lists of images are made of lines of all kinds, and read.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from pathlib import Path
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 BASE = {
     "question": "Does it work?",
@@ -208,6 +209,66 @@ def run(examples: int, *, seed_from_clock: bool = True) -> Counter[str]:
     return found
 
 
+LINES = st.one_of(
+    st.sampled_from(
+        ["a.png 0", "b.png 1", "c.png 0", "d.png 1", "", " ", "a.png", "0", "../a.png 0"]
+    ),
+    st.builds(
+        "{}{}{}".format,
+        st.one_of(st.sampled_from(["a.png", "/a.png", ".", "sub", "a b.png"]), st.text(max_size=5)),
+        st.sampled_from([" ", "\t", ",", "  ", "\0"]),
+        st.one_of(st.integers(-2, 3).map(str), st.text(max_size=3)),
+    ),
+)
+
+
+def more(*valid: str) -> st.SearchStrategy[list[str]]:
+    """A valid list, and perhaps a line more."""
+    return st.lists(LINES, max_size=1).map(lambda lines: [*valid, *lines])
+
+
+def check_lists(train: list[str], test: list[str], folder: Path) -> str:
+    """What became of two lists of images; AssertionError where it is not as promised."""
+    from runners import data
+
+    for name, lines in (("train.txt", train), ("test.txt", test)):
+        text = "\n".join(lines)
+        (folder / name).write_text(text, encoding="utf-8", errors="surrogatepass")
+    try:
+        found = data.load(folder.name, folder.parent)
+    except ValueError as error:
+        line = str(error)
+        assert "\n" not in line and ".txt" in line, line
+        return "lists refused"
+    assert found.train.labels.max() < found.classes and len(found.test) > 0
+    return "lists read"
+
+
+def run_lists(examples: int, *, seed_from_clock: bool = True) -> Counter[str]:
+    """Check so many pairs of lists of four images; what became of them."""
+    found: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "mini"
+        folder.mkdir()
+        for i, image in enumerate("abcd"):
+            Image.new("RGB", (4, 4), (60 * i, 0, 0)).save(folder / f"{image}.png")
+
+        @settings(
+            max_examples=examples,
+            deadline=None,
+            database=None,
+            derandomize=not seed_from_clock,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(st.lists(LINES, max_size=4) | more("a.png 0", "b.png 1"), more("c.png 0"))
+        def one(train, test):
+            found[check_lists(train, test, folder)] += 1
+
+        one()
+    return found
+
+
 if __name__ == "__main__":
-    counts = run(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
+    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    counts = run(wanted) + run_lists(wanted)
     print(", ".join(f"{n} {what}" for what, n in counts.most_common()))

@@ -19,7 +19,7 @@ from runners.plan import Config, Data, Own
 if TYPE_CHECKING:
     from runners.data.dataset import Dataset
 
-__all__ = ["images", "load", "measured", "of_trial", "shape"]
+__all__ = ["by_lists", "held", "images", "load", "measured", "of_trial", "shape"]
 
 
 def load(
@@ -43,7 +43,8 @@ def load(
     from runners.data.dataset import prepare  # and torch with it
 
     source = find(name, path, options)
-    return prepare(source, source.read(root_of(root), Path(cache) if cache else None))
+    folder = root_of(root)
+    return prepare(source, source.read(folder, Path(cache) if cache else None), source.held(folder))
 
 
 def of_trial(
@@ -56,7 +57,8 @@ def of_trial(
     """
     from runners.data.dataset import prepare  # and torch with it
 
-    return prepare(*_of_trial(config, own, root, cache))
+    source, found = _of_trial(config, own, root, cache)
+    return prepare(source, found, source.held(root_of(root)))
 
 
 def images(
@@ -86,6 +88,16 @@ def _of_trial(
             "same data, and start the sweep again where it was edited"
         )
     return source, found
+
+
+def held(config: Config, own: Own, root: str | Path | None) -> int:
+    """How many images the data itself holds out for validation."""
+    return 0 if own.dataset else find(config.dataset).held(root_of(root))
+
+
+def by_lists(config: Config, own: Own) -> bool:
+    """Whether a data set is a folder of images with lists."""
+    return not own.dataset and bool(find(config.dataset).folder)
 
 
 def shape(name: str, data: Data | None = None) -> tuple[int, tuple[int, int, int]]:

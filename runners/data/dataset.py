@@ -67,6 +67,7 @@ class Dataset:
     test: Split | Files
     digest: str
     train_digest: str
+    held: int = 0  # of the training images, the last ones: a validation split of the data's own
 
     @property
     def image(self) -> tuple[int, int, int]:
@@ -76,8 +77,12 @@ class Dataset:
 
     def hold_out(self, fraction: float) -> Dataset:
         """The same data with this fraction of the training set as `val`: the same images for every
-        seed and variant.
+        seed and variant; the data's own validation split, where it has one.
         """
+        if self.held:
+            rows = torch.arange(len(self.train))
+            val, train = rows[-self.held :], rows[: -self.held]
+            return replace(self, train=self.train.subset(train), val=self.train.subset(val))
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(0))
         n = round(fraction * len(self.train))
         val, train = order[:n].sort().values, order[n:].sort().values
@@ -155,8 +160,12 @@ def shift_and_flip(images: Tensor, shift: Tensor, flip: Tensor, pad: int) -> Ten
     ]
 
 
-def prepare(source: Source, arrays: Arrays) -> Dataset:
-    """A data set without a validation split from its four arrays."""
+def prepare(source: Source, arrays: Arrays, held: int = 0) -> Dataset:
+    """A data set without a validation split from its four arrays.
+
+    Args:
+        held: how many of the training images, the last ones, are to validate on.
+    """
     train_x, train_y, test_x, test_y = arrays
     labels = torch.from_numpy(train_y), torch.from_numpy(test_y)
     mean, std = source.setting("MEAN"), source.setting("STD")
@@ -184,6 +193,7 @@ def prepare(source: Source, arrays: Arrays) -> Dataset:
         test=test,
         digest=digest,
         train_digest=train_digest,
+        held=held,
     )
 
 

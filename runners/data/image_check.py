@@ -111,7 +111,7 @@ def _open(path: str) -> tuple[str, str]:
         content = Path(path).read_bytes()
         with Image.open(io.BytesIO(content)) as image:
             image.draft("RGB", DRAFT)
-            _check_depth(image)
+            check_depth(image)
             image.convert("RGB")
         problem = ""
     except Exception as error:  # a damaged file fails in many ways
@@ -119,7 +119,7 @@ def _open(path: str) -> tuple[str, str]:
     return hashlib.sha256(content).hexdigest()[:16], problem
 
 
-def _check_depth(image: Image) -> None:
+def check_depth(image: Image) -> None:
     """Refuse values that become white or black when they are read as bytes."""
     if image.mode == "F":
         raise ValueError("its pixels are floats, and bytes from 0 to 255 are read: convert them")

@@ -61,16 +61,19 @@ def measured(
 def _measure(source: Source, root: Path, cache: Path | None, check: bool) -> Data:
     found = source.read(root, cache)
     if found[0].ndim == 1:
-        return _of_files(source, found, cache, check)
-    digest = source.digests(found)[0]
+        return _of_files(source, found, cache, check, source.held(root))
+    digest = identity = source.digests(found)[0]
+    # which images are held out is the data's as well
+    if held := source.held(root):
+        identity = hashlib.sha256(f"{digest} {held}".encode()).hexdigest()[:16]
     content = getattr(source.module, "CONTENT", "")
     # the published images in another order are the same data set
     same = source.checked(root) or (bool(content) and arrays.in_any_order(found) == content)
     h, w = found[0].shape[1:3]
-    return Data(_classes(source, found), (3, h, w), "" if same else digest, digest, digest)
+    return Data(_classes(source, found), (3, h, w), "" if same else identity, digest, digest)
 
 
-def _of_files(source: Source, found: Arrays, cache: Path | None, check: bool) -> Data:
+def _of_files(source: Source, found: Arrays, cache: Path | None, check: bool, held: int) -> Data:
     train, train_labels, test, test_labels = found
     paths = [*train.tolist(), *test.tolist()]
     opened = image_check.open_all(paths, cache)
@@ -78,7 +81,7 @@ def _of_files(source: Source, found: Arrays, cache: Path | None, check: bool) ->
         said = faults.several(opened.problems, len(paths))
         raise ValueError(f"dataset '{source.name}': {said}")
     root = image_check.common_folder(paths)
-    identity, contents = hashlib.sha256(), hashlib.sha256()
+    identity, contents = hashlib.sha256(f"{held or ''}".encode()), hashlib.sha256()
     labels = [*train_labels.tolist(), *test_labels.tolist()]
     for i, (path, label, digest) in enumerate(zip(paths, labels, opened.digests, strict=True)):
         entry = f"{os.path.relpath(path, root)} {label}"

@@ -14,9 +14,9 @@ from typing import Any
 
 from runners.data import arrays, image_check
 from runners.data.arrays import Arrays
-from runners.errors import suggest
+from runners.errors import nearest, suggest
 from runners.output import watched
-from runners.plan.catalogue import DATASET, names
+from runners.plan.catalogue import DATASET, FOLDER, LISTS, names
 
 SLOW_S = 2.0  # from here on, decoded pixels are kept
 # the settings that a file may have at its top level, beside `load`, and their defaults
@@ -33,12 +33,18 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Source:
-    """A data set's file, with the options that a sweep gives it. `own`: it is not the package's."""
+    """A data set's file, with the options that a sweep gives it.
+
+    Attributes:
+        own: it is not the package's.
+        folder: of the data's root, which its files are in.
+    """
 
     name: str
     module: ModuleType
     options: Mapping[str, Any] = field(default_factory=dict)
     own: bool = False
+    folder: str = ""
 
     def setting(self, key: str) -> Any:
         """What the file says of itself, or the default.
@@ -48,6 +54,8 @@ class Source:
         """
         default = SETTINGS[key]
         value = getattr(self.module, key, default)
+        if key == "SIZE" and not self.own:
+            value = self.options.get("size") or value
         if type(value) is list:
             value = tuple(value)
         if type(value) is not type(default) or (type(value) is int and value < 0):
@@ -61,7 +69,14 @@ class Source:
         """The files that `load` reads, where the module can say; None where it cannot."""
         if not hasattr(self.module, "files"):
             return None
-        return [Path(file) for file in self.module.files(root, **self.options)]
+        options = {} if self.folder else self.options
+        return [Path(file) for file in self.module.files(root / self.folder, **options)]
+
+    def held(self, root: Path) -> int:
+        """How many of the training images, the last ones, are a validation split of the data's."""
+        if self.own or not hasattr(self.module, "held"):
+            return 0
+        return self.module.held(root / self.folder)
 
     def checked(self, root: Path) -> bool:
         """Whether what is read there has published checksums, which are compared."""
@@ -96,7 +111,7 @@ class Source:
         start = time.monotonic()
         try:
             with watched(f"reading dataset '{self.name}' in {root}"):
-                given = self.module.load(root, **self.options)
+                given = self.module.load(root / self.folder, **self.options)
         except Exception as error:  # a user's file may raise anything
             if not self.own:
                 raise
@@ -130,7 +145,10 @@ def find(name: str, path: str = "", options: Mapping[str, Any] | None = None) ->
         module = loading.named(DATASET.key, name, path, DATASET.room, functions)
         return Source(name, module, options or {}, own=True)
     if name not in names(DATASET):
-        raise ValueError(f"unknown dataset '{name}'{suggest(name, names(DATASET))}")
+        if nearest(name, names(DATASET)) or not FOLDER.fullmatch(name):
+            raise ValueError(f"unknown dataset '{name}'{suggest(name, names(DATASET))}")
+        module = importlib.import_module(f"{DATASET.room}.{LISTS}")
+        return Source(name, module, options or {}, folder=name)
     return Source(name, importlib.import_module(f"{DATASET.room}.{name}"), options or {})
 
 

@@ -10,6 +10,7 @@ import ast
 import functools
 import importlib.util
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from runners.errors import SweepError, suggest
+from runners.errors import SweepError, nearest, suggest
 from runners.plan import foreign
 from runners.plan.config import Data
 from runners.plan.imports import digest_of, tree_of
@@ -86,6 +87,8 @@ DATASET = Kind(
     "runners.data",
     {"load": "load(root, *, option=default, ...) -> images, labels, test images, test labels"},
 )
+LISTS = "lists"  # the package's data set for which a folder of the data may be named
+FOLDER = re.compile(r"\w[\w.-]*")
 REFERENCE = Kind("reference", "scconv.paper", suffix=".csv")
 KINDS = (CONV, BACKBONE, DATASET, STEM)  # of which a config names one each
 
@@ -114,6 +117,9 @@ def find(kind: Kind, name: str, folder: Path, place: str) -> Path:
         return kind.folder / f"{name}{kind.suffix}"
     if there:
         return beside
+    # a folder of images with lists; whether it is there is known when data is measured
+    if kind is DATASET and FOLDER.fullmatch(name) and not nearest(name, names(kind)):
+        return kind.folder / f"{LISTS}.py"
     own = f"; a {kind.key} of your own is {name}{kind.suffix} beside the sweep file"
     way = foreign.template(name) or suggest(name, names(kind)) + own
     raise SweepError(f"{place}: unknown {kind.key} {name!r}{way}")

@@ -50,7 +50,7 @@ def identified(sweep: Sweep, store: Store, root: str | None) -> Sweep:
             )
         except ValueError as error:
             if not memory.get(key):
-                if own.dataset:
+                if own.dataset or data.by_lists(config, own):
                     raise SweepError(f"{sweep.path}: {error}") from None
                 continue  # the package's own says its shape without its files
             now = memory[key][-1]
@@ -83,6 +83,11 @@ def check(sweep: Sweep, store: Store, root: str | None) -> None:
         own = sweep.own(config)
         data.measured(config.dataset, root, store.cache, own.dataset, config.dataset_options)
         n = data.images(config, own, root, store.cache)[0]
+        if data.held(config, own, root) and (place := _written(sweep, "val_fraction")):
+            raise SweepError(
+                f"{place}.val_fraction: '{config.dataset}' has a list of its own for validation; "
+                "remove val_fraction"
+            )
         for fraction in {c.val_fraction for c in configs if _key(c) == key}:
             if n - round(fraction * n) < 2:
                 raise SweepError(
@@ -154,6 +159,13 @@ def changed_since(sweep: Sweep, finished: Iterable[tuple[str, Record]]) -> list[
         f"{present}): the numbers are of the data that the trials saw."
         for (dataset, was, present), n in seen.items()
     ]
+
+
+def _written(sweep: Sweep, key: str) -> str:
+    """The first place of the sweep file that sets a key; empty where none does."""
+    if key in sweep.base:
+        return "base"
+    return next((place for place, arm in sweep.arms.values() if key in arm), "")
 
 
 def _trials(n: int) -> str:

@@ -24,7 +24,9 @@ DROP = "def drop_in(conv):\n    return conv\n"
 
 
 def test_the_packages_names_are_its_files():
-    assert names(DATASET) == ("cifar10", "cifar100", "digits", "imagenet", "photos", "synthetic")
+    assert names(DATASET) == (
+        *("cifar10", "cifar100", "digits", "imagenet", "lists", "photos", "synthetic"),
+    )
     assert {"resnet20", "resnet50_imagenet", "densenet121"} <= {*names(BACKBONE)}
     assert "resnet" not in names(BACKBONE) and "scconv" in names(CONV)
     assert names(REFERENCE) == ("channels", "figure4", "shallow", "table1", "table2", "table3")
