@@ -128,3 +128,20 @@ def test_the_plan_says_it_for_readers_and_programs(
     assert main([path, "--plan", "--json"]) == 0
     time = json.loads(capsys.readouterr().out)["time"]
     assert time["at_a_time"] == 2 and time["seconds"] > START_S and len(time["trials"]) == 4
+
+
+@pytest.mark.parametrize(
+    "gpu, part, said", [(0.25, 3.5, 4), (0.25, 4.5, 0), (1, 0.9, 1), (1, 1.1, 0), (0, 0.1, 0)]
+)
+def test_a_gpu_that_is_too_small_is_told(gpu, part, said, write_sweep, monkeypatch):
+    """`part`: the GPU's memory in steps of the largest network."""
+    sweep = load(write_sweep(resources={"gpu": gpu}))
+    measures = networks(sweep)
+    largest = max(found.train_mib for found in measures.values())
+    monkeypatch.setattr(estimate, "gpu_mib", lambda: part * largest)
+    lines = estimate.memory(sweep, measures)
+    trials = "a trial" if said == 1 else f"{said} trials"
+    assert len(lines) == bool(said)
+    assert not said or lines[0].startswith(f"memory: {trials} of ")
+    monkeypatch.setattr(estimate, "gpu_mib", lambda: None)
+    assert not estimate.memory(sweep, measures)
