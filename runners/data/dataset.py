@@ -6,6 +6,7 @@ not fit is read from its files by runners/data/image_files.py.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -97,9 +98,16 @@ class Dataset:
         self, images: UInt8[Tensor, "n h w 3"] | Float[Tensor, "n h w 3"]
     ) -> Float[Tensor, "n 3 h w"]:
         """Pixels, 0 to 255, to mean 0 and deviation 1 per channel; channels stay last in memory."""
-        mean = torch.tensor(self.mean, device=images.device) * 255
-        std = torch.tensor(self.std, device=images.device) * 255
+        mean, std = _on_device(self.mean, self.std, images.device)
         return ((images.float() - mean) / std).permute(0, 3, 1, 2)
+
+
+@functools.lru_cache(8)
+def _on_device(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Both in the scale of bytes; kept, since a copy to a GPU waits for all that it is doing."""
+    return torch.tensor(mean, device=device) * 255, torch.tensor(std, device=device) * 255
 
 
 def in_order(data: Dataset, split: Split | Files) -> Iterator[tuple[Tensor, Tensor]]:
