@@ -145,10 +145,16 @@ def cpu(file: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def processor(file: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name; needs no torch."""
+    """The processor's name, such as AMD EPYC (family 25, model 17); needs no torch.
+
+    Rented machines hide the generation in the name, and generations add in different orders.
+    """
     with contextlib.suppress(OSError):
-        if found := re.search(r"^model name\s*:\s*(.+)$", file.read_text(), re.MULTILINE):
-            return " ".join(found[1].split())
+        text = file.read_text()
+        said = dict(re.findall(r"^(model name|cpu family|model)\s*:\s*(.+)$", text, re.MULTILINE))
+        if name := " ".join(said.get("model name", "").split()):
+            numbers = [said.get("cpu family"), said.get("model")]
+            return f"{name} (family {numbers[0]}, model {numbers[1]})" if all(numbers) else name
     return platform.processor() or platform.machine()
 
 
