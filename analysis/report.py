@@ -104,10 +104,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 @command.exits
 def main(argv: list[str] | None = None) -> int:
-    """0: done; 1: --verify found differences; 2: bad input."""
+    """0: done; 1: no trial has ended, or --verify found differences; 2: bad input."""
     args = _arguments(argv)
     store = Store(args.storage)
     found = _read(args, store)
+    if not any(_has_trials(table) for table in found):
+        names = ", ".join(table.sweep.label for table in found)
+        print(f"{names}: no trial of it has ended in {store.root}; sweeps run trains them")
+        return command.SOME_FAILED
     if args.json:
         print(json.dumps(asdict(report_of(found[0])), indent=1))
         return command.DONE
@@ -125,6 +129,11 @@ def main(argv: list[str] | None = None) -> int:
             print(tables.markdown(pairs.pairs(table)))
     print("written:", ", ".join(map(str, paths)))
     return command.DONE
+
+
+def _has_trials(table: Table) -> bool:
+    ended = [record for row in table.rows for record in (*row.records, *row.unfinished)]
+    return bool(ended) or any(study.proposals for study in table.studies)
 
 
 def _read(args: argparse.Namespace, store: Store) -> list[Table]:
@@ -183,14 +192,19 @@ def _list_trials(found: list[Table], store: Store, variant: str) -> int:
         raise SweepError(
             f"--trials: no variant is called {variant!r}; there are {', '.join(known)}"
         )
+    listed = False
     for table in having:
         grid = trials.trials(table)
         kept = []
         for name, trial, *rest in grid.lines:
             if name == variant:
                 kept.append([trial, *rest, store.address(trial, "")])
+        if not kept:
+            print(f"{table.sweep.label}: no trial of {variant} has finished in {store.root}")
+            continue
+        listed = True
         print(markdown([*grid.headers[1:], "folder"], kept))
-    return 0
+    return command.DONE if listed else command.SOME_FAILED
 
 
 def _verify(found: list[Table], folders: list[Path], store: Store) -> int:

@@ -127,7 +127,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         description="Run a sweep; the same command again continues it.",
     )
     command.share(parser, "sweep")
-    parser.add_argument("--plan", action="store_true", help="say what would run, and stop")
+    parser.add_argument(
+        "--plan", "--dry-run", action="store_true", help="say what would run, and stop"
+    )
     parser.add_argument("--json", action="store_true", help="with --plan: for programs")
     command.share(parser, "--set", "--seeds", "--only")
     parser.add_argument(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from dataclasses import replace
 
 import torch
@@ -15,7 +16,7 @@ from runners import command, output
 from runners.errors import SweepError, suggest
 from runners.output import watched
 from runners.plan import Sweep, Trial, load
-from runners.store import Record, Store, advance, shown
+from runners.store import Record, State, Store, advance, shown
 from runners.store.evaluation import UNFILLED
 from runners.trial import conditions, datasets
 from runners.trial.evaluate import evaluate
@@ -30,6 +31,14 @@ def main(argv: list[str] | None = None) -> int:
     store = Store(args.storage)
     sweep = datasets.identified(load(args.sweep, args.set), store, args.data)
     sweep = command.settled(sweep, store)
+    if not args.again:
+        return _train(sweep, store, args)
+    with tempfile.TemporaryDirectory(prefix="sweeps-again-") as scratch:
+        print(f"again, in a store of its own that goes with this command: {scratch}")
+        return _train(sweep, Store(scratch), args)
+
+
+def _train(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     trial = _trial(sweep, args.variant, args.seed)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -37,6 +46,10 @@ def main(argv: list[str] | None = None) -> int:
         measure(trial.config, trial.own)
         conditions.check(sweep)
     _check_device(pick_device(args.device))
+    if (record := store.record(trial.id)) and record.status == State.FINISHED:
+        print(
+            f"{trial.name} has finished in {store.root}, {_outcome(record)}; --again trains it anew"
+        )
     # as the command that trains all of them does, but for this variant's data alone
     alone = replace(sweep, variants={args.variant: trial.config})
     for note in sweep.notes:
@@ -72,6 +85,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     command.share(parser, "--set", "--data", "--storage")
     parser.add_argument(
         "--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)"
+    )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="train it from the beginning, finished or not, and keep nothing; for a debugger",
     )
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own choice)")
     return parser.parse_args(argv)

@@ -93,6 +93,8 @@ def read(path: Path) -> Document:
             else "it is not UTF-8 text; save it as such"
         )
         there = f"; there are {known}" if known else ""
+        if path.suffix == ".yml" and path.with_suffix(".yaml").is_file():
+            there = f"; did you mean {path.with_suffix('.yaml')}?"
         raise SweepError(f"cannot be read ({reason}){there}") from None
     builder = _Builder()
     raw = builder.load(text)

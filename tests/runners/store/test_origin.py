@@ -7,6 +7,7 @@ import pytest
 from runners.plan import load
 from runners.store import Store, results
 from runners.store.origin import Origin
+from tests import records
 
 
 @pytest.fixture
@@ -103,9 +104,11 @@ def test_a_report_on_a_store_writes_nothing_into_it(write_sweep, tmp_path, monke
     from analysis import report
 
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs").mkdir()
-    assert report.main([str(write_sweep())]) == 0
-    assert not list((tmp_path / "runs").iterdir())
+    path = write_sweep()
+    Store("runs").commit(records.record(load(path).trials[0]))
+    before = sorted((tmp_path / "runs").rglob("*"))
+    assert report.main([str(path)]) == 0
+    assert sorted((tmp_path / "runs").rglob("*")) == before
     assert (tmp_path / "results" / "tiny" / results.MARKER).exists()
 
 
@@ -127,6 +130,8 @@ def test_the_command_says_where_a_second_report_is(write_sweep, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     Store("runs").identity  # noqa: B018 - made by the first sweep
     first, second = two_files(write_sweep, tmp_path)
+    for trial in (load(first).trials[0], load(second).trials[0]):
+        Store("runs").commit(records.record(trial))
     assert report.main([str(first)]) == 0 and report.main([str(second)]) == 0
     assert "results/tiny is the report of" in capsys.readouterr().out
     assert load(first).question == load(second).question
