@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -46,12 +47,20 @@ def channels(found: Conditions) -> Figure:
         return figure
 
 
-def _mark_guessing(found: Conditions, axes) -> None:
+def _mark_guessing(found: Conditions, axes: Axes) -> None:
     done = next(iter(found.measure.evaluations.values()))
     chance, low, high = guessing(done.classes, len(done.labels()))
     axes.axhspan(low, high, color="0.5", alpha=0.15, linewidth=0)
     axes.axhline(chance, color="0.5", linewidth=0.8)
-    axes.annotate("guessing", (1, high), ha="left", va="bottom", fontsize="small", color="0.4")
+    axes.annotate(
+        "guessing",
+        (0.99, low),
+        xycoords=("axes fraction", "data"),
+        ha="right",
+        va="top",
+        fontsize="small",
+        color="0.4",
+    )
 
 
 def _by_size(found: Conditions, variant: str) -> dict[int, list[float]]:

@@ -46,7 +46,7 @@ class Measure:
         done = self.evaluations.get(record.id)
         if done is None or done.weights_sha256 != record.weights_sha256:
             return {}
-        return done.of(self.sweep.evaluate, self.sweep.fills.get(variant, ""))
+        return done.of(self.sweep.evaluate, self.sweep.fill(variant))
 
     def score(self, variant: str, record: Record) -> float | None:
         """In per cent; None for a trial that has not been evaluated."""

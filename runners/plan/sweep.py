@@ -130,7 +130,7 @@ class Sweep:
         # the trials of a search never read the test set
         if not self.evaluate or not config.test:
             return trial
-        return replace(trial, evaluate=self.evaluate, fills=(self.fills.get(variant, ""),))
+        return replace(trial, evaluate=self.evaluate, fills=(self.fill(variant),))
 
     def candidate(self, cell: Cell, variant: str = "", *, searching: bool = True) -> Config:
         """The config of a search's cell: on top of a variant where each is tuned, else of `base`.
@@ -154,6 +154,12 @@ class Sweep:
             arm |= merged
         config = config_of("search.space", self.base, arm, self.lookup)
         return replace(config, test=not searching)
+
+    def fill(self, variant: str) -> str:
+        """What stands for an absent channel; "" where the file leaves it to the stem."""
+        # what a search finds is on top of base
+        usual: str = self.base.get("fill") or ""
+        return self.fills.get(variant, usual)
 
     def own(self, config: Config) -> Own:
         """What a trial with this config uses that is not the package's."""

@@ -93,7 +93,7 @@ def _check_networks(sweep: Sweep, found: Iterable[Condition]) -> None:
     """Every network takes what it will be given; built on the meta device, which costs nothing."""
     sizes = [c.size for c in found if c.size]
     for variant, config in sweep.variants.items():
-        own, fill = sweep.own(config), sweep.fills.get(variant, "")
+        own, fill = sweep.own(config), sweep.fill(variant)
         if fill != "none" and not sizes:
             continue
         classes, (c, _, _) = data.shape(config.dataset, own.data)
@@ -124,7 +124,7 @@ def never_trained(sweep: Sweep) -> list[str]:
     masks = {c.name: c.mask for c in check(sweep) if not c.size}
     lines = []
     for variant, config in sweep.variants.items():
-        if sweep.fills.get(variant, "") not in ("", "none"):
+        if sweep.fill(variant) not in ("", "none"):
             continue
         own = sweep.own(config)
         classes, image = data.shape(config.dataset, own.data)

@@ -26,7 +26,7 @@ def refuse(sweep: Sweep, measures: dict[str, Measured], fingerprint: Callable[[s
     """
     alike: dict[tuple[str, ...], list[str]] = {}
     for variant, config in sweep.variants.items():
-        network, fill = measures[variant], sweep.fills.get(variant, "")
+        network, fill = measures[variant], sweep.fill(variant)
         # only these can be twins; but networks of the same layers may still differ
         key = network.structure, json.dumps(network.counts), _training(config), fill
         others = alike.setdefault(key, [])

@@ -35,6 +35,8 @@ def test_a_variant_inherits_the_fill_of_base(write_sweep):
         write_sweep(base={"fill": "mean"}, variants=variants, evaluate={"channels": "all"})
     )
     assert sweep.fills == {"R20": "mean", "S": "copy"}
+    # a variant that a search finds is on top of base
+    assert [sweep.fill(v) for v in ("R20", "S", "found")] == ["mean", "copy", "mean"]
 
 
 REFUSED = [
