@@ -184,6 +184,7 @@ def test_the_processor_by_its_name_and_its_instructions(tmp_path):
     assert cpu(tmp_path / "none").endswith(f", {capability}")
     # the same name, another generation
     lines = ["cpu family\t: 25", "model\t\t: 17", "model name\t: AMD EPYC", "stepping\t: 1"]
+    file = tmp_path / "another"
     file.write_text("\n".join(lines))
     assert cpu(file) == f"AMD EPYC (family 25, model 17), {capability}"
 
