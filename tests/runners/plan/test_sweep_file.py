@@ -252,7 +252,7 @@ MALFORMED = {
     ),
     "unknown report": (
         {"report": ["figures"]},
-        "report.0: must be 'comparison', 'curves', 'cost' or 'tradeoff', got 'figures'",
+        "report.0: must be 'comparison', 'conditions', 'classes', 'curves', 'cost' or 'tradeoff', got 'figures'",
     ),
 }
 TEXTS = {

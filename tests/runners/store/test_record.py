@@ -197,8 +197,8 @@ def test_a_record_copied_over_another_trials_is_refused_by_name(tmp_path):
 def test_a_record_of_a_later_version_is_neither_damaged_nor_to_be_moved(tmp_path):
     store = Store(tmp_path)
     later = json.loads(record_file.write(records.record(TRIAL))) | {"version": 3}
-    later |= {"sha256": record_file._checksum(later), "scores": "elsewhere"}
-    later["sha256"] = record_file._checksum(later)
+    later |= {"sha256": record_file.checksum(later), "scores": "elsewhere"}
+    later["sha256"] = record_file.checksum(later)
     store.files.write(f"trials/{TRIAL.id}/record.json", json.dumps(later).encode())
     with pytest.raises(SweepError, match=r"written by a later version of this code .* update") as e:
         store.record(TRIAL.id)
