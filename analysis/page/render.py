@@ -22,6 +22,7 @@ TEMPLATES = Environment(
     trim_blocks=True,
 )
 FOREST = "Differences to the baseline"
+FILE = "The sweep file"
 Drawings = Mapping[str, Path]  # title of a figure -> its SVG file
 
 
@@ -55,6 +56,17 @@ class Section:
     parts: list[Part]
     file: SweepFile
 
+    @property
+    def contents(self) -> list[tuple[str, str]]:
+        """(anchor, title) of everything below the comparison, in its order."""
+        titles = [title for title, _ in self.drawings]
+        titles += [part.title for part in self.parts]
+        return [(self.anchor(title), title) for title in (*titles, FILE)]
+
+    def anchor(self, title: str) -> str:
+        """Of the part with this title, among those of all sweeps on the page."""
+        return re.sub(r"\W+", "-", f"{self.label} {title}".lower()).strip("-")
+
 
 def html(found: list[Table], drawings: Mapping[str, Drawings], all_pairs: bool = False) -> str:
     """The page of one or several sweeps.
@@ -67,7 +79,7 @@ def html(found: list[Table], drawings: Mapping[str, Drawings], all_pairs: bool =
     sections = []
     for table in found:
         sections.append(_section(table, drawings.get(table.sweep.label, {}), all_pairs))
-    return TEMPLATES.get_template("page.html").render(title=title, sections=sections)
+    return TEMPLATES.get_template("page.html").render(title=title, sections=sections, FILE=FILE)
 
 
 def _section(table: Table, drawings: Drawings, all_pairs: bool) -> Section:

@@ -16,25 +16,25 @@ COST = (
     "images_per_s",
     "peak_memory_gb",
     "minutes",
-    "paper_flops",
 )
-# and where the paper's figures stand beside, these
+PAPER = "paper_flops"
+# and where the paper's figures stand beside it, these
 COST_PRINTED = ("printed_flops_m", "paper_params", "printed_params_m")
 # where a trial has them; those of earlier records lack them
 COUNTED_LATER = ("layers", "train_mib", "calflops")
-# and where a report's figures stand beside, these
+# and where a report's figures stand beside the last of them, these
 REPORT_PRINTED = ("printed_calflops", "printed_memory", "printed_params_m")
 
 
 def keys(table: Table) -> list[str]:
     """The columns of the cost table, in its order."""
-    found = [*COST]
-    if any(_figure(row, "calflops") is not None for row in table.rows):
-        found += COUNTED_LATER
+    later = any(_figure(row, "calflops") is not None for row in table.rows)
+    counted = [*COUNTED_LATER] if later else []
     printed = [row.printed for row in table.rows if row.printed]
-    if printed:
-        found += REPORT_PRINTED if any(p.batch for p in printed) else COST_PRINTED
-    return found
+    # each printed figure stands right of ours
+    if any(p.batch for p in printed):
+        return [*COST, PAPER, *counted, *REPORT_PRINTED]
+    return [*COST, *counted, PAPER, *(COST_PRINTED if printed else ())]
 
 
 def columns() -> list[Column[Row]]:

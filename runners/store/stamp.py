@@ -88,7 +88,7 @@ def _code() -> str:
     found = []
     for room in CODE:
         for file in sorted((ROOT / room).rglob("*")):
-            if file.suffix in (".py", ".csv", ".html", ".css", ".mplstyle"):
+            if file.suffix in (".py", ".csv", ".html", ".css", ".js", ".mplstyle"):
                 state = file.stat()
                 found.append((str(file.relative_to(ROOT)), state.st_size, state.st_mtime_ns))
     return _digest(repr(found).encode())
