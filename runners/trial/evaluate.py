@@ -134,8 +134,8 @@ class _Looks:
     def _change(self, condition: Condition, fill: str) -> Callable[[Tensor], Any]:
         """From bytes (n, h, w, 3) to what the network takes."""
         data, mask = self.data, condition.mask
-        if condition.size:
-            return lambda images: data.normalise(resized(images, condition.size))
+        if side := condition.size:
+            return lambda images: data.normalise(resized(images, side))
         if all(mask):
             return data.normalise
         if fill == UNFILLED:
@@ -160,8 +160,8 @@ class _Looks:
         return Fill.fit("linear", images.permute(0, 3, 1, 2))
 
 
-def resized(images: Tensor, side: int | None) -> Tensor:
+def resized(images: Tensor, side: int) -> Tensor:
     """Bytes (n, h, w, 3) as pixels of this side, by antialiased bilinear interpolation."""
     x = images.permute(0, 3, 1, 2).float()
-    x = F.interpolate(x, size=(side, side), mode="bilinear", antialias=True)  # type: ignore[arg-type]
+    x = F.interpolate(x, size=[side, side], mode="bilinear", antialias=True)
     return x.permute(0, 2, 3, 1)

@@ -93,8 +93,8 @@ class Trained:
         model, _ = build(trial.config, self.data.classes, trial.own)
         _put_weights(model, store, trial, record)
         # layout and precision as in training: another rounding could turn a close call
-        model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.model = model.eval()
+        channels_last = {"memory_format": torch.channels_last}
+        self.model = model.to(device).to(**channels_last).eval()
         self.device, self.precision = torch.device(device), record.provenance["precision"]
 
     @torch.no_grad()
