@@ -42,6 +42,7 @@ class Section:
     Attributes:
         warning: which trials are missing; empty where none is.
         forest: the drawing of the comparison; empty where there is none.
+        first: tables above the other figures: those that answer the question too.
         drawings: (title, SVG) of every other figure.
     """
 
@@ -52,6 +53,7 @@ class Section:
     forest: Markup
     comparison: Grid
     notes: list[str]
+    first: list[Part]
     drawings: list[tuple[str, Markup]]
     parts: list[Part]
     file: SweepFile
@@ -59,7 +61,8 @@ class Section:
     @property
     def contents(self) -> list[tuple[str, str]]:
         """(anchor, title) of everything below the comparison, in its order."""
-        titles = [title for title, _ in self.drawings]
+        titles = [part.title for part in self.first]
+        titles += [title for title, _ in self.drawings]
         titles += [part.title for part in self.parts]
         return [(self.anchor(title), title) for title in (*titles, FILE)]
 
@@ -93,6 +96,7 @@ def _section(table: Table, drawings: Drawings, all_pairs: bool) -> Section:
         forest=forest,
         comparison=tables.comparison(table),
         notes=tables.notes(table),
+        first=_first(table),
         drawings=[*drawn.items()],
         parts=_parts(table, all_pairs),
         file=sweep_file(table),
@@ -110,6 +114,17 @@ def _warning(table: Table) -> str:
     return f"{finished} of {table.planned_trials} trials have finished. {why}."
 
 
+def _first(table: Table) -> list[Part]:
+    """The tables that answer the question beside the comparison, those that have lines."""
+    found = []
+    kept = retention.grid_of(table)
+    if kept.lines:
+        found.append(Part(f"Who keeps {retention.asked(table)}", kept))
+    if (under := tables.under_conditions(table)) and under.lines:
+        found.append(Part("Under conditions: top-1 in per cent", under))
+    return found
+
+
 def _parts(table: Table, all_pairs: bool) -> list[Part]:
     """The tables below the figures, those that have lines."""
     found = []
@@ -118,11 +133,6 @@ def _parts(table: Table, all_pairs: bool) -> list[Part]:
             Part("What the search found", search.finds(table)),
             Part("Everything that was proposed", search.proposals(table), folded=True),
         ]
-    kept = retention.grid_of(table)
-    if kept.lines:
-        found.append(Part(f"Who keeps {retention.asked(table)}", kept))
-    if (under := tables.under_conditions(table)) and under.lines:
-        found.append(Part("Under conditions: top-1 in per cent", under))
     if "classes" in table.sweep.report and table.conditions:
         by_class = class_scores.grid_of(class_scores.Classes(table))
         found.append(Part("Over the classes", by_class, folded=True))
