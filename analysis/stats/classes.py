@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from analysis.stats.summary import Summary, summarise
 
@@ -67,6 +66,9 @@ def _by_class(pairs: Pairs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Classes that have images (k,), their images (k,), and precision, recall and F1 in per cent:
     (seeds, 3, k).
     """
+    # a second that a report without classes does not need
+    from sklearn.metrics import precision_recall_fscore_support
+
     truth = _truth(pairs)
     present, support = np.unique(truth, return_counts=True)
     per_seed = []
@@ -92,6 +94,8 @@ def confusion(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ValueError: as `scores`.
     """
+    from sklearn.metrics import confusion_matrix
+
     truth = _truth(pairs)
     classes = np.unique(np.concatenate([truth, *(predicted for _, predicted in pairs)]))
     matrices = [confusion_matrix(truth, predicted, labels=classes) for _, predicted in pairs]

@@ -30,9 +30,8 @@ from runners.store import Epoch, Result
 from runners.store.stopping import kept_epoch, stopped
 from runners.trial import peak_memory, precision
 from runners.trial.compiled import Compiled
-from runners.trial.network import build
+from runners.trial.network import build, planned_cost
 from runners.trial.testing import look, per_cent
-from scconv import cost
 from scconv.channels import Present, draw
 
 PRIMARY = "top1"  # the score that a classifier is judged by, in training, validation and test
@@ -43,6 +42,7 @@ class Training:
 
     def __init__(self, trial: Trial, data: Dataset, device: torch.device | str = "cpu"):
         self.config, self.seed, self.device = trial.config, trial.seed, torch.device(device)
+        self.own = trial.own
         # a search cannot read what it does not have
         if not self.config.test:
             data = replace(data, test=data.test.subset(torch.arange(0)))
@@ -143,7 +143,7 @@ class Training:
         if self.best is not None:
             self.model.load_state_dict(self.best)
         _, hits = self._evaluate(self.data.test)
-        counts = cost(self.model, self.data.image)
+        counts = planned_cost(self.config, self.own, self.data.classes, self.data.image)
         return Result(
             primary=PRIMARY,
             scores={"top1": per_cent(hits[:, 0]), "top5": per_cent(hits.any(1))},

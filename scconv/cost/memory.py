@@ -4,12 +4,13 @@ backward, and its graph.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 from torch.utils import _pytree
 
@@ -42,38 +43,52 @@ def step(model: nn.Module, image: tuple[int, int, int]) -> Step:
         kept.setdefault(_storage(tensor), tensor)
         return tensor
 
-    shapes = _shapes(model)
-    weights = {_storage(t) for t in shapes.values() if isinstance(t, nn.Parameter)}
-    dtype = next((t.dtype for t in shapes.values() if t.is_floating_point()), torch.float32)
+    dtype = next((p.dtype for p in model.parameters()), torch.float32)
     x = torch.zeros(IMAGES, *image, device="meta", dtype=dtype)
-    modes = {module: module.training for module in model.modules()}
-    try:
-        model.train()
-        with (
-            torch.device("meta"),
-            torch.enable_grad(),
-            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        ):
-            out = functional_call(model, shapes, (x,))
-            if isinstance(out, Tensor) and out.dim() == 2:
-                F.cross_entropy(out, torch.zeros(IMAGES, dtype=torch.long))
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with (
+        _shapes_alone(model) as weights,
+        torch.device("meta"),
+        torch.enable_grad(),
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+    ):
+        out = model(x)
+        if isinstance(out, Tensor) and out.dim() == 2:
+            F.cross_entropy(out, torch.zeros(IMAGES, dtype=torch.long))
     sizes = [t.untyped_storage().nbytes() for number, t in kept.items() if number not in weights]
     each = sum(size // IMAGES for size in sizes if size % IMAGES == 0)
     once = sum(size for size in sizes if size % IMAGES)
     return Step(each, once, max((depth(y) for y in _tensors(out)), default=(0, 0)))
 
 
-def _shapes(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers without their values."""
-    found: dict[str, Tensor] = {}
-    for name, p in model.named_parameters():
-        found[name] = nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=True)
-    for name, buffer in model.named_buffers():
-        found[name] = torch.empty_like(buffer, device="meta")
-    return found
+@contextlib.contextmanager
+def _shapes_alone(model: nn.Module) -> Iterator[set[int]]:
+    """Within it, the model is in training mode and its tensors have no values.
+
+    Yields the storages of its parameters. A module or a tensor that stands at two places stays one:
+    `torch.func.functional_call` would leave a shared module without its values.
+    """
+    before, twins = [], {}
+    modes = {module: module.training for module in model.modules()}
+    for module in modes:
+        for held in (module._parameters, module._buffers):
+            for name, tensor in held.items():
+                if tensor is not None:
+                    before.append((held, name, tensor))
+                    held[name] = twins.setdefault(id(tensor), _shape(tensor))
+    try:
+        model.train()
+        yield {_storage(twin) for twin in twins.values() if isinstance(twin, nn.Parameter)}
+    finally:
+        for held, name, tensor in before:
+            held[name] = tensor
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _shape(tensor: Tensor) -> Tensor:
+    """A tensor like it, without values; a parameter is one that learns."""
+    empty = torch.empty_like(tensor, device="meta")
+    return nn.Parameter(empty) if isinstance(tensor, nn.Parameter) else empty
 
 
 def _storage(tensor: Tensor) -> int:

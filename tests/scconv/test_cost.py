@@ -107,3 +107,29 @@ def test_backbones_run_and_learn(name):
     assert out.shape == (2, 7)
     out.sum().backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+class Twice(nn.Module):
+    """One convolution by two names, one weight in two layers, and a buffer that each pass changes."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = self.body = nn.Conv2d(3, 8, 3)
+        self.norm = nn.BatchNorm2d(8)
+        self.head, self.tail = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.tail.weight = self.head.weight
+
+    def forward(self, x):
+        return self.tail(self.head(self.norm(self.body(x)).mean((2, 3))))
+
+
+def test_counting_leaves_shared_modules_and_weights_as_they_are():
+    model = Twice()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    parts = {id(p) for p in model.parameters()}
+    counted = cost(model, (3, 8, 8))
+    after = model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert model.stem is model.body and model.tail.weight is model.head.weight
+    assert {id(p) for p in model.parameters()} == parts
+    assert counted.params == 8 * 27 + 8 + 16 + 64 + 8 + 8

@@ -72,7 +72,10 @@ def named(table, names: list[str]):
     studies = table.studies
     for study, name in zip(studies, names, strict=False):
         study.variant = name
-    return replace(table, sweep=sweep, rows=[*rows, *table.rows[len(rows) :]])
+    rows += table.rows[len(rows) :]
+    new = {old.variant: row.variant for old, row in zip(table.rows, rows, strict=True)}
+    scores = {new[variant]: seeds for variant, seeds in table.scores.items()}
+    return replace(table, sweep=sweep, rows=rows, scores=scores)
 
 
 def every_figure(drawn, names: list[str]):
