@@ -56,13 +56,13 @@ class Estimate:
 
 
 def slots(sweep: Sweep) -> tuple[int, bool]:
-    """How many trials run at a time on this machine, and whether on its GPUs."""
+    """How many trials run at a time on this machine, and whether on its GPUs; 0: none can."""
     found, wanted = len(gpus()), sweep.resources
     share = wanted.gpu if wanted.gpu is not None else float(found > 0)
     cores = max(1, int(len(os.sched_getaffinity(0)) // wanted.cpu))
     if not share:
         return cores, False
-    return max(1, min(cores, int(found / share))), True
+    return min(cores, int(found / share)), True
 
 
 def estimate(
@@ -87,16 +87,12 @@ def estimate(
     per_epoch = _recorded(records, sweep)
     recorded = [*per_epoch]
     wanted = {t.variant: t.config for t in to_run if t.variant not in per_epoch}
-    networks = {v: Network.of(c, sweep.own(c)) for v, c in wanted.items()}
-    threads = max(1, int(sweep.resources.cpu))
-    known = paces([*networks.values()], at_a_time, threads, gpu) if measure and networks else {}
-    for variant, network in networks.items():
+    if measure and at_a_time:
+        networks = {v: Network.of(c, sweep.own(c)) for v, c in wanted.items()}
         try:
-            images = data.images(network.config, network.own, root, store.cache)
+            per_epoch |= _measured(sweep, store, root, networks, at_a_time, gpu)
         except ValueError:
             return None
-        if pace := known.get(network.key):
-            per_epoch[variant] = _epoch(network.config, images[0]) / pace
     if not per_epoch:
         return None
     measured = [v for v in wanted if v in per_epoch]
@@ -104,13 +100,38 @@ def estimate(
     by_macs = statistics.median(s / measures[v].counts["macs"] for v, s in per_epoch.items())
     per_epoch |= {v: by_macs * measures[v].counts["macs"] for v in guessed}
     return Estimate(
-        at_a_time,
+        max(1, at_a_time),
         [per_epoch[t.variant] * t.config.epochs for t in to_run],
         measured,
         [v for v in recorded if any(t.variant == v for t in to_run)],
         guessed,
         _relative(sweep, measures, {v: per_epoch[v] for v in (*recorded, *measured)}),
     )
+
+
+def _measured(
+    sweep: Sweep,
+    store: Store,
+    root: str,
+    networks: dict[str, Network],
+    at_a_time: int,
+    gpu: bool,
+) -> dict[str, float]:
+    """variant -> seconds of an epoch, of those networks that could be measured.
+
+    Raises:
+        ValueError: the data is not there.
+    """
+    images = {}
+    for variant, network in networks.items():
+        images[variant] = data.images(network.config, network.own, root, store.cache)[0]
+    threads = max(1, int(sweep.resources.cpu))
+    known = paces([*networks.values()], at_a_time, threads, gpu) if networks else {}
+    return {
+        variant: _epoch(network.config, images[variant]) / known[network.key]
+        for variant, network in networks.items()
+        if network.key in known
+    }
 
 
 def _epoch(config: Config, n: int) -> float:
@@ -149,7 +170,7 @@ def _relative(
 def lines(found: Estimate | None, hours: float | None) -> list[str]:
     """The estimate for a person."""
     if found is None:
-        return ["time: known once the data is there, or a trial has finished"]
+        return ["time: known where the data and the GPUs are that it asks for"]
     said = f"time: about {duration(found.seconds)}, {found.at_a_time} trials at a time"
     sources = []
     if found.recorded:

@@ -7,11 +7,14 @@ import pytest
 
 from runners import estimate, preview
 from runners.estimate import START_S, Estimate
-from runners.plan import load
+from runners.plan import Resources, load
 from runners.store import Epoch, Record, Result, State, Store
 from runners.sweep import main
 from runners.trial import pace
 from runners.trial.networks import networks
+
+# the fixture of these tests takes its place
+SLOTS = estimate.slots
 
 
 @pytest.fixture
@@ -94,7 +97,20 @@ def test_what_cannot_be_measured_goes_by_its_multiply_adds(sweep, measured, tmp_
 def test_on_a_cluster_only_its_own_trials_say_it(sweep, measured, tmp_path):
     measured({"standard": 100.0, "scconv": 50.0})
     assert estimated(sweep, tmp_path, measure=False) is None
-    assert "known once" in estimate.lines(None, None)[0]
+    assert "known where the data" in estimate.lines(None, None)[0]
+
+
+def test_without_the_gpu_that_it_asks_for_nothing_is_measured(
+    sweep, measured, tmp_path, monkeypatch
+):
+    measured({"standard": 100.0, "scconv": 50.0})
+    monkeypatch.setattr(estimate, "slots", SLOTS)
+    monkeypatch.setattr(estimate, "gpus", list)
+    asking = replace(sweep, resources=Resources(gpu=0.25))
+    assert SLOTS(asking) == (0, True) and estimated(asking, tmp_path) is None
+    monkeypatch.setattr(estimate, "gpus", lambda: ["Model: NVIDIA T4"])
+    monkeypatch.setattr(estimate.os, "sched_getaffinity", lambda pid: range(8))
+    assert SLOTS(asking) == (4, True) and estimated(asking, tmp_path).at_a_time == 4
 
 
 def test_a_limit_that_cuts_the_start_off_is_said(sweep):

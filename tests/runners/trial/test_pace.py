@@ -17,6 +17,7 @@ def fresh(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
+@pytest.mark.slow
 def test_two_processes_measure_what_they_can_and_a_users_print_is_no_answer(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
