@@ -16,7 +16,7 @@ from runners.trial.measured import Measured
 from runners.trial.pace import Network, gpus, paces
 
 # of Ray, of the first workers and of the report; seen on two cores
-START_S = 15.0
+START_S = 20.0
 # an image costs a third as much in evaluation as in training: forward alone
 EVALUATED = 1 / 3
 SLOWER = 1.1  # from here on, more time than the baseline's with fewer multiply-adds is said
