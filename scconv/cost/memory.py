@@ -70,9 +70,10 @@ def _shapes_alone(model: nn.Module) -> Iterator[set[int]]:
     before, twins = [], {}
     modes = {module: module.training for module in model.modules()}
     for module in modes:
-        for held in (module._parameters, module._buffers):
+        # the last are tensors that a module has as plain attributes
+        for held in (module._parameters, module._buffers, module.__dict__):
             for name, tensor in held.items():
-                if tensor is not None:
+                if isinstance(tensor, Tensor):
                     before.append((held, name, tensor))
                     held[name] = twins.setdefault(id(tensor), _shape(tensor))
     try:

@@ -110,7 +110,7 @@ def test_backbones_run_and_learn(name):
 
 
 class Twice(nn.Module):
-    """One convolution by two names, one weight in two layers, and a buffer that each pass changes."""
+    """One convolution by two names, one weight in two layers, buffers, and a tensor that is none."""
 
     def __init__(self):
         super().__init__()
@@ -118,9 +118,10 @@ class Twice(nn.Module):
         self.norm = nn.BatchNorm2d(8)
         self.head, self.tail = nn.Linear(8, 8), nn.Linear(8, 8)
         self.tail.weight = self.head.weight
+        self.scale = torch.ones(8)
 
     def forward(self, x):
-        return self.tail(self.head(self.norm(self.body(x)).mean((2, 3))))
+        return self.tail(self.scale * self.head(self.norm(self.body(x)).mean((2, 3))))
 
 
 def test_counting_leaves_shared_modules_and_weights_as_they_are():
@@ -131,5 +132,6 @@ def test_counting_leaves_shared_modules_and_weights_as_they_are():
     after = model.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert model.stem is model.body and model.tail.weight is model.head.weight
+    assert torch.equal(model.scale, torch.ones(8))
     assert {id(p) for p in model.parameters()} == parts
     assert counted.params == 8 * 27 + 8 + 16 + 64 + 8 + 8
