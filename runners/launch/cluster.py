@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import re
@@ -136,7 +137,13 @@ def _mode() -> str:
 
 
 def disconnect() -> None:
-    ray.shutdown()
+    # an object's last reference that another thread's collection drops while Ray shuts down
+    # ends this process at once, with status 1
+    gc.disable()
+    try:
+        ray.shutdown()
+    finally:
+        gc.enable()
     _folder.close()
 
 

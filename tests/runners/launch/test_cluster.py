@@ -2,6 +2,7 @@
 launched, and one that is lost costs nothing.
 """
 
+import gc
 import os
 import shutil
 import subprocess
@@ -45,6 +46,14 @@ def test_a_node_says_what_it_lacks(tmp_path):
     )
     left = {p.name for p in (tmp_path / "runs").rglob("*") if p.is_file()}
     assert left == {"identity", ".identity"}
+
+
+def test_no_thread_collects_garbage_while_ray_shuts_down(monkeypatch):
+    # what it drops then ends the process with status 1, behind a finished sweep
+    seen = []
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: seen.append(gc.isenabled()))
+    cluster.disconnect()
+    assert seen == [False] and gc.isenabled()
 
 
 def test_a_node_that_is_just_being_lost_is_no_reason_to_refuse(tmp_path, monkeypatch):
