@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from runners.data.dataset import Dataset
 
 PROBE = 4  # images of a first batch, which says how many a measured one can have
-STEP_S = 0.3  # what a measured step takes at most, if PROBE images do not take longer
+STEP_S = 0.3  # larger batches are measured until a step takes so long
 STEPS = 3  # in a measured epoch
 BUDGET_S = 20.0  # of processor time for all networks of a plan; those beyond it are left out
 TIMEOUT_S = 300.0
@@ -153,14 +153,30 @@ def _networks(asked: list[dict[str, Any]]) -> Iterator[Network]:
 
 
 def measure(network: Network, device: str) -> float:
-    """Images a second in training, in the largest batches of which a step takes at most STEP_S."""
-    batch = min(PROBE, network.config.batch_size)
-    while True:
-        seconds = _step(network, batch, device)
-        larger = min(4 * batch, network.config.batch_size)
-        if larger == batch or seconds * larger / batch > STEP_S:
-            return batch / seconds
-        batch = larger
+    """Images a second in training.
+
+    Measured in batches that grow until a step of the next would take more than STEP_S; from there
+    along the line through the last two, since a step's cost has a part of its own, whatever the
+    batch: the optimizer's.
+    """
+    whole = network.config.batch_size
+    batches = [min(PROBE, whole)]
+    seconds = [_step(network, batches[0], device)]
+    while batches[-1] < whole and seconds[-1] < STEP_S:
+        larger = min(4 * batches[-1], whole)
+        if len(batches) > 1 and _at(larger, batches, seconds) > STEP_S:
+            break
+        batches.append(larger)
+        seconds.append(_step(network, larger, device))
+    return whole / _at(whole, batches, seconds)
+
+
+def _at(batch: int, batches: list[int], seconds: list[float]) -> float:
+    """A step's seconds at that batch, on the line through the last two of the measured ones."""
+    if len(batches) == 1:
+        return seconds[0] * batch / batches[0]
+    rise = max((seconds[-1] - seconds[-2]) / (batches[-1] - batches[-2]), 0.0)
+    return seconds[-1] + rise * (batch - batches[-1])
 
 
 def _step(network: Network, batch: int, device: str) -> float:

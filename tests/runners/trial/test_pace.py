@@ -53,3 +53,23 @@ def test_what_does_not_change_a_step_is_measured_once(monkeypatch):
     rates = [Config("resnet20", "synthetic", lr=lr) for lr in (0.1, 0.2)]
     pace.paces([Network(c, PACKAGE, 10, (3, 8, 8)) for c in rates], 1, 1, False)
     assert [len(networks) for networks in asked] == [1]
+
+
+@pytest.mark.parametrize("own", [0.0, 0.2])  # seconds of a step that no image costs
+@pytest.mark.parametrize("image", [0.0001, 0.005, 0.2])
+def test_a_step_that_costs_a_part_of_its_own_is_told_from_one_that_only_images_cost(
+    monkeypatch, own, image
+):
+    measured = []
+
+    def step(network, batch, device):
+        measured.append(batch)
+        return own + image * batch
+
+    monkeypatch.setattr(pace, "_step", step)
+    network = Network(Config("resnet20", "synthetic", batch_size=64), PACKAGE, 10, (3, 8, 8))
+    found = pace.measure(network, "cpu")
+    # of a network so slow that one batch is all that is measured, the part is not known
+    rel = 1e-6 if own + image * pace.PROBE < pace.STEP_S else 0.25
+    assert found == pytest.approx(64 / (own + image * 64), rel)
+    assert sum(own + image * batch for batch in measured) < 1.1
