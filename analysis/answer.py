@@ -21,10 +21,19 @@ def _compared(table: Table) -> str:
     # a sentence about verdicts would be wrong while there are none
     if reason := _no_answer(table):
         return f"There is no answer{reason}."
-    found = f"{'; '.join(_findings(table))} (simultaneously at 95 %, {count(table.seeds, 'seed')})"
+    found = f"{'; '.join(_findings(table))} ({_held(table)})"
     above = f"; {table.best} is above all others" if table.best else ""
     by = "" if table.measure.usual else f"by {table.measure.label}, "
     return f"In this training, {by}{found}{_strength(table)}{_incomplete(table)}{above}."
+
+
+def _held(table: Table) -> str:
+    """What the verdicts hold for, and how many seeds they are from."""
+    most = max((len(row.records) for row in table.rows), default=0)
+    if not table.comparison.looks:
+        return f"simultaneously at 95 %, {count(table.seeds, 'seed')}"
+    span = count(most, "seed") if most == table.seeds else f"{table.seeds} to {most} seeds"
+    return f"simultaneously at 95 % over all looks, {span}"
 
 
 def _findings(table: Table) -> list[str]:

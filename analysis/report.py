@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,20 @@ from typing import Any
 from analysis import tables
 from analysis.programs import report_of
 from analysis.stats.power import detectable, seeds_for
-from analysis.tables import Grid, Row, Table, pairs, read, trials
+from analysis.tables import Grid, Row, Table, growth, pairs, read, trials
 from analysis.verify import damaged_weights, differences
 from analysis.writing import text, together, write
 from runners import command, output
 from runners.errors import SweepError
-from runners.plan import load
-from runners.store import Store, results
+from runners.plan import Sweep, load
+from runners.store import Evaluation, Record, Store, results
 from runners.trial.datasets import identified
 
 __all__ = [
     "Table",
     "aggregates",
     "detectable",
+    "grown",
     "main",
     "markdown",
     "read",
@@ -42,6 +44,21 @@ __all__ = [
 def markdown(headers: list[str], lines: list[list[str]]) -> str:
     """Any table as Markdown."""
     return tables.markdown(Grid(headers, lines))
+
+
+def grown(
+    sweep: Sweep,
+    store: Store,
+    ended: Mapping[str, Record] | None = None,
+    evaluations: Mapping[str, Evaluation] | None = None,
+) -> Sweep:
+    """The sweep with as many seeds of each variant as its comparisons have asked for so far.
+
+    Args:
+        ended: the records of its trials, where they have been read.
+        evaluations: of its trials, where they have been read.
+    """
+    return growth.grow(sweep, store, ended, evaluations).sweep if sweep.growth else sweep
 
 
 def aggregates(table: Table) -> list[dict[str, Any]]:

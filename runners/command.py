@@ -110,13 +110,13 @@ def kept_environment() -> Iterator[None]:
 
 
 def settled(sweep: Sweep, store: Store) -> Sweep:
-    """The sweep with what its search found.
+    """The sweep with what its search found, and with the seeds that it asked for.
 
     Raises:
         SweepError: its search has not ended.
     """
     if sweep.search is None:
-        return sweep
+        return store.as_planned(sweep)
     # it needs Optuna, which a sweep without a search does not
     from runners.search import searching as search
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,12 @@ from analysis import report
 from runners import command
 from runners.conclusion import conclude
 from runners.launch.limits import LimitWatch
-from runners.plan import Sweep
+from runners.plan import Sweep, Trial
 from runners.search import searching as search
+from runners.search.growing import Growing
 from runners.search.queue import Work, unfinished
 from runners.search.study import Study
-from runners.store import Record, State, Store
+from runners.store import Evaluation, Record, State, Store
 from runners.store.origin import Origin
 from runners.tracking import database, elsewhere, phase
 from runners.tracking.connection import connect
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 def run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     """Search, where the sweep has a search; then compare, and conclude."""
+    sweep = report.grown(sweep, store)
     limits = LimitWatch(sweep.limits, store, sweep.variants)
     store.keep_sweep(sweep)
     store.keep_plan(sweep)
@@ -48,11 +50,31 @@ def run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     records, evaluations = store.records(sweep.trials), store.evaluations(sweep.distinct)
     tracker.reconcile(sweep.distinct, records.get, evaluations.get)
     if sweep.settled and not stopped:
-        work = Work([], store, records, evaluations)
+        work = _work(sweep, store, tracker, records, evaluations)
         stopped, records = _compare(sweep, store, tracker, work, args, limits)
         evaluations = work.evaluations
     table = report.read(sweep, store, records, studies, evaluations)
     return conclude(table, records, store, tracker, stopped)
+
+
+def _work(
+    sweep: Sweep,
+    store: Store,
+    tracker: Tracker,
+    records: dict[str, Record],
+    evaluations: dict[str, Evaluation],
+) -> Work:
+    """What the comparison has trained before, and whatever else it asks for as it goes."""
+    if sweep.growth is None:
+        return Work([], store, records, evaluations)
+
+    def more(ended: Mapping[str, Record], evaluated: Mapping[str, Evaluation]) -> list[Trial]:
+        grown = report.grown(sweep, store, ended, evaluated)
+        store.keep_plan(grown)
+        tracker.phase.trials = grown.distinct
+        return grown.distinct
+
+    return Growing(store, records, evaluations, more)
 
 
 def _compare(

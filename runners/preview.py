@@ -176,7 +176,11 @@ def _table(variants: list[dict[str, Any]]) -> str:
 def _counts(sweep: Sweep, store: Store, records: dict[str, Record]) -> list[str]:
     by_status = Counter(_status(t, store, records) for t in sweep.distinct)
     counts = ", ".join(f"{n} {status}" for status, n in by_status.items())
-    size = f"{len(sweep.variants)} variants x {len(sweep.seeds)} seeds"
+    most = f"{len(sweep.seeds)} seeds"
+    if sweep.growth:
+        looks = ", ".join(map(str, sweep.growth.looks))
+        most = f"{sweep.growth.first} to {sweep.growth.most} seeds, judged at {looks}"
+    size = f"{len(sweep.variants)} variants x {most}"
     shared = len(sweep.trials) - len(sweep.distinct)
     size += ", those of one configuration trained once" if shared else ""
     lines = [f"{len(sweep.distinct)} trials ({size}): {counts}"]
@@ -275,12 +279,15 @@ def _power(sweep: Sweep, records: dict[str, Record], found: Estimate | None) -> 
     if not sd:
         return []
     source = "the spread of the finished trials" if spreads else "an assumed spread"
-    shown = report.detectable(sd, comparisons, seeds)
+    looks = sweep.growth.looks if sweep.growth else ()
+    shown = report.detectable(sd, comparisons, seeds, looks)
     wanted = sweep.margin_pp or shown / 2
     line = (
         f"power: with {source} over seeds ({sd:.2f} points), {seeds} seeds show a difference of "
         f"{shown:.1f} points to {sweep.baseline} with 80 % power"
     )
+    if looks:
+        return [f"{line}; a larger one takes fewer"]
     if wanted < shown and (needed := report.seeds_for(wanted, sd, comparisons)):
         line += f"; {wanted:.1f} points need {needed} seeds"
         if found and len(found.trials) == len(sweep.trials):

@@ -70,6 +70,10 @@ def _start(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     from runners.search.queue import unfinished
 
     known = searching.conclude(sweep, store)
+    if known.growth:
+        from analysis import report
+
+        known = report.grown(known, store)
     elsewhere.warn(
         known,
         store,

@@ -38,6 +38,7 @@ ONLY = {
 
 # analysis is called by its doors alone, one of each command that needs it
 DOORS = {
+    "runners.sweep": {"analysis.report"},
     "runners.phases": {"analysis.report"},
     "runners.conclusion": {"analysis.report"},
     "runners.preview": {"analysis.report"},

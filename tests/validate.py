@@ -11,7 +11,8 @@ four times the others'.
 
 And of two other procedures: a table of variants under seven conditions, where two variants truly
 differ under all of them, how often any other one is marked; and `at_least` at its limit, how often a
-variant "keeps" or "does not keep" the part, and how often Fieller's interval holds the ratio.
+variant "keeps" or "does not keep" the part, and how often Fieller's interval holds the ratio. And
+of growing seeds (tests/validate_growing.py).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from scipy import special
 
 from analysis.stats import compare, dunnett_critical, retention, summarise
 from analysis.stats.conditions import over_conditions
+from tests.validate_growing import growing
 
 VARIANTS = 6
 MOST_ERRORS, LEAST_COVERAGE = 0.06, 0.93
@@ -175,8 +177,15 @@ def main() -> int:
         shares = " | ".join(f"{x:.3f}" for x in (o.errors, o.simultaneous, o.own, o.power, o.welch))
         print(f"| {seeds} | {correlation:g} | {spread:g} | {shares} |", flush=True)
     rows, broken = others(args.sweeps)
+    grown, too_wrong = growing(args.sweeps, 0.055, 0.94)
+    broken += too_wrong
     if args.json:
-        content = {"sweeps": args.sweeps, "outcomes": [asdict(o) for o in outcomes], "others": rows}
+        content = {
+            "sweeps": args.sweeps,
+            "outcomes": [asdict(o) for o in outcomes],
+            "others": rows,
+            "growing": [asdict(g) for g in grown],
+        }
         with open(args.json, "w") as file:
             json.dump(content, file, indent=1)
     bad = [

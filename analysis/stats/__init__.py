@@ -6,6 +6,7 @@ from analysis.stats.dunnett import dunnett_cdf, dunnett_critical
 from analysis.stats.exact import mcnemar, sign_flip
 from analysis.stats.pairs import all_pairs
 from analysis.stats.retention import Retention, retention
+from analysis.stats.sequential import levels
 from analysis.stats.summary import LEVEL, Summary, seeds_by_images, summarise
 from analysis.stats.verdicts import Difference, holm
 
@@ -26,6 +27,7 @@ __all__ = [
     "dunnett_cdf",
     "dunnett_critical",
     "holm",
+    "levels",
     "mcnemar",
     "retention",
     "seeds_by_images",

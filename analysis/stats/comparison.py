@@ -31,7 +31,8 @@ class Comparison:
     """`method` is "Dunnett", "Welch" or ""; `why` is the reason where it is not Dunnett's.
 
     `icc`: the share of the variance that is the seeds'. `detectable`: the smallest true difference
-    that this design shows with 80 % power.
+    that this design shows with 80 % power. `looks`: the seeds at each look at a comparison whose
+    seeds grow.
     """
 
     method: str
@@ -40,9 +41,16 @@ class Comparison:
     df: float | None = None
     icc: float | None = None
     detectable: float | None = None
+    looks: tuple[int, ...] = ()
 
 
-def compare(scores: Scores, baseline: str, margin: float | None = None) -> Comparison:
+def compare(
+    scores: Scores,
+    baseline: str,
+    margin: float | None = None,
+    level: float = LEVEL,
+    comparisons: int | None = None,
+) -> Comparison:
     """Every variant against the baseline.
 
     With complete blocks and variances that are not plainly unequal: one additive model,
@@ -51,13 +59,17 @@ def compare(scores: Scores, baseline: str, margin: float | None = None) -> Compa
 
     Args:
         margin: percentage points below which a difference does not matter; asks for equivalence.
+        level: of the intervals, and what 1 - p has to reach for a verdict.
+        comparisons: to adjust for; as many as there are here, where it is not given.
     """
     others = [v for v in scores if v != baseline and scores[v]]
     if not scores.get(baseline) or not others:
         return Comparison("", "there is nothing to compare with", {})
     present = {v: scores[v] for v in [baseline, *others]}
-    why = _not_additive(present)
-    return _welch(present, baseline, margin, why) if why else _dunnett(present, baseline, margin)
+    m = max(len(others), comparisons or 0)
+    if why := _not_additive(present):
+        return _welch(present, baseline, margin, why, level, m)
+    return _dunnett(present, baseline, margin, level, m)
 
 
 def _not_additive(scores: Scores) -> str:
@@ -85,10 +97,12 @@ def _not_additive(scores: Scores) -> str:
     return f"the variances are unequal (Brown-Forsythe p {shown}, {most})"
 
 
-def _dunnett(scores: Scores, baseline: str, margin: float | None) -> Comparison:
+def _dunnett(
+    scores: Scores, baseline: str, margin: float | None, level: float, m: int
+) -> Comparison:
     order = [baseline, *(v for v in scores if v != baseline)]
     fit = additive({v: scores[v] for v in order})
-    means, n, m = fit.values.mean(1), fit.values.shape[1], len(order) - 1
+    means, n = fit.values.mean(1), fit.values.shape[1]
     differences = [float(x - means[0]) for x in means[1:]]
     if not fit.mse:
         why = (
@@ -99,26 +113,29 @@ def _dunnett(scores: Scores, baseline: str, margin: float | None) -> Comparison:
         rows = {v: unjudged(n, d) for v, d in zip(order[1:], differences, strict=True)}
         return Comparison("", why, rows)
     error = math.sqrt(2 * fit.mse / n)
-    critical = dunnett_critical(m, fit.df)
+    critical = dunnett_critical(m, fit.df, level)
     tested = equivalence([Estimate(d, error, fit.df) for d in differences], margin)
     rows = {}
     for v, d, q in zip(order[1:], differences, tested, strict=True):
         p = 1 - dunnett_cdf(abs(d) / error, m, fit.df)
-        rows[v] = judged(n, d, critical * error, p, q)
+        rows[v] = judged(n, d, critical * error, p, q, level)
     detectable = (critical + float(special.stdtrit(fit.df, POWER))) * error
     return Comparison("Dunnett", "", rows, fit.df, fit.icc, detectable)
 
 
-def _welch(scores: Scores, baseline: str, margin: float | None, why: str) -> Comparison:
+def _welch(
+    scores: Scores, baseline: str, margin: float | None, why: str, level: float, m: int
+) -> Comparison:
     others = [v for v in scores if v != baseline]
     found: dict[str, Estimate] = {}
     for v in others:
         if estimate := _welch_estimate(scores[baseline], scores[v]):
             found[v] = estimate
     raw = [2 * float(special.stdtr(df, -abs(d) / error)) for d, error, df in found.values()]
-    ps = dict(zip(found, holm(raw), strict=True))
+    # those that are not here stand first in Holm's order
+    ps = dict(zip(found, holm(raw, m - len(others)), strict=True))
     tested = dict(zip(found, equivalence([*found.values()], margin), strict=True))
-    rows = {}
+    rows, spread = {}, len(found) + m - len(others)
     for v in others:
         n = len(scores[v])
         if v not in found:
@@ -126,8 +143,8 @@ def _welch(scores: Scores, baseline: str, margin: float | None, why: str) -> Com
             rows[v] = unjudged(n, d)
             continue
         d, error, df = found[v]
-        half = float(special.stdtrit(df, 1 - (1 - LEVEL) / 2 / len(found))) * error
-        rows[v] = judged(n, d, half, ps[v], tested[v])
+        half = float(special.stdtrit(df, 1 - (1 - level) / 2 / spread)) * error
+        rows[v] = judged(n, d, half, ps[v], tested[v], level)
     return Comparison("Welch" if found else "", why, rows)
 
 

@@ -12,20 +12,24 @@ from scipy import special
 
 from analysis.stats.comparison import POWER
 from analysis.stats.dunnett import dunnett_critical
+from analysis.stats.sequential import levels
+from analysis.stats.summary import LEVEL
 
 MOST = 1000  # seeds; a difference that needs more is not worth a plan
 
 
-def detectable(sd: float, comparisons: int, seeds: int) -> float:
+def detectable(sd: float, comparisons: int, seeds: int, looks: tuple[int, ...] = ()) -> float:
     """The smallest true difference that shows with 80 % power, in the unit of `sd`.
 
     Args:
         sd: the standard deviation of one variant's scores over seeds.
         comparisons: variants besides the baseline.
         seeds: of each variant, at least 2.
+        looks: the seeds at each look, where they grow; it shows at the last one, if not before.
     """
     df = comparisons * (seeds - 1)
-    critical = dunnett_critical(comparisons, df)
+    level = levels(comparisons, looks)[-1] if looks else LEVEL
+    critical = dunnett_critical(comparisons, df, level)
     return (critical + float(special.stdtrit(df, POWER))) * sd * math.sqrt(2 / seeds)
 
 

@@ -46,18 +46,23 @@ def unjudged(n: int, mean: float) -> Difference:
 
 
 def judged(
-    n: int, mean: float, half: float, p: float, equivalent_p: float | None = None
+    n: int,
+    mean: float,
+    half: float,
+    p: float,
+    equivalent_p: float | None = None,
+    level: float = LEVEL,
 ) -> Difference:
-    """A difference with its verdict; `half` is half the width of its interval."""
-    verdict = _verdict(mean, p, equivalent_p)
+    """A difference with its verdict at a level; `half` is half the width of its interval."""
+    verdict = _verdict(mean, p, equivalent_p, 1 - level)
     return Difference(n, mean, mean - half, mean + half, p, equivalent_p, verdict)
 
 
-def _verdict(difference: float, p: float, equivalent_p: float | None) -> str:
+def _verdict(difference: float, p: float, equivalent_p: float | None, alpha: float) -> str:
     # first: a difference inside the margin is equivalent, even one that is certainly not zero
-    if equivalent_p is not None and equivalent_p < 1 - LEVEL:
+    if equivalent_p is not None and equivalent_p < alpha:
         return "equivalent"
-    if p < 1 - LEVEL:
+    if p < alpha:
         return "better" if difference > 0 else "worse"
     return "inconclusive"
 
@@ -74,10 +79,14 @@ def equivalence(estimates: Sequence[Estimate], margin: float | None) -> list[flo
     return [*holm(ps)]
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """Adjusted p-values, in the order given (Holm 1979)."""
+def holm(ps: Sequence[float], besides: int = 0) -> list[float]:
+    """Adjusted p-values, in the order given (Holm 1979).
+
+    Args:
+        besides: further comparisons that all are adjusted for.
+    """
     adjusted, highest = [0.0] * len(ps), 0.0
     for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
-        highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))
+        highest = max(highest, min(1.0, (besides + len(ps) - rank) * ps[i]))
         adjusted[i] = highest
     return adjusted

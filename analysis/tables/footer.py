@@ -34,7 +34,8 @@ MIXED = (
 
 def footer(table: Table) -> list[str]:
     """The evidence, a sentence a line."""
-    sweep, seeds = table.sweep, ", ".join(map(str, table.sweep.seeds))
+    sweep = table.sweep
+    seeds = ", ".join(map(str, sweep.seeds[: max(map(sweep.seeds_of, sweep.variants))]))
     lines = [f"{len(table.records)} of {table.planned_trials} trials finished; seeds {seeds}."]
     for row in table.rows:
         lines += [f"{row.variant}: {n} {reason}." for reason, n in row.missing.items()]
@@ -94,7 +95,9 @@ def _methods(table: Table) -> list[str]:
         "± is the standard deviation over seeds, "
         "95 % is Student's interval of the mean."
     ]
-    if found.method == "Dunnett":
+    if found.looks:
+        lines += [*grown(table), *_spread(table)]
+    elif found.method == "Dunnett":
         lines += [_additive(found), *_spread(table)]
     elif found.method:
         lines.append(
@@ -106,7 +109,7 @@ def _methods(table: Table) -> list[str]:
     if table.sweep.margin_pp is not None and found.method:
         lines.append(
             f"Equivalent: two one-sided tests against ±{table.sweep.margin_pp:g} points "
-            "(margin_pp), p by Holm."
+            f"(margin_pp), p by Holm{' at each look' if found.looks else ''}."
         )
     if 0 < table.seeds < stats.SCREENING:
         lines.append("Fewer than five seeds: a screening, not evidence for a difference.")
@@ -131,6 +134,33 @@ def _additive(found: Comparison) -> str:
         f"seeds make up {100 * (found.icc or 0):.0f} % of the variance; "
         f"a true difference of {found.detectable:.2f} points would show with 80 % power."
     )
+
+
+def grown(table: Table) -> list[str]:
+    """How the seeds grew, and what the intervals of growing seeds promise."""
+    growth, found = table.sweep.growth, table.comparison
+    if growth is None or not found.looks:
+        return []
+    until = (
+        "they had a verdict"
+        if growth.half_width is None
+        else f"their intervals were within ±{growth.half_width:g} points"
+    )
+    lines = [
+        f"Seeds grew until the comparisons were decided ({until}), with looks at "
+        f"{listed([*map(str, found.looks)])} of at most {growth.most} seeds of each variant. All "
+        "intervals, over the variants and the looks, hold together with 95 %: the error is spent "
+        "over the looks as Lan and DeMets have it, by Pocock's function, and within a look by "
+        f"{'Dunnett' if found.method == 'Dunnett' else 'Bonferroni, in Welch’s t'}."
+    ]
+    fewer = [v for v in table.sweep.variants if table.sweep.seeds_of(v) < max(found.looks)]
+    if fewer:
+        stops = listed([f"{v} after {table.sweep.seeds_of(v)}" for v in fewer])
+        lines.append(
+            f"Decided early, and not trained further: {stops} seeds. A difference is of the seeds "
+            "of the look that it is from, the baseline's of the same seeds."
+        )
+    return lines
 
 
 def _spread(table: Table) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import numpy as np
 
 from analysis import stats
 from analysis.stats import Comparison, Difference, Summary
+from analysis.tables.growth import grow
 from analysis.tables.measure import Measure
 from analysis.tables.planned import Planned, planned
 from runners.plan import Sweep, reference
@@ -135,7 +137,8 @@ class Table:
         )
         # a variant without a trial could be the best one
         enough = len(ranked) == len(self.rows) >= 2 and self.seeds >= stats.SCREENING
-        if not enough or self.comparison.method != "Dunnett":
+        # a variant that was decided early has fewer seeds, and was looked at more than once
+        if not enough or self.comparison.method != "Dunnett" or self.sweep.growth:
             return ""
         # adjusted for all pairs, since the two were chosen by their means
         a, b = ranked[0].variant, ranked[1].variant
@@ -166,32 +169,48 @@ def read(
     if sweep.search:
         studies = studies or search.open_studies(sweep, store)
         sweep = search.conclude(sweep, store, studies)
-    printed = reference.load(sweep)
+    if sweep.growth:
+        found = grow(sweep, store, ended, evaluations)
+        return _table(found.sweep, store, found.ended, studies, evaluations, found.comparison)
     ended = store.records(sweep.trials) if ended is None else ended
+    return _table(sweep, store, ended, studies, evaluations, None)
+
+
+def _table(
+    sweep: Sweep,
+    store: Store,
+    ended: Mapping[str, Record],
+    studies: list[Study] | None,
+    evaluations: Mapping[str, Evaluation] | None,
+    grown: Comparison | None,
+) -> Table:
+    printed = reference.load(sweep)
     measure = _measure(sweep, store, ended, evaluations)
     records, unfinished, missing = _records(sweep, ended, measure)
-    scores: dict[str, dict[int, float]] = {}
-    for variant, finished in records.items():
-        scores[variant] = {r.seed: measure.score(variant, r) or 0.0 for r in finished}
-    comparison = stats.compare(scores, sweep.baseline, sweep.margin_pp)
+    scores = {v: _scores(v, finished, measure) for v, finished in records.items()}
+    compared = grown or stats.compare(scores, sweep.baseline, sweep.margin_pp)
     rows = []
     for v in sweep.variants:
         score = stats.summarise([*scores[v].values()])
         row = Row(
             v,
-            len(sweep.seeds),
+            sweep.seeds_of(v),
             records[v],
             missing[v],
             unfinished[v],
             score,
             _images(v, records[v], measure),
-            comparison.differences.get(v),
+            compared.differences.get(v),
             printed.rows.get(v),
             _against_paper(records[v], score, printed, measure, v),
         )
         rows.append(row)
-    files = planned((r for finished in records.values() for r in finished), store)
-    return Table(sweep, rows, comparison, scores, measure, printed, studies or [], files)
+    files = planned(itertools.chain(*records.values()), store)
+    return Table(sweep, rows, compared, scores, measure, printed, studies or [], files)
+
+
+def _scores(variant: str, finished: list[Record], measure: Measure) -> dict[int, float]:
+    return {r.seed: measure.score(variant, r) or 0.0 for r in finished}
 
 
 def _measure(

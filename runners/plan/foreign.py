@@ -206,6 +206,7 @@ TABLES = {
     "search": SEARCH,
     "parameter": PARAMETER,
     "resources": RESOURCES,
+    "seeds": {"min": "first", "max": "most", "start": "first", "step": "block", "stop": "until"},
 }
 
 

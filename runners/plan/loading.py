@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,14 +17,14 @@ from runners.plan.checking import validate
 from runners.plan.config import Config
 from runners.plan.evaluating import TOP1, Evaluate, check, fills_of, refuse_twins
 from runners.plan.reading import Document, override, read
+from runners.plan.seeds import Growth, Seeds, check_growth, listed, parse, refuse_too_many
 from runners.plan.settings import config_of, inherits
 from runners.plan.shipped import shipped
-from runners.plan.space import Search, Whole
+from runners.plan.space import Search
 from runners.plan.sweep import Limits, Resources, Sweep
 
 PARTS = "comparison", "conditions", "classes", "curves", "cost", "tradeoff"
 USUAL = "comparison", "curves", "cost"
-MOST_TRIALS = 100_000  # of a sweep
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,7 @@ class _File:
     base: dict[str, Any]
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
     factors: dict[str, Annotated[list, Field(min_length=1)]] = field(default_factory=dict)
-    seeds: (
-        Whole | Annotated[list[Annotated[int, Field(strict=True, ge=0)]], Field(min_length=1)]
-    ) = 3
+    seeds: Seeds = 3
     resources: Resources = field(default_factory=Resources)
     limits: Limits = field(default_factory=Limits)
     margin_pp: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -92,14 +89,13 @@ def _raw(path: Path, sets: tuple[str, ...], seeds: int | None) -> Document:
     return raw
 
 
-def _file(raw: Document) -> tuple[_File, tuple[int, ...]]:
+def _file(raw: Document) -> tuple[_File, int | list[int] | Growth]:
     """What the file says, checked, and its seeds."""
     file: _File = validate(_File, raw, table="file")
-    _refuse_too_many(file)
-    seed_list = tuple(range(file.seeds)) if isinstance(file.seeds, int) else tuple(file.seeds)
-    if len(set(seed_list)) < len(seed_list):
-        raise SweepError(f"seeds: each must occur once, got {list(seed_list)}")
-    return file, seed_list
+    seeds = parse(file.seeds)
+    refuse_too_many(seeds, len(file.variants), file.factors)
+    check_growth(seeds, factors=file.factors, search=file.search, at_least=file.at_least)
+    return file, seeds
 
 
 def _chosen(variants: dict[str, Config], baseline: str, only: tuple[str, ...]) -> dict[str, Config]:
@@ -114,30 +110,12 @@ def _chosen(variants: dict[str, Config], baseline: str, only: tuple[str, ...]) -
     return {v: c for v, c in variants.items() if v in only} if only else variants
 
 
-def _refuse_too_many(file: _File) -> None:
-    """Count the trials before any of them is made."""
-    seeds = file.seeds if isinstance(file.seeds, int) else len(file.seeds)
-    cells = math.prod(len(values) for values in file.factors.values()) if file.factors else 0
-    trials = (cells + len(file.variants)) * seeds
-    if cells > MOST_TRIALS:
-        raise SweepError(
-            f"factors: the full grid has {cells:,} cells, and a sweep has at most {MOST_TRIALS:,} "
-            "trials; name fewer values, or let a search choose (search.space, search.trials)"
-        )
-    if trials > MOST_TRIALS:
-        raise SweepError(
-            f"seeds: {seeds:,} seeds of {cells + len(file.variants):,} variants make {trials:,} "
-            f"trials, and a sweep has at most {MOST_TRIALS:,}; use fewer seeds or variants"
-        )
-
-
 def _load(
     path: Path, raw: Document, sets: tuple[str, ...], seeds: int | None, only: tuple[str, ...]
 ) -> Sweep:
-    file, seed_list = _file(raw)
-    lookup = Lookup(path.parent)
+    (file, written), lookup = _file(raw), Lookup(path.parent)
     arms = _arms(file)
-    search = search_key.parse(file.search, seed_list) if file.search is not None else None
+    search = search_key.parse(file.search, listed(written)) if file.search is not None else None
     if not (search and search.written.mode != "tune"):
         _refuse_idle_options(file.base, [arm for _, arm in arms.values()])
     every = {name: config_of(place, file.base, arm, lookup) for name, (place, arm) in arms.items()}
@@ -150,7 +128,8 @@ def _load(
         question=" ".join(file.question.split()),
         baseline=file.baseline,
         variants=variants,
-        seeds=seed_list,
+        seeds=listed(written),
+        growth=written if isinstance(written, Growth) else None,
         resources=file.resources,
         limits=file.limits,
         factors=file.factors,
@@ -165,7 +144,7 @@ def _load(
         fills={name: fills[name] for name in variants},
         measure=file.measure,
         reference=file.reference,
-        report=file.report or (*USUAL, *(["conditions"] if file.evaluate else [])),
+        report=file.report or (USUAL + ("conditions",) * bool(file.evaluate)),
         lookup=lookup,
         overrides=(
             *(s for s in sets if not s.strip().startswith(("resources", "limits"))),

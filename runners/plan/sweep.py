@@ -18,6 +18,7 @@ from runners.plan import space
 from runners.plan.catalogue import KINDS, Lookup, data_key, defaults_of, plain
 from runners.plan.config import Config, Data, Own, Trial
 from runners.plan.evaluating import TOP1, Evaluate
+from runners.plan.seeds import Growth
 from runners.plan.settings import config_of
 from runners.plan.space import Cell, Search, Whole
 
@@ -58,7 +59,7 @@ class Sweep:
     question: str
     baseline: str
     variants: dict[str, Config]
-    seeds: tuple[int, ...]
+    seeds: tuple[int, ...]  # all that a variant may have
     resources: Resources = Resources()
     limits: Limits = Limits()
     factors: dict[str, list] = field(default_factory=dict)
@@ -82,6 +83,8 @@ class Sweep:
     search: Search | None = None
     settled: bool = True  # False while a search has yet to say what is compared
     found: tuple[str, ...] = ()  # the variants that it said
+    growth: Growth | None = None
+    grown: dict[str, int] = field(default_factory=dict)  # variant -> its seeds, where they grow
     notes: tuple[str, ...] = ()  # what a reader must know of its data, a sentence each
 
     @property
@@ -100,16 +103,19 @@ class Sweep:
 
     @property
     def trials(self) -> list[Trial]:
-        """Seeds outermost: whatever is finished when a sweep is cut off is a balanced comparison.
-        None of what is being tuned.
-        """
+        """Seeds outermost, so that a sweep cut off is balanced. None of what is being tuned."""
         if not self.settled and self.search and self.search.written.mode == "tune":
             return []
         return [
             self.trial(variant, config, seed)
-            for seed in self.seeds
+            for n, seed in enumerate(self.seeds)
             for variant, config in self.variants.items()
+            if n < self.seeds_of(variant)
         ]
+
+    def seeds_of(self, variant: str) -> int:
+        """How many seeds of a variant are planned: the first of all that it may have."""
+        return self.grown.get(variant, self.growth.first) if self.growth else len(self.seeds)
 
     @property
     def distinct(self) -> list[Trial]:

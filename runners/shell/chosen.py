@@ -37,7 +37,7 @@ def planned(args: argparse.Namespace, store: Store) -> Sweep:
     seeds = getattr(args, "seeds", None)
     sweep = identified(load(args.what, args.set, seeds, only), store, args.data)
     if sweep.search is None:
-        return sweep
+        return store.as_planned(sweep)
     from runners.search import searching  # Optuna takes a second
 
     return searching.conclude(sweep, store)

@@ -10,7 +10,8 @@ import contextlib
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
 
 from runners.plan import Sweep, Trial
 from runners.store.place import Place
@@ -53,6 +54,16 @@ class Plans:
                 plan = json.loads(self.files.read(key))
                 found.setdefault(str(plan["sweep"]), set()).update(map(str, plan["trials"]))
         return found
+
+    def as_planned(self, sweep: Sweep) -> Sweep:
+        """The sweep with as many seeds of each variant as its starts have planned; they grow."""
+        if sweep.growth is None:
+            return sweep
+        ids = self.plans().get(sweep.label, set())
+        every = replace(sweep, grown=dict.fromkeys(sweep.variants, len(sweep.seeds)))
+        planned = Counter(t.variant for t in every.trials if t.id in ids)
+        first = sweep.growth.first
+        return replace(sweep, grown={v: max(first, planned[v]) for v in sweep.variants})
 
     def forget_plans(self, label: str) -> None:
         """The sweep of this name has no trials any more."""

@@ -42,6 +42,7 @@ def rebuild(sweep: Sweep, store: Store, uri: str) -> tuple[int, str]:
         records = {p.trial.id: p.record for p in trained if p.trial}
         tracker.reconcile([p.trial for p in trained if p.trial], records.get)
         ended += sum(p.record is not None for p in trained)
+    sweep = store.as_planned(sweep)
     tracker = Tracker(phase.comparison(sweep), connection, origin)
     records, evaluations = store.records(sweep.trials), store.evaluations(sweep.distinct)
     tracker.reconcile(sweep.distinct, records.get, evaluations.get)

@@ -1,0 +1,44 @@
+"""A comparison whose seeds grow: when all its trials have ended, it is asked for more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from runners.plan import Trial
+from runners.search.queue import Work, unfinished
+from runners.store import Evaluation, Record, Store
+
+
+class Growing(Work):
+    """The trials of a comparison, block by block.
+
+    Args:
+        more: (records, evaluations) so far -> the trials that the comparison asks for by now.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        records: Mapping[str, Record],
+        evaluations: Mapping[str, Evaluation],
+        more: Callable[[Mapping[str, Record], Mapping[str, Evaluation]], list[Trial]],
+    ):
+        super().__init__([], store, records, evaluations)
+        self.more = more
+
+    def learn(self, trial: Trial, record: Record) -> None:
+        super().learn(trial, record)
+        # what another sweep evaluates otherwise, or could not, is not asked for again
+        if not self.left():
+            asked = unfinished(self.more(self.records, self.evaluations), self.records, {})
+            known = {t.id for t in self.trials}
+            for new in (t for t in asked if t.id not in known):
+                kept = replace(new, own=self.store.keep_own(new.own, new.config))
+                self.trials.append(kept)
+                self.waiting.append(kept)
+
+    @property
+    def over(self) -> bool:
+        """A trial that runs may be the last of its block."""
+        return not self.waiting and not self.left()
