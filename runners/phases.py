@@ -109,12 +109,15 @@ def _compare(
     limits.works = finished > 0 or any(r.status != State.FAILED for r in work.records.values())
     work.trials = [replace(t, own=store.keep_own(t.own, t.config)) for t in todo]
     evaluate = f" and {finished} to evaluate" if finished else ""
+    console = _console(args)(sweep.name, sweep.distinct, work.records)
+    if isinstance(work, Growing):
+        work.expect = console.expect
     stopped = run_on_ray(
         sweep,
         work,
         store,
         tracker,
-        _console(args)(sweep.name, sweep.distinct, work.records),
+        console,
         limits,
         address=args.address,
         data=args.data,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Console as Terminal
 from rich.live import Live
@@ -48,6 +48,13 @@ class Console:
         if self.terminal.is_terminal:
             self.live = Live(console=self.terminal, auto_refresh=False, transient=True)
         self.drawn_at, self.tenths = 0.0, 0
+
+    def expect(self, trials: Sequence[Trial]) -> None:
+        """More trials than were known, since the seeds of some variants grow."""
+        self.trials |= {t.id: t for t in trials}
+        self.total, self.tenths = len(self.trials), 0
+        variants = ", ".join(dict.fromkeys(t.variant for t in trials))
+        self.say(f"not decided yet: {len(trials)} more trials, of {variants}")
 
     def started(self, trial: Trial) -> None:
         self.trials[trial.id] = trial

@@ -26,6 +26,7 @@ class Growing(Work):
     ):
         super().__init__([], store, records, evaluations)
         self.more = more
+        self.expect: Callable[[list[Trial]], None] = lambda trials: None  # hears of new trials
 
     def learn(self, trial: Trial, record: Record) -> None:
         super().learn(trial, record)
@@ -33,10 +34,15 @@ class Growing(Work):
         if not self.left():
             asked = unfinished(self.more(self.records, self.evaluations), self.records, {})
             known = {t.id for t in self.trials}
-            for new in (t for t in asked if t.id not in known):
-                kept = replace(new, own=self.store.keep_own(new.own, new.config))
-                self.trials.append(kept)
-                self.waiting.append(kept)
+            new = [
+                replace(t, own=self.store.keep_own(t.own, t.config))
+                for t in asked
+                if t.id not in known
+            ]
+            self.trials += new
+            self.waiting += new
+            if new:
+                self.expect(new)
 
     @property
     def over(self) -> bool:

@@ -83,3 +83,16 @@ def test_a_search_shows_its_best_and_estimates_trials_that_are_not_known_yet(wri
     # 3 epochs of the one that runs, 6 trials of 4 epochs to come, 2 s each
     assert "tiny, search: 1 of 8 trials, about 54 s left" in shown
     assert "running: S+C, epoch 1/4" in shown and "50.00" in shown
+
+
+def test_trials_that_are_asked_for_later_are_counted(write_sweep, capsys):
+    sweep = load(write_sweep(seeds=1))
+    more = load(write_sweep(seeds=2)).trials[len(sweep.trials) :]
+    console = Console(sweep.name, sweep.trials, {})
+    for trial in sweep.trials:
+        console.ended(trial, record(trial))
+    console.expect(more)
+    console.ended(more[0], record(more[0]))
+    n, out = len(sweep.trials), capsys.readouterr().out
+    assert f"[{n}/{n}]" in out and f"[{n + 1}/{n + len(more)}]" in out
+    assert f"not decided yet: {len(more)} more trials, of" in out

@@ -33,6 +33,8 @@ def test_a_sweep_trains_what_its_looks_ask_for(write_sweep, tmp_path):
     store = Store(tmp_path / "runs")
     sweep = load(write_sweep(variants=VARIANTS, seeds=GROWING))
     work = Growing(store, {}, {}, lambda *so_far: report.grown(sweep, store, *so_far).distinct)
+    expected = []
+    work.expect = expected.append
     work.trials = list(sweep.distinct)
     work.begin({t.id: 0 for t in work.trials})
     trained = []
@@ -46,6 +48,7 @@ def test_a_sweep_trains_what_its_looks_ask_for(write_sweep, tmp_path):
     assert sorted(trained) == sorted(
         [("far", 0), ("far", 1), *((v, s) for v in ("R20", "near") for s in range(6))]
     )
+    assert [len(trials) for trials in expected] == [4, 4]
     table = report.read(sweep, store)
     assert {row.variant: row.planned for row in table.rows} == {"R20": 6, "far": 2, "near": 6}
     assert [row.difference.n for row in table.rows if row.difference] == [2, 6]
