@@ -1,6 +1,11 @@
 """A trial that stops early ends alike, however often it was interrupted."""
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +18,7 @@ from runners.tracking.entries import final_tags
 from runners.trial.run import run
 from runners.trial.training import Training
 
+ROOT = Path(__file__).parents[3]
 # the accuracy on 32 images goes up and down, so the best epoch is not the last
 CONFIG = Config(
     "resnet20", "synthetic", epochs=9, batch_size=32, lr=0.3, schedule="constant",
@@ -29,17 +35,32 @@ def whole(tmp_path_factory) -> Store:
     return store
 
 
+# a process that is killed when its first new epoch is saved
+KILLED = """
+import os, signal, sys, torch
+from runners.store import Store
+from runners.trial.run import run
+from tests.runners.trial.test_early_stop import TRIAL
+
+torch.set_num_threads(int(sys.argv[2]))
+store = Store(sys.argv[1])
+known = bool(store.checkpoint(TRIAL.id))
+for n, epochs in enumerate(run(TRIAL, store, device="cpu")):
+    if n == known:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 @pytest.mark.slow
 def test_killed_after_every_epoch_it_ends_as_undisturbed(whole, tmp_path):
-    store, starts = Store(tmp_path), 0
+    store, killed = Store(tmp_path), 0
+    line = [sys.executable, "-c", KILLED, str(tmp_path), str(torch.get_num_threads())]
     while not store.record(TRIAL.id):
-        epochs, before = run(TRIAL, store, device="cpu"), store.checkpoint(TRIAL.id)
-        for _ in range(1 + bool(before)):
-            next(epochs, None)
-        epochs.close()
-        starts += 1
+        ended = subprocess.run(line, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        assert ended.returncode in (0, -signal.SIGKILL)
+        killed += ended.returncode != 0
     a, b = whole.record(TRIAL.id), store.record(TRIAL.id)
-    assert 1 < a.best < len(a.epochs) < CONFIG.epochs and starts >= len(a.epochs)
+    assert 1 < a.best < len(a.epochs) < CONFIG.epochs and killed == len(a.epochs)
     assert (b.best, len(b.epochs)) == (a.best, len(a.epochs))
     assert b.result.correct == a.result.correct and b.result.scores == a.result.scores
     mine, theirs = store.weights(b), whole.weights(a)
