@@ -9,7 +9,7 @@ from analysis.tables.conditions import Conditions
 from analysis.tables.table import Row, Table
 from analysis.tables.text import listed
 from runners.plan import Config
-from runners.plan.catalogue import KINDS
+from runners.plan.kinds import KINDS
 from runners.store import Record
 
 GAIN_PP = 0.5  # over the last tenth of the epochs; less is taken for converged

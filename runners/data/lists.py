@@ -18,7 +18,8 @@ import numpy as np
 from runners.data import faults, image_check
 from runners.data.arrays import Arrays
 from runners.errors import suggest
-from runners.plan.catalogue import DATASET, LISTS, names
+from runners.plan.catalogue import LISTS, names
+from runners.plan.kinds import DATASET
 
 VALIDATION = ("validation.txt", "val.txt")
 MEMORY = 4 * 10**9  # bytes of decoded images that are kept in memory

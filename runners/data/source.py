@@ -16,7 +16,8 @@ from runners.data import arrays, image_check
 from runners.data.arrays import Arrays
 from runners.errors import nearest, suggest
 from runners.output import watched
-from runners.plan.catalogue import DATASET, FOLDER, LISTS, names
+from runners.plan.catalogue import FOLDER, LISTS, names
+from runners.plan.kinds import DATASET
 
 SLOW_S = 2.0  # from here on, decoded pixels are kept
 # the settings that a file may have at its top level, beside `load`, and their defaults

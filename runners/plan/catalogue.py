@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib.util
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -22,75 +21,11 @@ from runners.errors import SweepError, nearest, suggest
 from runners.plan import foreign
 from runners.plan.config import Data
 from runners.plan.imports import digest_of, tree_of
+from runners.plan.kinds import BACKBONE, CONV, DATASET, STEM, Kind
 
-
-@dataclass(frozen=True, eq=False)
-class Kind:
-    """One kind of thing that a sweep file names.
-
-    `functions`: a Python file of the kind defines one of them, with the signature; its options are
-    the keyword-only arguments. A kind without functions is a table of figures.
-    """
-
-    key: str  # in a sweep file, and the word for it
-    room: str  # the package's own files, as a module's name
-    functions: Mapping[str, str] = field(default_factory=dict)
-    suffix: str = ".py"
-    versioned: bool = False  # the package's files have a VERSION, which is part of a trial's id
-
-    @property
-    def options(self) -> str:
-        """The key of its options."""
-        return "options" if self.key == "conv" else f"{self.key}_options"
-
-    @property
-    def digest(self) -> str:
-        """The field of a config that has the digest of a user's file."""
-        return f"{self.key}_digest"
-
-    @property
-    def version(self) -> str:
-        """The field of a config that has the version of the package's file."""
-        return f"{self.key}_version"
-
-    @property
-    def folder(self) -> Path:
-        """Of the package's own files."""
-        top, *inner = self.room.split(".")
-        spec = importlib.util.find_spec(top)  # finds the package without importing it
-        assert spec and spec.submodule_search_locations
-        return Path(spec.submodule_search_locations[0], *inner)
-
-
-CONV = Kind(
-    "conv",
-    "scconv.convs",
-    {
-        "drop_in": "drop_in(conv, *, option=default, ...) -> nn.Module",
-        "convert": "convert(model, *, option=default, ...) -> {path: nn.Module}",
-    },
-    versioned=True,
-)
-STEM = Kind(
-    "stem",
-    "scconv.convs",
-    {"drop_in": "drop_in(conv, *, option=default, ...) -> nn.Module"},
-    versioned=True,
-)
-BACKBONE = Kind(
-    "backbone",
-    "scconv.backbones",
-    {"build": "build(classes, *, option=default, ...) -> nn.Module"},
-)
-DATASET = Kind(
-    "dataset",
-    "runners.data",
-    {"load": "load(root, *, option=default, ...) -> images, labels, test images, test labels"},
-)
 LISTS = "lists"  # the package's data set for which a folder of the data may be named
 FOLDER = re.compile(r"\w[\w.-]*")
-REFERENCE = Kind("reference", "scconv.paper", suffix=".csv")
-KINDS = (CONV, BACKBONE, DATASET, STEM)  # of which a config names one each
+OF = ":"  # torchvision:resnet18 is the model resnet18 of the file torchvision.py
 
 
 @functools.cache
@@ -106,6 +41,8 @@ def find(kind: Kind, name: str, folder: Path, place: str) -> Path:
     Raises:
         SweepError: in neither, or in both.
     """
+    if kind is BACKBONE:
+        name = _of(name, folder, place)
     beside = folder / f"{name}{kind.suffix}"
     there = name.isidentifier() and beside.is_file()
     if name in names(kind):
@@ -123,6 +60,26 @@ def find(kind: Kind, name: str, folder: Path, place: str) -> Path:
     own = f"; a {kind.key} of your own is {name}{kind.suffix} beside the sweep file"
     way = foreign.template(name) or suggest(name, names(kind)) + own
     raise SweepError(f"{place}: unknown {kind.key} {name!r}{way}")
+
+
+def _of(name: str, folder: Path, place: str) -> str:
+    """The file's name in a backbone's: of torchvision:resnet18 it is torchvision.
+
+    Raises:
+        SweepError: the file makes models by their names, and no model is named; or the reverse.
+    """
+    file, given, model = name.partition(OF)
+    own = folder / f"{file}.py"
+    path = BACKBONE.folder / own.name if file in names(BACKBONE) else own
+    if not path.is_file():
+        return file if given else name
+    node = _function(BACKBONE, path)
+    by_name = node is not None and node.name == "build_named"
+    if by_name and not model:
+        raise SweepError(f"{place}: '{file}' needs a model's name, such as {file}:resnet18")
+    if given and node is not None and not by_name:
+        raise SweepError(f"{place}: '{file}' is one network; write {file}, got {name!r}")
+    return file
 
 
 @dataclass(frozen=True)
@@ -188,10 +145,12 @@ def _defaults(kind: Kind, file: Path, changed: int, size: int) -> dict[str, Any]
         raise SweepError(f"{file}: must define {next(iter(kind.functions.values()))}")
     arguments = node.args
     positional = len(arguments.posonlyargs) + len(arguments.args)
+    wanted = 2 if node.name == "build_named" else 1
     # a convolution's own check says more of its arguments
-    if kind not in (CONV, STEM) and (positional != 1 or arguments.vararg or arguments.kwarg):
+    if kind not in (CONV, STEM) and (positional != wanted or arguments.vararg or arguments.kwarg):
         raise SweepError(
-            f"{file}: {node.name} must take one argument, and its options after a `*`: "
+            f"{file}: {node.name} must take {('one argument', 'two arguments')[wanted - 1]}, and "
+            "its options after a `*`: "
             f"{kind.functions[node.name]}"
         )
     pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)

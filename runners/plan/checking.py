@@ -94,7 +94,8 @@ def _complaint(
     rules = [*dict.fromkeys(_rule(e["msg"]) for e in meant)]
     if "must be a number" in rules:
         rules = [r for r in rules if r != "must be a whole number"]
-    rule = " or ".join([rules[0], *(r.removeprefix("must be ") for r in rules[1:])])
+    first = ", ".join([rules[0], *(r.removeprefix("must be ") for r in rules[1:-1])])
+    rule = f"{first} or {rules[-1].removeprefix('must be ')}" if rules[1:] else first
     value = meant[0]["input"]
     return f"{where}: {rule}, got {_clip(value)}{_way_out(loc, value, raw)}"
 

@@ -12,10 +12,11 @@ from pydantic import ConfigDict, Field
 
 from runners.errors import SweepError, suggest
 from runners.plan import search_key, space
-from runners.plan.catalogue import KINDS, Lookup
+from runners.plan.catalogue import Lookup
 from runners.plan.checking import validate
 from runners.plan.config import Config
 from runners.plan.evaluating import TOP1, Evaluate, check, fills_of, refuse_twins
+from runners.plan.kinds import KINDS
 from runners.plan.reading import Document, override, read
 from runners.plan.seeds import Growth, Seeds, check_growth, listed, parse, refuse_too_many
 from runners.plan.settings import config_of, inherits

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from runners.errors import SweepError
-from runners.plan.catalogue import REFERENCE, find
+from runners.plan.catalogue import find
 from runners.plan.config import RECIPES, Config
+from runners.plan.kinds import REFERENCE
 from runners.plan.sweep import Sweep
 
 TITLES = {

@@ -6,17 +6,10 @@ from dataclasses import fields
 
 from runners.errors import SweepError, suggest
 from runners.plan import foreign
-from runners.plan.catalogue import (
-    DATASET,
-    KINDS,
-    Kind,
-    Lookup,
-    canonical,
-    data_key,
-    version_of,
-)
+from runners.plan.catalogue import Lookup, canonical, data_key, version_of
 from runners.plan.checking import validate
 from runners.plan.config import RECIPES, Config
+from runners.plan.kinds import DATASET, KINDS, Kind
 
 # Of a convolution of one's own, whose file is part of the id: raised when the same file comes to
 # other numbers. 1: its convolutions started from torch's default; 2: from the weights of what they

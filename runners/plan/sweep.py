@@ -15,9 +15,10 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 
 from runners.plan import space
-from runners.plan.catalogue import KINDS, Lookup, data_key, defaults_of, plain
+from runners.plan.catalogue import Lookup, data_key, defaults_of, plain
 from runners.plan.config import Config, Data, Own, Trial
 from runners.plan.evaluating import TOP1, Evaluate
+from runners.plan.kinds import KINDS
 from runners.plan.seeds import Growth
 from runners.plan.settings import config_of
 from runners.plan.space import Cell, Search, Whole

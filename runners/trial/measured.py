@@ -70,7 +70,10 @@ def _key(config: Config, own: Own) -> str:
 @functools.cache
 def code() -> str:
     """A digest of what networks are built and counted by."""
-    digest = hashlib.sha256(metadata.version("torch").encode())
+    digest = hashlib.sha256()
+    for package in ("torch", "torchvision", "timm"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            digest.update(f"{package} {metadata.version(package)}\n".encode())
     for place in CODE:
         files = sorted((ROOT / place).rglob("*.py")) or [ROOT / place]
         for file in files:

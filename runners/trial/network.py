@@ -71,7 +71,7 @@ def _measure(
     """Built once for all the rates and seeds that train the same network."""
     config = Config(dataset="", **json.loads(network))
     model, swapped = build(config, classes, own, device="meta")
-    if own.backbone:
+    if own.backbone or ":" in config.backbone:
         _check_scores(config.backbone, model, classes, image)
     return cost(model, image), swapped, _structure(model)
 
@@ -92,8 +92,15 @@ def _check_scores(
     backbone: str, model: torch.nn.Module, classes: int, image: tuple[int, int, int]
 ) -> None:
     """Refuse a backbone of one's own that does not make (n, classes) of (n, c, h, w)."""
-    with torch.no_grad():
-        made = model.eval()(torch.zeros(2, *image, device="meta"))
+    try:
+        with torch.no_grad():
+            made = model.eval()(torch.zeros(2, *image, device="meta"))
+    except Exception as error:  # a user's file may raise anything
+        raise ValueError(
+            f"backbone '{backbone}': fails on two images {(2, *image)} "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); mend it, or take "
+            "another backbone or larger images"
+        ) from error
     shape = tuple(made.shape) if isinstance(made, torch.Tensor) else type(made).__name__
     if shape != (2, classes):
         raise ValueError(

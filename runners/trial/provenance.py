@@ -124,8 +124,9 @@ def machine(cuda: Any = None) -> dict[str, str]:
     for package in ("torchvision", "numpy"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             said[package] = metadata.version(package)
-    if ray := sys.modules.get("ray"):
-        said["ray"] = str(ray.__version__)
+    for package in ("ray", "timm"):
+        if module := sys.modules.get(package):
+            said[package] = str(module.__version__)
     if cuda:
         said["cuda"] = str(cuda.version.cuda)
         said["cudnn"] = str(cuda.backends.cudnn.version())

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from runners.errors import SweepError
 from runners.plan import Config, Own, load
-from runners.plan.catalogue import BACKBONE, CONV, DATASET, KINDS, REFERENCE, find, names
+from runners.plan.catalogue import find, names
 from runners.plan.imports import digest_of, files_of
+from runners.plan.kinds import BACKBONE, CONV, DATASET, KINDS, REFERENCE
 from runners.search.searching import open_studies
 from runners.store import Store
 from tests.scconv.test_loading import IMPORTS

@@ -117,7 +117,7 @@ MESSAGES = {
     "an item of a list": ("seeds: [0, -1]", "line 5: seeds.1: must be at least 0, got -1"),
     "neither branch": (
         "seeds: many",
-        "line 5: seeds: must be a whole number or a list, got 'many'",
+        "line 5: seeds: must be a whole number, a list or a mapping, got 'many'",
     ),
     "a nested key": ("resources: {gpus: 1}", "line 5: resources: unknown key 'gpus'"),
     "a nested value": ("limits:\n  hours: -1", "line 6: limits.hours: must be above 0, got -1"),

@@ -44,7 +44,7 @@ def test_the_trials_of_growing_seeds_are_those_of_a_fixed_number(write_sweep):
         (GROWING | {"most": 1_000_000, "block": 100_000}, "a sweep has at most 100,000"),
         (GROWING | {"most": 1_000}, "at most 50 looks"),
         ([1, 1], "seeds: each must occur once, got [1, 1]"),
-        ("abc", "seeds: must be a whole number or a list or a mapping, got 'abc'"),
+        ("abc", "seeds: must be a whole number, a list or a mapping, got 'abc'"),
     ],
 )
 def test_seeds_that_cannot_be_are_one_line(write_sweep, seeds, said):

@@ -12,7 +12,7 @@ import pytest
 
 from runners.errors import SweepError
 from runners.plan import Config, Trial, load
-from runners.plan.catalogue import CONV
+from runners.plan.kinds import CONV
 from runners.sweep import main
 
 ROOT = Path(__file__).parents[3]

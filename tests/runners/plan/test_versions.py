@@ -9,7 +9,8 @@ import torch
 
 from runners.errors import SweepError
 from runners.plan import Trial, load
-from runners.plan.catalogue import CONV, find, names, version_of
+from runners.plan.catalogue import find, names, version_of
+from runners.plan.kinds import CONV
 from runners.store import Store
 from runners.sweep import main
 from scconv import replace_convs
