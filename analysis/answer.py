@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis import stats
 from analysis.tables import Row, Table, retention
-from analysis.tables.text import count, listed
+from analysis.tables.text import listed
 
 WORDS = (("better", "better than"), ("worse", "worse than"), ("equivalent", "equivalent to"))
 
@@ -29,11 +29,8 @@ def _compared(table: Table) -> str:
 
 def _held(table: Table) -> str:
     """What the verdicts hold for, and how many seeds they are from."""
-    most = max((len(row.records) for row in table.rows), default=0)
-    if not table.comparison.looks:
-        return f"simultaneously at 95 %, {count(table.seeds, 'seed')}"
-    span = count(most, "seed") if most == table.seeds else f"{table.seeds} to {most} seeds"
-    return f"simultaneously at 95 % over all looks, {span}"
+    over = " over all looks" if table.comparison.looks else ""
+    return f"simultaneously at 95 %{over}, {table.span}"
 
 
 def _findings(table: Table) -> list[str]:

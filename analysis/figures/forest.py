@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from analysis.figures.drawing import colours, fewer, plt, style, wrap
 from analysis.stats import Difference
 from analysis.tables import Row, Table
-from analysis.tables.text import count, interval
+from analysis.tables.text import interval
 
 LINE = 0.34  # height of one variant's line, in inches
 AROUND = 1.5  # height of title, axis and its label
@@ -45,8 +45,9 @@ def forest(table: Table) -> Figure:
                 lines.append(Line(row.variant, colour, row.difference, seeds))
         method = table.comparison.method
         what = f"{table.measure.label} minus that of {baseline} (percentage points){note}"
-        how = f"95 % intervals ({method}), " if method else ""
-        xlabel = f"{what}\n{how}{count(table.seeds, 'seed')}; small dots: one seed"
+        over = " over all looks" if table.comparison.looks else ""
+        how = f"95 % intervals ({method}){over}, " if method else ""
+        xlabel = f"{what}\n{how}{table.span}; small dots: one seed"
         return _draw(lines, table.sweep.question, xlabel, table.sweep.margin_pp)
 
 

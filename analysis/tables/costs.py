@@ -56,7 +56,7 @@ def columns() -> list[Column[Row]]:
         *_later(),
         _measured("images_per_s", "Speed of training, mean over trials.", "images/s", "{:.0f}"),
         _measured("peak_memory_gb", "Mean over trials.", "peak memory GB", "{:.2f}"),
-        _measured("minutes", "Time of a trial, mean over trials.", "minutes/trial", "{:.1f}"),
+        _measured("minutes", "Time of a trial, mean over trials.", "minutes/trial", "{:.3g}"),
     ]
 
 

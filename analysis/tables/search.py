@@ -49,7 +49,7 @@ def _study(study: Study) -> str:
     if refused := sum(bool(p.why) for p in ps if p.first == p.number):
         parts.append(f"{refused} cells impossible or out of bounds, not trained")
     minutes = sum(p.record.minutes for p in trained if p.record)
-    parts.append(f"{minutes:.1f} minutes of training")
+    parts.append(f"{minutes:.3g} minutes of training")
     return f"Search{of} ({w.mode}, {w.sampler}, seed {w.seed}) {over}: {'; '.join(parts)}."
 
 
@@ -158,7 +158,7 @@ def _outcomes(table: Table) -> list[Column[Proposed]]:
             "minutes",
             "Of training and validation.",
             "minutes",
-            lambda x: f"{x.proposal.record.minutes:.1f}" if x.proposal.record else "-",
+            lambda x: f"{x.proposal.record.minutes:.3g}" if x.proposal.record else "-",
             {"minutes": lambda x: x.proposal.record and round(x.proposal.record.minutes, 3)},
         ),
         Column(

@@ -15,6 +15,7 @@ from analysis.stats import Comparison, Difference, Summary
 from analysis.tables.growth import grow
 from analysis.tables.measure import Measure
 from analysis.tables.planned import Planned, planned
+from analysis.tables.text import count
 from runners.plan import Sweep, reference
 from runners.search import searching as search
 from runners.search.study import Study
@@ -127,6 +128,13 @@ class Table:
     def seeds(self) -> int:
         """The fewest seeds that a variant with any has."""
         return min((len(row.records) for row in self.rows if row.records), default=0)
+
+    @property
+    def span(self) -> str:
+        """ "3 seeds"; "2 to 6 seeds" where they grew."""
+        most = max((len(row.records) for row in self.rows), default=0)
+        fewest = f"{self.seeds} to " if self.comparison.looks and self.seeds < most else ""
+        return f"{fewest}{count(most if fewest else self.seeds, 'seed')}"
 
     @cached_property
     def best(self) -> str:

@@ -192,9 +192,11 @@ def _table(console: Console, first: str, *others: str) -> Table:
 def _outcome(record: Record) -> str:
     if record.result:
         score = shown(record.primary, record.result.score)
-        return f"test {score}, {record.result.minutes:.1f} min"
+        return f"test {score}, {duration(60 * record.result.minutes)}"
     if record.status == State.FINISHED and record.val_score is not None:
-        return f"validation {shown(record.primary, record.val_score)}, {record.minutes:.1f} min"
+        return (
+            f"validation {shown(record.primary, record.val_score)}, {duration(60 * record.minutes)}"
+        )
     return f"{record.status}: {record.reason}"
 
 

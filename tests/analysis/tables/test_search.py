@@ -61,7 +61,7 @@ def test_before_under_way_and_after(sweep, store, tmp_path):
         "12 of 12 trials proposed; 12 finished" in first
         and f"{again} proposed again and answered from the store" in first
     )
-    assert "12.0 minutes of training" in first  # two epochs of 30 s each
+    assert "12 minutes of training" in first  # two epochs of 30 s each
     assert chosen.startswith("Found, by validation") and promise.startswith(
         "No trial of the search read the test set"
     )

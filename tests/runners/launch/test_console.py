@@ -33,7 +33,7 @@ def test_fifty_trials_print_fewer_than_200_lines(write_sweep, capsys):
     console.close()
     lines = capsys.readouterr().out.splitlines()
     assert 50 < len(lines) < 70
-    assert "[50/50] S+C seed24: test top-1 90.00 %, 0.5 min" in lines and any(
+    assert "[50/50] S+C seed24: test top-1 90.00 %, 30 s" in lines and any(
         line.startswith("50 % of all epochs, about") for line in lines
     )
 
