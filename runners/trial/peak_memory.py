@@ -7,6 +7,7 @@ alone can forget it.
 from __future__ import annotations
 
 import contextlib
+import gc
 from pathlib import Path
 
 import torch
@@ -15,10 +16,12 @@ from runners import system
 
 
 def reset(device: torch.device) -> None:
-    """Begin a new peak."""
+    """Begin a new peak, without what earlier trials of this process have left behind."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
+    gc.collect()
+    system.give_back_memory()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
