@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from runners import data
+from runners import data, system
 from runners.launch.console import duration
 from runners.plan import Config, Sweep, Trial
 from runners.store import Record, Store
@@ -59,7 +58,7 @@ def slots(sweep: Sweep) -> tuple[int, bool]:
     """How many trials run at a time on this machine, and whether on its GPUs; 0: none can."""
     found, wanted = len(gpus()), sweep.resources
     share = wanted.gpu if wanted.gpu is not None else float(found > 0)
-    cores = max(1, int(len(os.sched_getaffinity(0)) // wanted.cpu))
+    cores = max(1, int(system.cores() // wanted.cpu))
     if not share:
         return cores, False
     return min(cores, int(found / share)), True

@@ -64,6 +64,16 @@ def give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def cores() -> int:
+    """The processor cores that this process may use; in a job of SLURM at most the node's part."""
+    try:
+        usable = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        usable = os.cpu_count() or 1
+    granted = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    return min(usable, int(granted)) if granted.isdecimal() and int(granted) else usable
+
+
 def host() -> str:
     """This machine's name."""
     return platform.node()

@@ -40,6 +40,7 @@ from ray.exceptions import (
 from ray.tune.search import Searcher as Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from runners import system
 from runners.errors import SweepError
 from runners.launch import scratch
 from runners.plan import Config, Resources
@@ -86,6 +87,9 @@ def _start() -> None:
     With $RAY_TMPDIR set, its logs are where Ray puts them, and stay.
     """
     place: dict[str, Any] = {}
+    # Ray itself knows of a container's limits, but not of an affinity or a batch system
+    if system.cores() < (os.cpu_count() or 1):
+        place["num_cpus"] = system.cores()
     if "RAY_TMPDIR" not in os.environ:
         # a folder in it, since Ray opens its own to all users
         place["_temp_dir"] = str(_folder.enter_context(scratch.folder()) / "ray")

@@ -109,7 +109,7 @@ def test_without_the_gpu_that_it_asks_for_nothing_is_measured(
     asking = replace(sweep, resources=Resources(gpu=0.25))
     assert SLOTS(asking) == (0, True) and estimated(asking, tmp_path) is None
     monkeypatch.setattr(estimate, "gpus", lambda: ["Model: NVIDIA T4"])
-    monkeypatch.setattr(estimate.os, "sched_getaffinity", lambda pid: range(8))
+    monkeypatch.setattr(estimate.system, "cores", lambda: 8)
     assert SLOTS(asking) == (4, True) and estimated(asking, tmp_path).at_a_time == 4
 
 

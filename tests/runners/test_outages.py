@@ -1,6 +1,7 @@
 """A sweep whose store is unreachable, full or forbidden for a while, or for too long."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -90,7 +91,8 @@ def test_a_store_that_is_forbidden_in_mid_run_ends_with_75_at_once_and_names_the
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(True)
             path.mkdir(parents=True)
     code, out = finish(process, sweep_file)
-    assert code == 75 and "cannot be written: Is a directory" in out, out
+    # the driver may look for a record before a worker writes one
+    assert code == 75 and re.search("cannot be (written|read): Is a directory", out), out
     assert str(tmp_path / "runs/trials") in out and "Traceback" not in out
     assert "its worker" not in out and "trying again" not in out
     code, out = finish(start(sweep_file), sweep_file)
