@@ -6,10 +6,12 @@ UNFINISHED=75 INTERRUPTED=130
 
 # The sweep's limit from the job's: options for `python -m runners.sweep`; none without a limit.
 hours_left() {
-    local end
+    local end left
     end=$(squeue --noheader --jobs "$SLURM_JOB_ID" --format %e)
     end=$(date --date "$end" +%s 2>/dev/null) || return 0
-    echo "--set limits.hours=$(awk "BEGIN {h = ($end - $(date +%s) - $SPARE_S) / 3600; print h > 0.01 ? h : 0.01}")"
+    left=$((end - $(date +%s) - SPARE_S))
+    [[ $left -gt 36 ]] || left=36
+    printf -- '--set limits.hours=%d.%04d\n' $((left / 3600)) $((left % 3600 * 10000 / 3600))
 }
 
 # Run a command that an end of the job interrupts, and queue the job again where it is not done.
@@ -18,7 +20,7 @@ go_on() {
     "$@" &
     child=$!
     # preemption and scancel: the epochs under way may end, as after Ctrl-C
-    trap 'kill -TERM $child' TERM
+    trap 'kill -TERM $child 2>/dev/null' TERM
     wait $child
     status=$?
     # the signal ends the wait, and not the command

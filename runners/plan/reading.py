@@ -121,6 +121,8 @@ def override(raw: dict, setting: str) -> None:
             f"--set takes place=value, such as base.epochs=3; got {setting!r}"
             + _place_for(place.strip() or text.strip())
         )
+    if not text.strip():  # of a variable of the shell that is empty
+        raise SweepError(f"--set {place}: has no value; give one, or null for none")
     *parents, last = place.strip().split(".")
     target = raw
     for parent in parents:

@@ -310,6 +310,7 @@ def test_malformed_text(case, tmp_path, capsys):
         ({"sets": ["base.epochs"]}, "--set takes place=value"),
         ({"sets": ["question.x=1"]}, "--set question.x: 'question' is not a mapping"),
         ({"sets": ["base.lr={"]}, "--set base.lr: not a YAML value"),
+        ({"sets": ["base.lr= "]}, "--set base.lr: has no value; give one, or null for none"),
         ({"only": ["S"]}, "--only: no variant is called 'S'"),
         ({"seeds": 0}, "seeds: must be at least 1"),
     ],
