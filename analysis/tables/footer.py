@@ -129,7 +129,8 @@ def _over(table: Table) -> str:
 
 def _additive(found: Comparison) -> str:
     return (
-        f"Differences in one additive model, variant + seed ({found.df:g} degree{'' if found.df == 1 else 's'} of freedom), "
+        f"Differences in one additive model, variant + seed ({found.df:g} "
+        f"degree{'' if found.df == 1 else 's'} of freedom), "
         "with Dunnett's simultaneous intervals and p; "
         f"seeds make up {100 * (found.icc or 0):.0f} % of the variance; "
         f"a true difference of {found.detectable:.2f} points would show with 80 % power."

@@ -10,7 +10,14 @@ from analysis import stats
 from analysis.stats import Retention
 from analysis.tables.columns import Column, Grid, grid
 from analysis.tables.table import Table
+from analysis.tables.text import listed, p_value, upper
 
+# verdict, of one variant, of several
+WORDS = (
+    ("keeps", "{} keeps {}", "{} keep {}"),
+    ("does not keep", "{} does not keep {}", "{} do not keep {}"),
+    ("open", "whether {} keeps {} is open", "whether {} keep {} is open"),
+)
 Kept = tuple[str, Retention]
 
 
@@ -47,7 +54,7 @@ def grid_of(table: Table) -> Grid:
             "p",
             "One-sided, that the part is not kept; by Holm over the variants.",
             "p",
-            lambda kept: f"{kept[1].p:.3f}",
+            lambda kept: p_value(kept[1].p),
         ),
         _column("verdict", "At one-sided 95 %.", "verdict", lambda kept: kept[1].verdict),
         _column(
@@ -71,17 +78,17 @@ def sentence(table: Table) -> str:
     found = retained(table)
     part = asked(table)
     clauses = []
-    for verdict, words in (("keeps", "keeps"), ("does not keep", "does not keep")):
+    for verdict, one, several in WORDS:
         names = [f"{v} ({kept.ratio:.3f})" for v, kept in found.items() if kept.verdict == verdict]
         if names:
-            clauses.append(f"{', '.join(names)} {words} {part}")
-    unsure = [f"{v} ({kept.ratio:.3f})" for v, kept in found.items() if kept.verdict == "open"]
-    if unsure:
-        clauses.append(f"whether {', '.join(unsure)} keeps {part} is open")
+            said = one if len(names) == 1 else several
+            clauses.append(said.format(listed(names), part))
     alone = found and all(kept.seeds == 1 for kept in found.values())
     limit = ": one seed, so for other test images alone" if alone else ""
+    # a name keeps its letters, also at the beginning
     text = "; ".join(clauses)
-    return f"{text[0].upper()}{text[1:]} (one-sided 95 %, Holm{limit})." if text else ""
+    text = upper(text) if text.startswith("whether ") else text
+    return f"{text} (one-sided 95 %, Holm{limit})." if text else ""
 
 
 def _column(key: str, means: str, header: str, text: Callable[[Kept], str]) -> Column[Kept]:

@@ -33,7 +33,7 @@ def test_the_verdicts_stand_in_answer_table_and_page(table, tmp_path):
         "near": "open",
     }
     said = answer(table)
-    assert said.startswith("Good (") and "keeps 90 % of R20's accuracy; bad (" in said
+    assert said.startswith("good (") and "keeps 90 % of R20's accuracy; bad (" in said
     assert "whether near (0.9" in said and "In this training, " in said
     page = report.write(table, tmp_path / "out")[0].read_text()
     assert "Who keeps 90 % of R20&#39;s accuracy" in page and "does not keep" in page
