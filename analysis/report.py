@@ -88,7 +88,7 @@ def _aggregate(row: Row, primary: str) -> dict[str, Any]:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m analysis.report",
+        prog=output.called("analysis.report"),
         description="Tables, figures and a page from a sweep's finished trials.",
     )
     parser.add_argument(

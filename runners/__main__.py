@@ -58,6 +58,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"sweeps: no command is called {name!r}{suggest(name, COMMANDS)}", file=sys.stderr)
         return 2
     module, before, _ = COMMANDS[name]
+    if argv is None:
+        sys.argv = [f"sweeps {name}", *rest]  # for the usage line
     return importlib.import_module(module).main([*before, *rest])
 
 

@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m runners.inspect",
+        prog=output.called("runners.inspect"),
         description="Per-class scores and first-stage feature maps of finished trials.",
     )
     command.share(parser, "sweep")

@@ -77,6 +77,11 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
+def called(module: str) -> str:
+    """How a person called this command, for its usage line: `sweeps NAME`, or by its module."""
+    return sys.argv[0] if sys.argv[0].startswith("sweeps ") else f"python -m {module}"
+
+
 def program(name: str = "sweeps") -> str:
     """How a person here starts a script of this environment, whether it is activated or not."""
     script = Path(sys.executable).with_name(name)

@@ -127,7 +127,7 @@ def _drive(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m runners.sweep",
+        prog=output.called("runners.sweep"),
         description="Run a sweep; the same command again continues it.",
     )
     command.share(parser, "sweep")

@@ -77,7 +77,8 @@ def _train(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m runners.train", description="Train one trial of a sweep in this process."
+        prog=output.called("runners.train"),
+        description="Train one trial of a sweep in this process.",
     )
     command.share(parser, "sweep")
     parser.add_argument("--variant", required=True)

@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m runners.tracking",
+        prog=output.called("runners.tracking"),
         description="Make a sweep's MLflow runs again from the store.",
     )
     parser.add_argument("action", choices=["rebuild"])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from runners.output import forgiving
+from runners.output import called, forgiving
 from scconv.check.design import Broken, Design
 from scconv.check.rules import RULES
 from scconv.convs import find
@@ -64,7 +64,7 @@ def check(name: str, path: Path | None = None, /, **options: Any) -> list[Findin
 def main(argv: list[str] | None = None) -> int:
     """0: every rule is kept; 1: some are broken; 2: there is no such convolution."""
     parser = argparse.ArgumentParser(
-        prog="python -m scconv.check",
+        prog=called("scconv.check"),
         description="Try a convolution against the contract of the catalogue.",
     )
     parser.add_argument(

@@ -9,7 +9,7 @@ import json
 import sys
 from dataclasses import asdict
 
-from runners.output import forgiving
+from runners.output import called, forgiving
 from scconv.cost import reports
 from scconv.cost.printed import TABLES, Row, rows
 
@@ -17,7 +17,7 @@ from scconv.cost.printed import TABLES, Row, rows
 @forgiving()
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m scconv.cost",
+        prog=called("scconv.cost"),
         description="The cost columns of the SCConv paper, or of a report, beside ours.",
     )
     parser.add_argument("table", choices=(*TABLES, *reports.NETWORKS))
