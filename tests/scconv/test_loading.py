@@ -104,7 +104,7 @@ def test_a_backbone_of_ones_own_has_options(tmp_path):
 
 
 def test_every_backbone_of_the_package_is_a_file_and_has_its_names_options():
-    assert len(backbones.NAMES) == 14 and {"resnet20", "resnet50_imagenet"} < {*backbones.NAMES}
+    assert len(backbones.NAMES) == 16 and {"resnet20", "resnet50_imagenet"} < {*backbones.NAMES}
     assert not {"resnet", "densenet", "resnext", "wideresnet"} & {*backbones.NAMES}
     with torch.device("meta"):
         assert backbones.build("resnet20", 10, width=32).stem[0].out_channels == 32
