@@ -12,6 +12,7 @@ from analysis import stats, tables
 from analysis.answer import answer
 from analysis.stats import Difference, Retention, Summary
 from analysis.tables import Row, Table, retention
+from analysis.tables.conditions import Conditions
 from runners.store import Record
 
 SCHEMA = "scconv-sweeps/report/1"
@@ -30,15 +31,33 @@ class TrialFigures:
 
 
 @dataclass(frozen=True)
+class ConditionFigures:
+    """A variant under one condition of `evaluate`.
+
+    Attributes:
+        score: top-1 on the test set under the condition, in per cent, over seeds.
+        p: that it is as the baseline under that condition; over all variants and conditions. None
+            of the baseline itself, and where it cannot be judged.
+        untrained: parameters that the condition rests on and no training image reached.
+    """
+
+    name: str
+    score: Summary
+    p: float | None
+    untrained: list[str]
+
+
+@dataclass(frozen=True)
 class VariantFigures:
     """One variant over its seeds.
 
     Attributes:
         n: finished trials, of `planned`.
         missing: why a trial has no result -> how many.
-        score: the primary score; None before a trial has finished.
+        score: the measure; None before a trial has finished.
         difference: to the baseline, in percentage points, with its verdict; None of the baseline
             itself, and while it cannot be judged.
+        conditions: of the trials that were evaluated under all of them.
         kept: the part of the baseline's accuracy that is kept, where the sweep asks for it.
         costs: name -> mean over the trials.
         paper: what the paper printed for it; empty where there is nothing.
@@ -54,6 +73,7 @@ class VariantFigures:
     costs: dict[str, float]
     paper: dict[str, Any]
     trials: list[TrialFigures]
+    conditions: list[ConditionFigures] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -62,7 +82,10 @@ class Report:
 
     Attributes:
         sweep: the name of its results; `question` and `answer` are sentences.
-        primary: the name of the score that is compared, in per cent.
+        primary: the name of a trial's score, in per cent.
+        measure: what is compared: `primary`, or a figure over conditions such as mean_top1.
+        looks: the seeds at each look, where they grow until the comparisons are decided; the
+            intervals hold over all of them.
         finished: trials, of `planned`.
         method: of the simultaneous intervals: "Dunnett" or "Welch"; empty while there are none,
             for the reason `why`.
@@ -87,6 +110,8 @@ class Report:
     detectable: float | None
     screening: bool
     variants: list[VariantFigures]
+    measure: str = ""
+    looks: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     schema: Literal["scconv-sweeps/report/1"] = SCHEMA
 
@@ -94,7 +119,7 @@ class Report:
 def report_of(table: Table) -> Report:
     """The table as one value."""
     sweep, found = table.sweep, table.comparison
-    kept = retention.retained(table)
+    kept, under = retention.retained(table), Conditions(table)
     return Report(
         sweep=sweep.label,
         question=sweep.question,
@@ -103,7 +128,7 @@ def report_of(table: Table) -> Report:
         primary=table.primary,
         finished=len(table.records),
         planned=table.planned_trials,
-        seeds=[*sweep.seeds],
+        seeds=[*sweep.seeds[: max(map(sweep.seeds_of, sweep.variants))]],
         overrides=[*sweep.overrides],
         margin_pp=sweep.margin_pp,
         at_least=sweep.at_least,
@@ -111,12 +136,28 @@ def report_of(table: Table) -> Report:
         why=found.why,
         detectable=found.detectable,
         screening=table.seeds < stats.SCREENING,
-        variants=[_variant(row, kept.get(row.variant)) for row in table.rows],
+        variants=[_variant(row, kept.get(row.variant), under) for row in table.rows],
+        measure=table.measure.name,
+        looks=[*found.looks],
         notes=tables.footer(table),
     )
 
 
-def _variant(row: Row, kept: Retention | None) -> VariantFigures:
+def _conditions(variant: str, under: Conditions) -> list[ConditionFigures]:
+    if variant not in under.variants:
+        return []
+    return [
+        ConditionFigures(
+            name,
+            under.summary(variant, lambda scores, name=name: scores[name].top1),
+            under.p.get((name, variant)),
+            under.untrained(variant, name),
+        )
+        for name in under.table.conditions
+    ]
+
+
+def _variant(row: Row, kept: Retention | None, under: Conditions) -> VariantFigures:
     costs = {}
     for name in row.result.costs if row.result else ():
         mean = row.mean(name)
@@ -134,6 +175,7 @@ def _variant(row: Row, kept: Retention | None) -> VariantFigures:
         costs=costs,
         paper=printed,
         trials=[_trial(record) for record in row.records],
+        conditions=_conditions(row.variant, under),
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from analysis import figures, report, tables
 from analysis.answer import answer
+from analysis.programs import report_of
 from analysis.stats import retention, summarise
 from analysis.tables import retention as kept
 from analysis.tables import warnings
@@ -162,6 +163,16 @@ def test_a_trial_that_was_not_evaluated_is_missing_from_the_measure_alone(make, 
     usual = tables.read(replace(table.sweep, measure="top1"), Store(tmp_path / "runs"))
     assert usual.planned_trials == len(usual.records) == 9
     assert tables.under_conditions(usual).lines[2][1] == "2"
+
+
+def test_programs_get_every_condition_too(make):
+    made = report_of(make(own_stem=True, measure="mean"))
+    assert made.measure == "mean_top1" and made.primary == "top1" and made.looks == []
+    base, black, mine = made.variants
+    assert [c.name for c in base.conditions] == ["RGB", "R", "B"]
+    assert all(c.p is None for c in base.conditions) and black.conditions[1].p < 0.05
+    assert black.conditions[1].score.mean == 26.25
+    assert mine.conditions[1].untrained == ["stem.subset.0.weight", "stem.subset.0.bias"]
 
 
 def test_classes_are_of_the_whole_images_and_of_the_worst_condition(make):
