@@ -3,6 +3,7 @@ is stored without outputs.
 """
 
 import json
+import re
 from pathlib import Path
 
 import nbclient
@@ -40,23 +41,38 @@ def test_there_are_three():
     assert [p.stem for p in NOTEBOOKS] == ["features", "order", "tradeoff"]
 
 
+@pytest.fixture
+def executed(monkeypatch, tmp_path):
+    """executed(path, sweep's file, folder of its trials) -> the notebook with its outputs."""
+
+    def execute(path: Path, sweep: Path, storage: Path) -> nbformat.NotebookNode:
+        given = {"SWEEP": sweep, "STORAGE": storage, "DRAWINGS": tmp_path, "PYTHONPATH": ROOT}
+        for name, value in given.items():
+            monkeypatch.setenv(name, str(value))
+        notebook = nbformat.read(path, as_version=4)
+        nbclient.NotebookClient(
+            notebook,
+            timeout=180,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(path.parent)}},
+        ).execute()
+        return notebook
+
+    return execute
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_a_notebook_runs(path, quickstart, tmp_path, monkeypatch):
-    sweep, storage = quickstart
-    for name, value in {
-        "SWEEP": sweep,
-        "STORAGE": storage,
-        "DRAWINGS": tmp_path,
-        "PYTHONPATH": ROOT,
-    }.items():
-        monkeypatch.setenv(name, str(value))
-    notebook = nbformat.read(path, as_version=4)
-    nbclient.NotebookClient(
-        notebook,
-        timeout=180,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(path.parent)}},
-    ).execute()
+def test_without_a_finished_trial_a_notebook_says_what_to_run(path, executed, tmp_path):
+    with pytest.raises(nbclient.exceptions.CellExecutionError) as error:
+        executed(path, ROOT / "sweeps/quickstart.yaml", tmp_path / "runs")
+    # the kernel colours it
+    last = re.sub(r"\x1b\[\d+m", "", str(error.value).strip().splitlines()[-1])
+    assert last.startswith("SystemExit: No ") and "first run  sweeps run " in last
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_notebook_runs(path, quickstart, executed, tmp_path):
+    notebook = executed(path, *quickstart)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     # what is printed may come in several pieces, cut anywhere
     shown = "".join(output.get("text", "") for output in outputs) + json.dumps(outputs)
