@@ -60,6 +60,7 @@ def _run(args: argparse.Namespace) -> int:
 def _said(sweep: Sweep, store: Store, args: argparse.Namespace) -> str | None:
     """What the command printed when it finished this sweep, if nothing has changed since."""
     folder = results.choose(Path("results"), sweep.label, sweep.path, store)
+    sweep = store.as_planned(sweep)
     return stamp.read(folder, sweep, store, database.sqlite_path(args.tracking_uri))
 
 

@@ -6,6 +6,8 @@ import signal
 import pytest
 
 from analysis import report
+from runners import phases
+from runners import sweep as command
 from runners.plan import load
 from runners.search.growing import Growing
 from runners.store import Store
@@ -75,7 +77,9 @@ def test_no_look_is_taken_at_a_block_that_has_not_ended(write_sweep, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_between_two_looks_the_same_command_ends_as_if_it_had_not(write_sweep, tmp_path):
+def test_killed_between_two_looks_the_same_command_ends_as_if_it_had_not(
+    write_sweep, tmp_path, monkeypatch, capsys
+):
     variants = {"R20": {"conv": "standard"}, "still": {"lr": 1e-9}, "again": {"lr": 0.051}}
     path = write_sweep(variants=variants, seeds={"first": 2, "most": 4}, base={"epochs": 2})
     process = start(path)
@@ -99,3 +103,7 @@ def test_killed_between_two_looks_the_same_command_ends_as_if_it_had_not(write_s
     assert all(status == "FINISHED" and n == 1 for status, _, n in runs.values())
     code, again = finish(start(path), path)
     assert code == 0 and "to run" not in again
+    # the third is printed as it was written, and nothing is looked at again
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(phases, "run", lambda *given: pytest.fail("it looked again"))
+    assert command.main([path.name]) == 0 and capsys.readouterr().out.strip() in again
