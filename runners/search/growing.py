@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from runners.plan import Trial
-from runners.search.queue import Work, unfinished
+from runners.search.queue import Work
 from runners.store import Evaluation, Record, Store
 
 
@@ -30,13 +30,11 @@ class Growing(Work):
 
     def learn(self, trial: Trial, record: Record) -> None:
         super().learn(trial, record)
-        # what another sweep evaluates otherwise, or could not, is not asked for again
         if not self.left():
-            asked = unfinished(self.more(self.records, self.evaluations), self.records, {})
-            known = {t.id for t in self.trials}
+            known = {*self.records, *(t.id for t in self.trials)}
             new = [
                 replace(t, own=self.store.keep_own(t.own, t.config))
-                for t in asked
+                for t in self.more(self.records, self.evaluations)
                 if t.id not in known
             ]
             self.trials += new

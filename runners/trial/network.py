@@ -12,6 +12,7 @@ import torch
 from runners import data
 from runners.plan import NETWORK, PACKAGE, Config, Own
 from scconv import Cost, backbones, cost, replace_convs
+from scconv.backbones.small_images import LARGEST
 from scconv.channels import Present, takes_subsets
 
 
@@ -71,6 +72,8 @@ def _measure(
     """Built once for all the rates and seeds that train the same network."""
     config = Config(dataset="", **json.loads(network))
     model, swapped = build(config, classes, own, device="meta")
+    if not own.backbone and ":" in config.backbone:
+        _check_size(config, image)
     if own.backbone or ":" in config.backbone:
         _check_scores(config.backbone, model, classes, image)
     return cost(model, image), swapped, _structure(model)
@@ -86,6 +89,18 @@ def _structure(model: torch.nn.Module) -> str:
         leaf = not next(module.children(), None)
         lines.append(repr(module) if leaf else module.extra_repr())
     return "\n".join(filter(None, lines))
+
+
+def _check_size(config: Config, image: tuple[int, int, int]) -> None:
+    """Refuse a network that was made for small images where they are large: it would take all day,
+    and be another network than its name says.
+    """
+    side = max(image[1:])
+    if side > LARGEST and config.backbone_options.get("small", True):
+        raise ValueError(
+            f"backbone '{config.backbone}': is made for images of up to {LARGEST} pixels a side, "
+            f"and these have {side}; add backbone_options: {{small: false}}"
+        )
 
 
 def _check_scores(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+LARGEST = 64  # pixels a side
 EARLY = 4  # a max-pool among so many modules behind the first convolution is the stem's
 
 

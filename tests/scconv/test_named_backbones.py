@@ -95,6 +95,15 @@ def test_a_model_that_cannot_be_is_one_line_before_anything_is_launched(
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_network_for_small_images_is_refused_where_they_are_large(write_sweep):
+    base = {"backbone": "torchvision:resnet18", "dataset": "imagenet", "val_fraction": 0}
+    variants = {"R20": {"conv": "standard"}}
+    with pytest.raises(SweepError, match="these have 224; add backbone_options"):
+        networks(load(write_sweep(base=base, variants=variants)))
+    base["backbone_options"] = {"small": False}
+    networks(load(write_sweep(base=base, variants=variants)))
+
+
 def test_a_file_of_ones_own_may_make_models_by_name(write_sweep, tmp_path):
     (tmp_path / "mine.py").write_text(
         "from torch import nn\n\n\ndef build_named(model, classes, *, width=4):\n"

@@ -76,6 +76,19 @@ def test_no_look_is_taken_at_a_block_that_has_not_ended(write_sweep, tmp_path):
     assert all(row.difference.n == 2 for row in table.rows if row.difference)
 
 
+def test_what_an_earlier_start_has_finished_is_not_handed_out_again(write_sweep, tmp_path):
+    """Also where trials are evaluated, which those records do not say."""
+    store = Store(tmp_path / "runs")
+    sweep = load(write_sweep(variants=VARIANTS, seeds=GROWING, evaluate={"channels": "all"}))
+    before, last = sweep.distinct[:-1], sweep.distinct[-1]
+    known = {trial.id: train(store, trial) for trial in before}
+    grown = load(write_sweep(variants=VARIANTS, seeds=4, evaluate={"channels": "all"})).distinct
+    work = Growing(store, known, {}, lambda *so_far: grown)
+    work.trials = [last]
+    work.learn(last, train(store, last))
+    assert {t.seed for t in work.waiting} == {2, 3}
+
+
 @pytest.mark.slow
 def test_killed_between_two_looks_the_same_command_ends_as_if_it_had_not(
     write_sweep, tmp_path, monkeypatch, capsys
