@@ -96,7 +96,7 @@ def _methods(table: Table) -> list[str]:
         "95 % is Student's interval of the mean."
     ]
     if found.looks:
-        lines += [*grown(table), *_spread(table)]
+        lines += [*_grown(table), *_spread(table)]
     elif found.method == "Dunnett":
         lines += [_additive(found), *_spread(table)]
     elif found.method:
@@ -137,7 +137,7 @@ def _additive(found: Comparison) -> str:
     )
 
 
-def grown(table: Table) -> list[str]:
+def _grown(table: Table) -> list[str]:
     """How the seeds grew, and what the intervals of growing seeds promise."""
     growth, found = table.sweep.growth, table.comparison
     if growth is None or not found.looks:
@@ -147,12 +147,14 @@ def grown(table: Table) -> list[str]:
         if growth.half_width is None
         else f"their intervals were within ±{growth.half_width:g} points"
     )
+    dunnett = found.method == "Dunnett"
+    within = "Dunnett's statistic" if dunnett else "Bonferroni's correction of Welch's t"
     lines = [
         f"Seeds grew until the comparisons were decided ({until}), with looks at "
         f"{listed([*map(str, found.looks)])} of at most {growth.most} seeds of each variant. All "
         "intervals, over the variants and the looks, hold together with 95 %: the error is spent "
         "over the looks as Lan and DeMets have it, by Pocock's function, and within a look by "
-        f"{'Dunnett' if found.method == 'Dunnett' else 'Bonferroni, in Welch’s t'}."
+        f"{within}."
     ]
     fewer = [v for v in table.sweep.variants if table.sweep.seeds_of(v) < max(found.looks)]
     if fewer:
