@@ -100,12 +100,19 @@ def estimate(
     per_epoch |= {v: by_macs * measures[v].counts["macs"] for v in guessed}
     return Estimate(
         max(1, at_a_time),
-        [per_epoch[t.variant] * t.config.epochs for t in to_run],
+        [per_epoch[t.variant] * (t.config.epochs - _behind(t, store)) for t in to_run],
         measured,
         [v for v in recorded if any(t.variant == v for t in to_run)],
         guessed,
         _relative(sweep, measures, {v: per_epoch[v] for v in (*recorded, *measured)}),
     )
+
+
+def _behind(trial: Trial, store: Store) -> int:
+    """How many of the trial's epochs the store has, in a checkpoint or a stable part to share."""
+    if at := store.progress(trial.id):
+        return at.epoch
+    return store.stable_epochs(trial)
 
 
 def _measured(

@@ -40,6 +40,7 @@ def footer(table: Table) -> list[str]:
     for row in table.rows:
         lines += [f"{row.variant}: {n} {reason}." for reason, n in row.missing.items()]
     lines += _early_stops(table)
+    lines += _stable_parts(table)
     lines += [*_attempts(table), *_methods(table), *noise_floor(table)]
     if sweep.overrides:
         lines.append(f"Overrides of the sweep file: {', '.join(sweep.overrides)}.")
@@ -59,8 +60,27 @@ def _attempts(table: Table) -> list[str]:
                 again.append(f"{row.variant} seed {record.seed} ({attempts})")
     if not again:
         return []
-    shown = ", ".join(again[:MOST]) + (f" and {len(again) - MOST} more" if again[MOST:] else "")
-    return [f"Trials that took more than one attempt: {shown}."]
+    return [f"Trials that took more than one attempt: {_first(again)}."]
+
+
+def _stable_parts(table: Table) -> list[str]:
+    """The trials that went on from a shorter training, whose first epochs are theirs."""
+    shared = [
+        f"{row.variant} seed {record.seed}"
+        for row in table.rows
+        for record in row.records
+        if "stable_part" in record.provenance
+    ]
+    if not shared:
+        return []
+    noun = "Trial that went" if len(shared) == 1 else "Trials that went"
+    return [
+        f"{noun} on from the stable part of a shorter training of the same seed: {_first(shared)}."
+    ]
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:MOST]) + (f" and {len(names) - MOST} more" if names[MOST:] else "")
 
 
 def _early_stops(table: Table) -> list[str]:

@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field
 from runners.plan.evaluating import Evaluate
 from runners.plan.space import Whole
 
+WSD = "wsd"  # warm-up, stable, decay
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 RECIPES: dict[str, dict] = {
     # the paper's section 4: SGD 0.05, x0.1 after half and three quarters of 200 epochs.
@@ -66,6 +67,8 @@ LATER = (
     "stem_version",
     "drop_channels",
     "drop_p",
+    "warmup_epochs",
+    "decay_fraction",
 )
 
 
@@ -107,7 +110,7 @@ class Config:
     momentum: Fraction = 0.9
     nesterov: bool = False
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5e-4
-    schedule: Literal["step", "cosine", "constant"] = "step"
+    schedule: Literal["step", "cosine", "constant", "wsd"] = "step"
     milestones: tuple[Fraction, ...] = (
         0.5,
         0.75,
@@ -145,6 +148,9 @@ class Config:
     # training images lose channels: with this probability, all of a batch the same, or each its own
     drop_channels: Literal["none", "batch", "sample"] = "none"
     drop_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    # of wsd: the warm-up, linear; and the part of the epochs, at the end, in which the rate decays
+    warmup_epochs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    decay_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
 
     def __post_init__(self) -> None:
         # a record has the plain values
@@ -157,6 +163,18 @@ class Config:
         defaults = {f.name: {} if f.default is MISSING else f.default for f in fields(Config)}
         return json.dumps(
             {k: v for k, v in asdict(self).items() if v != defaults[k]}, sort_keys=True
+        )
+
+    @property
+    def stable_epochs(self) -> int:
+        """The epochs before the decay of `schedule: wsd`; 0 for other schedules.
+
+        They do not depend on how many epochs follow.
+        """
+        return (
+            self.epochs - max(1, round(self.decay_fraction * self.epochs))
+            if self.schedule == WSD
+            else 0
         )
 
     @property
@@ -238,11 +256,27 @@ class Trial:
     # how it is evaluated when it has finished, and with which fills; no part of the id
     evaluate: Evaluate | None = None
     fills: tuple[str, ...] = ()
+    keep_stable: bool = False  # the state before the decay, for longer trainings; no part of the id
 
     @cached_property
     def id(self) -> str:
         """The same for the same numbers, whatever the sweep and the variant are called."""
-        return hashlib.sha256(f"{self.config.canonical} seed={self.seed}".encode()).hexdigest()[:16]
+        return self._id_of(self.config)
+
+    @cached_property
+    def stable_id(self) -> str:
+        """The same for the trials of `schedule: wsd` whose stable part is the same; "" for others.
+
+        They differ in their number of epochs and in the length of their decay alone.
+        """
+        if self.config.schedule != WSD:
+            return ""
+        return self._id_of(
+            replace(self.config, epochs=Config.epochs, decay_fraction=Config.decay_fraction)
+        )
+
+    def _id_of(self, config: Config) -> str:
+        return hashlib.sha256(f"{config.canonical} seed={self.seed}".encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ from runners.errors import SweepError, suggest
 from runners.plan import foreign
 from runners.plan.catalogue import Lookup, canonical, data_key, version_of
 from runners.plan.checking import validate
-from runners.plan.config import RECIPES, Config
+from runners.plan.config import RECIPES, WSD, Config
 from runners.plan.kinds import DATASET, KINDS, Kind
 
 # Of a convolution of one's own, whose file is part of the id: raised when the same file comes to
@@ -18,6 +18,8 @@ OWN_VERSION = 2
 # 1: a worker that had trained other variants may have run it uncompiled; 2: see trial/compiled.py
 COMPILE_VERSION = 2
 SGD_ALONE = ("momentum", "nesterov")
+WSD_ALONE = ("warmup_epochs", "decay_fraction")
+NOT_WSD = ("milestones", "warmup")
 # fields of a config that follow from others
 FOLLOWING = {
     *("test", "data", "compile_version"),
@@ -49,6 +51,7 @@ def config_of(place: str, base: dict, arm: dict, lookup: Lookup) -> Config:
         raise SweepError(f"{where}.recipe: unknown recipe {recipe!r}{way}")
     merged = {k: v for k, v in (RECIPES[recipe] | base | arm).items() if k not in BESIDE}
     _fit_optimizer(merged, recipe, base, arm, place)
+    _fit_schedule(merged, base, arm, place)
     _fit_drop(merged, arm, place)
     for kind in KINDS:
         merged[kind.options] = _merged_options(kind, base, arm, place)
@@ -59,6 +62,7 @@ def config_of(place: str, base: dict, arm: dict, lookup: Lookup) -> Config:
     # once for its own errors, then with what follows from the files that it names
     config: Config = validate(Config, merged, at)
     _check_early_stop(config, recipe, base | arm, at("early_stop"))
+    _check_stable(config, at("warmup_epochs"))
     for kind in KINDS:
         name, options = getattr(config, kind.key), getattr(config, kind.options)
         file = lookup.file(kind, name, at(kind.key))
@@ -102,6 +106,43 @@ def _fit_optimizer(merged: dict, recipe: str, base: dict, arm: dict, place: str)
         )
 
 
+def _fit_schedule(merged: dict, base: dict, arm: dict, place: str) -> None:
+    """Leave out what says nothing to the schedule, where one of the two is `wsd`.
+
+    Raises:
+        SweepError: it was set for that schedule.
+    """
+    name = merged.get("schedule", Config.schedule)
+    wsd = name == WSD
+    where = place if "schedule" in arm else "base"
+    # base's settings may be meant for other variants
+    written = arm if "schedule" in arm or not wsd else base | arm
+    for key in NOT_WSD if wsd else WSD_ALONE:
+        if key in written:
+            reason = (
+                "wsd has warmup_epochs and decay_fraction instead" if wsd else "is of schedule: wsd"
+            )
+            raise SweepError(
+                f"{place if key in arm else 'base'}.{key}: {reason}, and {where}.schedule is "
+                f"{name}; remove one of the two"
+            )
+        merged.pop(key, None)
+
+
+def _check_stable(config: Config, where: str) -> None:
+    """Refuse a warm-up that would not end before the decay.
+
+    Raises:
+        SweepError: says both.
+    """
+    if config.schedule == WSD and config.warmup_epochs > config.stable_epochs:
+        raise SweepError(
+            f"{where}: the warm-up must end before the decay; it takes {config.warmup_epochs:g} "
+            f"epochs, and of {config.epochs} the decay begins after {config.stable_epochs}; use "
+            "more epochs, or a smaller warmup_epochs or decay_fraction"
+        )
+
+
 def _fit_drop(merged: dict, arm: dict, place: str) -> None:
     """Leave out the probability where no channels are lost.
 
@@ -123,15 +164,16 @@ def _check_early_stop(config: Config, recipe: str, written: dict, where: str) ->
     """Refuse a stop that has nothing to look at, or that cuts an annealing off.
 
     Raises:
-        SweepError: it goes with neither `schedule: cosine` nor `val_fraction: 0`.
+        SweepError: it goes with neither `schedule: cosine` or `wsd` nor `val_fraction: 0`.
     """
     if config.early_stop is None:
         return
     if "early_stop" not in written:
         where = f"{where}, of recipe {recipe}"
-    if config.schedule == "cosine":
+    if config.schedule in ("cosine", WSD):
         raise SweepError(
-            f"{where}: an annealing that is cut off is another protocol, and schedule is cosine; "
+            f"{where}: an annealing that is cut off is another protocol, and schedule is "
+            f"{config.schedule}; "
             "use schedule: constant, or early_stop: null"
         )
     if not config.val_fraction:

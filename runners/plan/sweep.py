@@ -27,13 +27,15 @@ from runners.plan.space import Cell, Search, Whole
 @dataclass(frozen=True)
 class Resources:
     """What one trial occupies. `gpu` 0.25 packs four on one; left out, it is 1 where there is a GPU
-    and 0 elsewhere.
+    and 0 elsewhere. `keep_stable`: of `schedule: wsd`, the state before the decay stays in the
+    store, so that a longer training goes on from it.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     gpu: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     cpu: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1
+    keep_stable: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,8 @@ class Sweep:
     resources: Resources = Resources()
     limits: Limits = Limits()
     factors: dict[str, list] = field(default_factory=dict)
-    cells: dict[str, tuple] = field(
-        default_factory=dict
-    )  # of the factors' grid: variant -> their values
+    # of the factors' grid: variant -> their values
+    cells: dict[str, tuple] = field(default_factory=dict)
     margin_pp: float | None = None  # a difference below this, in percentage points, does not matter
     at_least: float | None = None  # the part of the baseline's accuracy that is to be kept
     evaluate: Evaluate | None = None
@@ -77,9 +78,8 @@ class Sweep:
     lookup: Lookup = field(default_factory=Lookup)  # the files that its names stand for
     overrides: tuple[str, ...] = ()
     base: dict[str, Any] = field(default_factory=dict)  # as in the file
-    arms: dict[str, tuple[str, dict]] = field(
-        default_factory=dict
-    )  # variant -> its place in the file, its settings
+    # variant -> its place in the file, its settings
+    arms: dict[str, tuple[str, dict]] = field(default_factory=dict)
     text: str = ""  # of the file, as it was read
     search: Search | None = None
     settled: bool = True  # False while a search has yet to say what is compared
@@ -133,11 +133,12 @@ class Sweep:
 
     def trial(self, variant: str, config: Config, seed: int) -> Trial:
         """One variant with one seed, as this sweep plans it."""
-        trial = Trial(self.name, variant, config, seed, self.own(config), self.digest)
+        own, keep = self.own(config), self.resources.keep_stable
+        trial = Trial(self.name, variant, config, seed, own, self.digest, keep_stable=keep)
         # the trials of a search never read the test set
-        if not self.evaluate or not config.test:
-            return trial
-        return replace(trial, evaluate=self.evaluate, fills=(self.fill(variant),))
+        if self.evaluate and config.test:
+            trial = replace(trial, evaluate=self.evaluate, fills=(self.fill(variant),))
+        return trial
 
     def candidate(self, cell: Cell, variant: str = "", *, searching: bool = True) -> Config:
         """The config of a search's cell: on top of a variant where each is tuned, else of `base`.

@@ -77,12 +77,17 @@ def save(files: Place, trial_id: str, state: dict[str, Any], epochs: list[Epoch]
     # at every moment one whole checkpoint is there
     if files.exists(last):
         files.keep(last, before)
-    data = packed(state | {"trial": trial_id, "epochs": [asdict(e) for e in epochs]})
-    files.write(last, hashlib.sha256(data).digest(), data)
+    files.write(last, *content(trial_id, state, epochs))
     # another shell asks for it, and need not read the weights for that
     seconds = sum(e.seconds for e in epochs) / max(1, len(epochs))
     noted = {"epoch": len(epochs), "seconds": seconds}
     files.write(_progress(trial_id), json.dumps(noted).encode())
+
+
+def content(trial_id: str, state: dict[str, Any], epochs: list[Epoch]) -> tuple[bytes, memoryview]:
+    """The parts of a file with this state and every epoch so far, its checksum first."""
+    data = packed(state | {"trial": trial_id, "epochs": [asdict(e) for e in epochs]})
+    return hashlib.sha256(data).digest(), data
 
 
 def load(files: Place, trial_id: str) -> tuple[dict[str, Any], list[Epoch]] | None:
@@ -99,14 +104,14 @@ def load(files: Place, trial_id: str) -> tuple[dict[str, Any], list[Epoch]] | No
     unreadable: StoreUnreadable | None = None
     for key in (last, before):
         try:
-            content = files.read(key)
+            found = files.read(key)
         except FileNotFoundError:
             continue
         except StoreUnreadable as error:
             unreadable = unreadable or error
             continue
         try:
-            found = _unpacked(content, trial_id)
+            state = unpack(found, trial_id)
         # any other error is the machine's trouble, not the file's
         except (ValueError, TypeError, KeyError, pickle.UnpicklingError) as error:
             if not unreadable:
@@ -115,7 +120,7 @@ def load(files: Place, trial_id: str) -> tuple[dict[str, Any], list[Epoch]] | No
             continue
         if unreadable:
             _set_aside(files, last, str(unreadable))
-        return found
+        return state
     if unreadable:
         raise unreadable
     return None
@@ -132,7 +137,7 @@ def drop(files: Place, trial_id: str) -> None:
         files.delete(key)
 
 
-def _unpacked(content: bytes, trial_id: str) -> tuple[dict[str, Any], list[Epoch]]:
+def unpack(content: bytes, trial_id: str) -> tuple[dict[str, Any], list[Epoch]]:
     """A checkpoint's state and epochs. Only content that its checksum covers is unpickled.
 
     Raises:

@@ -28,11 +28,12 @@ from runners.store.locks import Locks, TrialLock
 from runners.store.log import trial_log
 from runners.store.plans import Plans
 from runners.store.record import Record
+from runners.store.stable import StableParts
 from runners.store.state import State
 from runners.store.user_files import UserFiles
 
 
-class Store(Checkpoints, Evaluations, Failures, Locks, Plans, UserFiles):
+class Store(Checkpoints, Evaluations, Failures, Locks, Plans, StableParts, UserFiles):
     """The place of all trials: a folder or s3://bucket/folder.
 
     Many processes may read it at a time; each may write trials of its own.

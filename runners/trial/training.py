@@ -28,7 +28,7 @@ from runners.errors import Diverged
 from runners.plan import Config, Trial
 from runners.store import Epoch, Result
 from runners.store.stopping import kept_epoch, stopped
-from runners.trial import peak_memory, precision
+from runners.trial import peak_memory, precision, schedule
 from runners.trial.compiled import Compiled
 from runners.trial.network import build, planned_cost
 from runners.trial.testing import look, per_cent
@@ -63,6 +63,7 @@ class Training:
         self.changing: list[Any] = [m for m in model.modules() if hasattr(m, "set_progress")]
         # the weights of the best epoch so far, where those are what is tested
         self.best: dict[str, Tensor] | None = None
+        self.shared = ""  # the trial that left the stable part, where this one began with another's
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
@@ -76,7 +77,7 @@ class Training:
             state["compiled"] = self.compiled.outcome
         if self.best is not None:
             state["best"] = self.best
-        return state | {"data": self.data.train_digest}
+        return state | {"data": self.data.train_digest, "shared": self.shared}
 
     def load(self, state: dict) -> None:
         """Go on from what `state` returned.
@@ -84,16 +85,14 @@ class Training:
         Raises:
             ValueError: it was trained on other data.
         """
-        # the test images may have changed: a damaged one is mended without training again. Older
-        # checkpoints have the digest of everything
-        if state["data"] not in (self.data.train_digest, self.data.digest):
+        if not fits(state, self.data):
             raise ValueError(
                 f"the checkpoint was trained on images with digest {state['data']}, these have "
                 f"{self.data.train_digest}; use another --storage"
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.best = state.get("best")
+        self.best, self.shared = state.get("best"), state.get("shared", "")
         if self.compiled:
             self.compiled.before = state.get("compiled", "unknown")
         if state["scaler"] and self.scaler.is_enabled():
@@ -167,9 +166,10 @@ class Training:
         seen = 0
         self.model.train()
         for i, (x, y) in enumerate(_inputs(self.data, c, self.seed, index)):
-            progress = (index * steps + i + 0.5) / (c.epochs * steps)
+            step = index * steps + i + 0.5
+            progress = step / (c.epochs * steps)
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(c, progress)
+                group["lr"] = schedule.rate(c, step, steps)
             for layer in self.changing:
                 layer.set_progress(progress)
             with precision.autocast(self.precision, self.device):
@@ -187,6 +187,13 @@ class Training:
             self.model.eval(), self.data, split, self.precision, self.device
         )
         return loss, guesses == truth[:, None]
+
+
+def fits(state: dict, data: Dataset) -> bool:
+    """Whether a training's state was trained on these images."""
+    # the test images may have changed: a damaged one is mended without training again. Older
+    # checkpoints have the digest of everything
+    return state["data"] in (data.train_digest, data.digest)
 
 
 def optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
@@ -237,19 +244,6 @@ def _step(
         nn.utils.clip_grad_norm_(weights, clip)
     scaler.step(steps)
     scaler.update()
-
-
-def learning_rate(config: Config, progress: float) -> float:
-    """The rate at `progress` (0..1) through the training."""
-    if progress < config.warmup:
-        return config.lr * progress / config.warmup
-    if config.schedule == "constant":
-        return config.lr
-    if config.schedule == "step":
-        return config.lr * 0.1 ** sum(progress >= m for m in config.milestones)
-    return (
-        config.lr * 0.5 * (1 + math.cos(math.pi * (progress - config.warmup) / (1 - config.warmup)))
-    )
 
 
 def train(

@@ -174,7 +174,7 @@ MALFORMED = {
     "out of range": ({"base": {"lr": -1}}, "base.lr: must be above 0, got -1"),
     "unknown choice": (
         {"base": {"schedule": "stairs"}},
-        "base.schedule: must be 'step', 'cosine' or 'constant', got 'stairs'",
+        "base.schedule: must be 'step', 'cosine', 'constant' or 'wsd', got 'stairs'",
     ),
     "unknown recipe": (
         {"base": {"recipe": "papr"}},

@@ -11,7 +11,8 @@ from runners.plan import Config, Trial, load
 from runners.store import Store
 from runners.trial import training
 from runners.trial.run import run
-from runners.trial.training import learning_rate, optimizer
+from runners.trial.schedule import learning_rate
+from runners.trial.training import optimizer
 from tests.conftest import TINY
 
 

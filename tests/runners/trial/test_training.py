@@ -15,7 +15,8 @@ from runners.plan import Config, Trial, load
 from runners.store import Epoch, Result, Store
 from runners.train import main
 from runners.trial.run import run
-from runners.trial.training import Training, learning_rate, train
+from runners.trial.schedule import learning_rate
+from runners.trial.training import Training, train
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,75 @@
+"""The part of a store that keeps stable parts: trials/<id>/stable.pt, the state of a training of
+`schedule: wsd` before its decay, from which longer trainings go on.
+
+An empty file, stable/<stable id>/<epochs>-<trial id>, says where one is.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from runners.errors import StoreUnreadable
+from runners.plan import Trial
+from runners.store import checkpoint
+from runners.store.place import Place
+from runners.store.record import Epoch
+
+NAME = re.compile(r"(\d+)-([0-9a-f]{16})")
+
+
+class StableParts:
+    """What longer trainings go on from."""
+
+    files: Place
+
+    def keep_stable(self, trial: Trial, state: dict[str, Any], epochs: list[Epoch]) -> None:
+        """Keep the state of a trial whose stable part has just ended."""
+        self.files.write(_key(trial.id), *checkpoint.content(trial.id, state, epochs))
+        self.files.write(f"{_folder(trial)}/{len(epochs)}-{trial.id}", b"")
+
+    def stable_epochs(self, trial: Trial) -> int:
+        """How many epochs of its stable part another trial has left for it; 0 for none."""
+        return next((epochs for epochs, _ in self._stable(trial)), 0)
+
+    def stable_part(self, trial: Trial) -> tuple[dict[str, Any], list[Epoch], str] | None:
+        """The longest stable part that the trial can go on from: its state, its epochs, and the id
+        of the trial that left it. None where there is none that can be used.
+
+        Raises:
+            StoreError: the store is unreachable, or forbids it.
+        """
+        for _, trial_id in self._stable(trial):
+            try:
+                return *checkpoint.unpack(self.files.read(_key(trial_id)), trial_id), trial_id
+            # it is of use, and nothing that the trial needs
+            except (FileNotFoundError, StoreUnreadable) as error:
+                why = str(error)
+            except (ValueError, TypeError, KeyError, pickle.UnpicklingError) as error:
+                why = f"damaged ({error})"
+            print(f"{self.files.address(_key(trial_id))}: {why}, not used", flush=True)
+        return None
+
+    def _stable(self, trial: Trial) -> Iterator[tuple[int, str]]:
+        """(epochs, trial id) of what can be of use, the longest first."""
+        if not trial.stable_id:
+            return
+        found = []
+        for key in self.files.listing(_folder(trial)):
+            name = NAME.fullmatch(key.rpartition("/")[2])
+            if name and 0 < int(name[1]) <= trial.config.stable_epochs:
+                found.append((int(name[1]), name[2]))
+        for epochs, trial_id in sorted(found, reverse=True):
+            # its trial may have been removed
+            if self.files.exists(_key(trial_id)):
+                yield epochs, trial_id
+
+
+def _folder(trial: Trial) -> str:
+    return f"stable/{trial.stable_id}"
+
+
+def _key(trial_id: str) -> str:
+    return f"trials/{trial_id}/stable.pt"
