@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis import stats
 from analysis.tables import Row, Table, retention
-from analysis.tables.text import listed
+from analysis.tables.text import listed, quoted
 
 WORDS = (("better", "better than"), ("worse", "worse than"), ("equivalent", "equivalent to"))
 
@@ -22,7 +22,7 @@ def _compared(table: Table) -> str:
     if reason := _no_answer(table):
         return f"There is no answer{reason}."
     found = f"{'; '.join(_findings(table))} ({_held(table)})"
-    above = f"; {table.best} is above all others" if table.best else ""
+    above = f"; {quoted(table.best)} is above all others" if table.best else ""
     by = "" if table.measure.usual else f"by {table.measure.label}, "
     return f"In this training, {by}{found}{_strength(table)}{_incomplete(table)}{above}."
 
@@ -35,13 +35,13 @@ def _held(table: Table) -> str:
 
 def _findings(table: Table) -> list[str]:
     """One clause a verdict."""
-    base, parts = table.sweep.baseline, []
+    base, parts = quoted(table.sweep.baseline), []
     for verdict, words in WORDS:
         if found := _judged(table, verdict):
             names = listed([_named(row, verdict) for row in found])
             parts.append(f"{names} {'is' if len(found) == 1 else 'are'} {words} {base}")
     if unsure := _judged(table, "inconclusive"):
-        names = listed([row.variant for row in unsure])
+        names = listed([quoted(row.variant) for row in unsure])
         parts.append(
             f"for {names} the difference to {base} may be chance"
             if parts
@@ -56,7 +56,8 @@ def _judged(table: Table, verdict: str) -> list[Row]:
 
 def _named(row: Row, verdict: str) -> str:
     assert row.difference
-    return row.variant if verdict == "equivalent" else f"{row.variant} ({row.difference.mean:+.2f})"
+    name = quoted(row.variant)
+    return name if verdict == "equivalent" else f"{name} ({row.difference.mean:+.2f})"
 
 
 def _strength(table: Table) -> str:
@@ -78,7 +79,7 @@ def _incomplete(table: Table) -> str:
     short = [row for row in table.rows if len(row.records) < row.planned]
     if not short:
         return ""
-    counts = [f"{row.variant} has {len(row.records)} of {row.planned}" for row in short]
+    counts = [f"{quoted(row.variant)} has {len(row.records)} of {row.planned}" for row in short]
     return f"; of the planned trials {listed(counts)} finished"
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # every figure of a report: its file's stem -> its title on the page
 FIGURES = {
+    "kept": "What is kept of the baseline's accuracy",
     "forest": "Differences to the baseline",
     "tradeoff": "Accuracy against cost",
     "channels": "Accuracy by the number of channels",
@@ -113,6 +114,8 @@ def _draw(table: Table, folder: Path, x: str) -> list[Path]:
     wanted: dict[str, Callable[[], Figure]] = {}
     if any(row.difference for row in table.rows):
         wanted["forest"] = lambda: figures.forest(table)
+    if retention.retained(table):
+        wanted["kept"] = lambda: figures.kept(table)
     if table.records and {"tradeoff", "cost"} & {*table.sweep.report}:
         wanted["tradeoff"] = lambda: figures.tradeoff(table, x)
     if table.records and "curves" in table.sweep.report:

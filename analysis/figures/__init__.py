@@ -4,7 +4,7 @@ from analysis.figures.channels import channels
 from analysis.figures.confusion import figure as class_matrix
 from analysis.figures.curves import curves
 from analysis.figures.drawing import STYLE, plt, save, style
-from analysis.figures.forest import forest
+from analysis.figures.forest import forest, kept
 from analysis.figures.search import front, history
 from analysis.figures.tradeoff import AXES, pareto, tradeoff
 
@@ -17,6 +17,7 @@ __all__ = [
     "forest",
     "front",
     "history",
+    "kept",
     "pareto",
     "plt",
     "save",

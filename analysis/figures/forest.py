@@ -5,14 +5,15 @@ A forest plot, as in S. Lewis and M. Clarke, BMJ 2001, doi:10.1136/bmj.322.7300.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures.drawing import colours, fewer, plt, style, wrap
-from analysis.stats import Difference
-from analysis.tables import Row, Table
+from analysis.stats.retention import WIDEST
+from analysis.tables import Row, Table, retention
 from analysis.tables.text import interval
 
 LINE = 0.34  # height of one variant's line, in inches
@@ -22,11 +23,17 @@ WIDE = 30  # letters of a name before it is broken
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the plot: a name, its colour, its difference, and each seed's own difference."""
+    """A line of the plot: a name, its colour, a value with its interval, each seed's own value.
+
+    `low` and `high` are None where there is no interval; `said` stands beside the line.
+    """
 
     name: str
     colour: str
-    difference: Difference
+    mean: float
+    low: float | None
+    high: float | None
+    said: str
     seeds: list[float]
 
 
@@ -40,23 +47,62 @@ def forest(table: Table) -> Figure:
         rows, note = fewer(table)
         lines = []
         for row, colour in zip(rows, colours(table, rows), strict=True):
-            if row.difference:
-                seeds = _by_seed(table, row, baseline)
-                lines.append(Line(row.variant, colour, row.difference, seeds))
+            if d := row.difference:
+                seeds = [ours - base for ours, base in _pairs(table, row)]
+                within = f"({interval(d)})  " if d.low is not None else ""
+                said = f"{d.mean:+.2f}  {within}{d.verdict}"
+                lines.append(Line(row.variant, colour, d.mean, d.low, d.high, said, seeds))
         method = table.comparison.method
         what = f"{table.measure.label} minus that of {baseline} (percentage points){note}"
         over = " over all looks" if table.comparison.looks else ""
         how = f"95 % intervals ({method}){over}, " if method else ""
         xlabel = f"{what}\n{how}{table.span}; small dots: one seed"
-        return _draw(lines, table.sweep.question, xlabel, table.sweep.margin_pp)
+        figure, axes = _draw(lines, table.sweep.question)
+        axes.axvline(0, color="black", linewidth=1, zorder=1)
+        if margin := table.sweep.margin_pp:
+            axes.axvspan(-margin, margin, color="0.5", alpha=0.15, linewidth=0, zorder=0)
+            xlabel += f"; grey: the margin of ±{margin:g}"
+        axes.set_xlabel(xlabel)
+        return figure
 
 
-def _by_seed(table: Table, row: Row, baseline: str) -> list[float]:
-    base = table.scores[baseline]
-    return [score - base[seed] for seed, score in table.scores[row.variant].items() if seed in base]
+def kept(table: Table) -> Figure:
+    """What each variant keeps of the baseline's accuracy, and the part that the sweep asks for.
+
+    Dots are the ratios within each seed. An interval without an end leaves the picture.
+    """
+    found, part = retention.retained(table), table.sweep.at_least
+    assert part is not None
+    with style():
+        rows, note = fewer(table)
+        lines = []
+        for row, colour in zip(rows, colours(table, rows), strict=True):
+            if r := found.get(row.variant):
+                seeds = [ours / base for ours, base in _pairs(table, row) if base]
+                said = f"{r.ratio:.3f}  ({retention.interval(r)})  {r.verdict}"
+                low, high = r.low or 0.0, WIDEST if r.high is None else r.high
+                lines.append(Line(row.variant, colour, r.ratio, low, high, said, seeds))
+        figure, axes = _draw(lines, table.sweep.question)
+        axes.axvline(part, color="black", linewidth=1, zorder=1)
+        ends = [x for line in lines for x in (line.low, line.mean, line.high, *line.seeds)]
+        inside = [x for x in (*ends, part) if x is not None and x < WIDEST]
+        room = 0.05 * (max(inside) - min(inside))
+        axes.set_xlim(min(inside) - room, max(inside) + room)
+        axes.set_xlabel(
+            f"{table.measure.label} as a part of {table.sweep.baseline}'s{note}; "
+            f"line: the {part:g} that is asked for\n"
+            f"95 % intervals (Fieller, each), {table.span}; small dots: one seed"
+        )
+        return figure
 
 
-def _draw(lines: list[Line], title: str, xlabel: str, margin: float | None) -> Figure:
+def _pairs(table: Table, row: Row) -> Sequence[tuple[float, float]]:
+    """(the variant's score, the baseline's) of each seed that both have."""
+    base = table.scores[table.sweep.baseline]
+    return [(x, base[seed]) for seed, x in table.scores[row.variant].items() if seed in base]
+
+
+def _draw(lines: list[Line], title: str) -> tuple[Figure, Axes]:
     width = plt.rcParams["figure.figsize"][0]
     heights = [wrap(line.name, WIDE).count("\n") + 1 for line in lines]
     figure, axes = plt.subplots(figsize=(width, AROUND + LINE * max(2, sum(heights))))
@@ -65,10 +111,6 @@ def _draw(lines: list[Line], title: str, xlabel: str, margin: float | None) -> F
         places.append(at + (height - 1) / 2)
         at += height
         _line(axes, places[-1], line)
-    axes.axvline(0, color="black", linewidth=1, zorder=1)
-    if margin:
-        axes.axvspan(-margin, margin, color="0.5", alpha=0.15, linewidth=0, zorder=0)
-        xlabel += f"; grey: the margin of ±{margin:g}"
     axes.set_yticks(places, [wrap(line.name, WIDE) for line in lines])
     for name, line in zip(axes.get_yticklabels(), lines, strict=True):
         name.set_color(line.colour)
@@ -76,21 +118,18 @@ def _draw(lines: list[Line], title: str, xlabel: str, margin: float | None) -> F
     axes.spines["left"].set_visible(False)
     axes.grid(False, axis="y")
     axes.set_ylim(at - 0.5, -0.6)
-    axes.set_xlabel(xlabel)
     axes.set_title(wrap(title, 80), loc="left")
-    return figure
+    return figure, axes
 
 
 def _line(axes: Axes, y: float, line: Line) -> None:
-    d = line.difference
     axes.plot(line.seeds, [y + 0.22] * len(line.seeds), ".", color=line.colour, alpha=0.45, ms=4)
-    if d.low is not None and d.high is not None:
-        axes.plot([d.low, d.high], [y, y], color=line.colour, linewidth=2, solid_capstyle="butt")
-    axes.plot([d.mean], [y], "s", color=line.colour, markersize=6, zorder=3)
+    if line.low is not None and line.high is not None:
+        ends = [line.low, line.high]
+        axes.plot(ends, [y, y], color=line.colour, linewidth=2, solid_capstyle="butt")
+    axes.plot([line.mean], [y], "s", color=line.colour, markersize=6, zorder=3)
     axes.annotate(
-        f"{d.mean:+.2f}  ({interval(d)})  {d.verdict}"
-        if d.low is not None
-        else f"{d.mean:+.2f}  {d.verdict}",
+        line.said,
         (1.02, y),
         xycoords=("axes fraction", "data"),
         fontsize="small",

@@ -23,6 +23,7 @@ AXES = {
     "peak_memory_gb": ("peak memory (GB)", 1, True),
     "minutes": ("training time (minutes)", 1, True),
 }
+LEAST = 0.1  # of the dearest cost, that the axis spans
 SIDE = 7  # points on paper between markers of variants that cost the same
 HOLLOW = {
     "marker": "D",
@@ -68,6 +69,7 @@ def tradeoff(table: Table, x: str = "macs") -> Figure:
         axes.set(xlabel=f"{axis}{note}", ylabel=f"test {table.measure.label} (%)")
         axes.set_title(wrap(table.sweep.question, 80))
         axes.margins(x=0.12, y=0.1)
+        _widen(axes, [cost for cost, _ in places.values()])
         _legend(axes, rows)
         listed(axes, [f"{number} {variant}" for variant, number in numbers.items()])
         _apart(axes)
@@ -170,11 +172,24 @@ def _apart(axes: Axes) -> None:
         placed.append(name.get_window_extent())
 
 
+def _span(xs: list[float]) -> float:
+    """What the horizontal axis spans at least: costs that hardly differ must not look apart."""
+    return max(max(xs) - min(xs), LEAST * max(xs)) or 1.0
+
+
+def _widen(axes: Axes, xs: list[float]) -> None:
+    """Let the axis span what `_span` says, costs in its middle."""
+    if xs and (missing := _span(xs) - (max(xs) - min(xs))) > 0:
+        ends = min(xs) - missing / 2, max(xs) + missing / 2
+        axes.update_datalim([(x, axes.dataLim.y0) for x in ends])
+        axes.autoscale_view()
+
+
 def _beside(xs: list[float]) -> list[float]:
     """How far each mark is moved, in points on paper: those of (nearly) one cost stand in a row."""
     if not xs:
         return []
-    span = (max(xs) - min(xs)) or max(xs) or 1.0
+    span = _span(xs)
     together: dict[int, list[int]] = defaultdict(list)
     for i, x in enumerate(xs):
         together[round(50 * x / span)].append(i)

@@ -21,7 +21,9 @@ TEMPLATES = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
 )
-FOREST = "Differences to the baseline"
+# the figures above the table, the answer's own first
+ANSWERS = ("What is kept of the baseline's accuracy", "Differences to the baseline")
+CLASSES = "Classes of"  # in the title of a confusion matrix
 FILE = "The sweep file"
 Drawings = Mapping[str, Path]  # title of a figure -> its SVG file
 
@@ -41,7 +43,7 @@ class Section:
 
     Attributes:
         warning: which trials are missing; empty where none is.
-        forest: the drawing of the comparison; empty where there is none.
+        answers: the drawings of the answer and of the comparison.
         first: tables above the other figures: those that answer the question too.
         drawings: (title, SVG) of every other figure.
     """
@@ -50,7 +52,7 @@ class Section:
     question: str
     answer: str
     warning: str
-    forest: Markup
+    answers: list[Markup]
     comparison: Grid
     notes: list[str]
     first: list[Part]
@@ -60,11 +62,17 @@ class Section:
 
     @property
     def contents(self) -> list[tuple[str, str]]:
-        """(anchor, title) of everything below the comparison, in its order."""
+        """(anchor, title) of everything below the comparison, in its order.
+
+        The confusion matrices, of which there may be many, are one line.
+        """
         titles = [part.title for part in self.first]
-        titles += [title for title, _ in self.drawings]
+        drawn = [title for title, _ in self.drawings]
+        matrices = [title for title in drawn if title.startswith(CLASSES)]
+        titles += [title for title in drawn if title not in matrices[1:]]
         titles += [part.title for part in self.parts]
-        return [(self.anchor(title), title) for title in (*titles, FILE)]
+        shown = dict.fromkeys(matrices[:1], f"Confusion matrices ({len(matrices)})")
+        return [(self.anchor(title), shown.get(title, title)) for title in (*titles, FILE)]
 
     def anchor(self, title: str) -> str:
         """Of the part with this title, among those of all sweeps on the page."""
@@ -87,13 +95,13 @@ def html(found: list[Table], drawings: Mapping[str, Drawings], all_pairs: bool =
 
 def _section(table: Table, drawings: Drawings, all_pairs: bool) -> Section:
     drawn = {title: _svg(path, title) for title, path in drawings.items()}
-    forest = drawn.pop(FOREST, Markup())
+    answers = [drawn.pop(title) for title in ANSWERS if title in drawn]
     return Section(
         label=table.sweep.label,
         question=table.sweep.question,
         answer=answer(table),
         warning=_warning(table),
-        forest=forest,
+        answers=answers,
         comparison=tables.comparison(table),
         notes=tables.notes(table),
         first=_first(table),

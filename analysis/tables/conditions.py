@@ -152,16 +152,28 @@ def notes(found: Conditions) -> list[str]:
     lines = [
         f"Conditions: guessing is {chance:.1f} % right, and on {images:,} images within "
         f"{low:.1f} to {high:.1f} % (95 %).",
-        f"{DIFFERS}: differs from {table.sweep.baseline} under that condition (p below 0.05 by "
-        "Dunnett over the variants, and by Holm over the conditions).",
+        f"{DIFFERS}: differs from {text.quoted(table.sweep.baseline)} under that condition "
+        "(p below 0.05 by Dunnett over the variants, and by Holm over the conditions).",
         *_fills(found),
     ]
+    return [*lines, *_untrained(found)]
+
+
+def _untrained(found: Conditions) -> list[str]:
+    """What was never trained, and under which conditions a variant rests on it."""
+    lines = []
     for variant in found.variants:
-        for name in table.conditions:
-            if names := found.untrained(variant, name):
-                shown = ", ".join(names[:MOST]) + (", ..." if names[MOST:] else "")
-                many = f"({text.count(len(names), 'parameter')})"
-                lines.append(f"{RESTS} {variant}, {name}: rests on {shown} {many}, never trained.")
+        by: dict[tuple[str, ...], list[str]] = {}
+        for name in found.table.conditions:
+            if parameters := found.untrained(variant, name):
+                by.setdefault(tuple(parameters), []).append(name)
+        for parameters, under in by.items():
+            shown = ", ".join(parameters[:MOST]) + (", ..." if parameters[MOST:] else "")
+            many = text.count(len(parameters), "parameter")
+            lines.append(
+                f"{RESTS} {text.quoted(variant)} under {text.listed(under)} rests on {shown} "
+                f"({many}), never trained."
+            )
     return lines
 
 
@@ -170,7 +182,7 @@ def _fills(found: Conditions) -> list[str]:
     by: dict[str, list[str]] = {}
     for variant in found.variants:
         if fill := found.fill(variant):
-            by.setdefault(fill, []).append(variant)
+            by.setdefault(fill, []).append(text.quoted(variant))
     said = {"none": "nothing (the stem takes what is there)"}
     parts = [f"{said.get(fill, fill)} in {text.listed(names)}" for fill, names in by.items()]
     return [f"In place of an absent channel: {'; '.join(parts)}."] if parts else []

@@ -105,7 +105,7 @@ def _later() -> list[Column[Row]]:
     ]
 
 
-def of_report(name: str, field: str, means: str) -> Column[Row]:
+def of_report(name: str, field: str, means: str, what: str) -> Column[Row]:
     """A figure that a report prints."""
 
     def printed(row: Row) -> str:
@@ -113,7 +113,7 @@ def of_report(name: str, field: str, means: str) -> Column[Row]:
         return f"{found:g}" if found is not None else "-"
 
     key = f"printed_{name}"
-    return Column(key, means, f"printed {name}", printed, {key: part("printed", field)})
+    return Column(key, means, f"printed {what}", printed, {key: part("printed", field)})
 
 
 def _counted(

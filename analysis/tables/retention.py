@@ -10,7 +10,7 @@ from analysis import stats
 from analysis.stats import Retention
 from analysis.tables.columns import Column, Grid, grid
 from analysis.tables.table import Table
-from analysis.tables.text import listed, p_value, upper
+from analysis.tables.text import listed, p_value, quoted, upper
 
 # verdict, of one variant, of several
 WORDS = (
@@ -43,7 +43,12 @@ def grid_of(table: Table) -> Grid:
         _column("variant", "The variant's name.", "variant", lambda kept: kept[0]),
         _column("n", "Seeds that it and the baseline have.", "n", lambda kept: f"{kept[1].seeds}"),
         _column("ratio", f"Its mean accuracy, as a part of {base}'s.", "ratio", _ratio),
-        _column("interval", "Fieller's interval of the ratio.", "95 % (Fieller)", _interval),
+        _column(
+            "interval",
+            "Fieller's interval of the ratio.",
+            "95 % (Fieller)",
+            lambda kept: interval(kept[1]),
+        ),
         _column(
             "contrast",
             "How much it is above the part that is asked for: mean and standard error, in points.",
@@ -70,7 +75,7 @@ def grid_of(table: Table) -> Grid:
 def asked(table: Table) -> str:
     """What is to be kept: "90 % of R34's accuracy"."""
     of = "accuracy" if table.measure.usual else table.measure.label
-    return f"{100 * (table.sweep.at_least or 0):g} % of {table.sweep.baseline}'s {of}"
+    return f"{100 * (table.sweep.at_least or 0):g} % of {quoted(table.sweep.baseline)}'s {of}"
 
 
 def sentence(table: Table) -> str:
@@ -79,7 +84,8 @@ def sentence(table: Table) -> str:
     part = asked(table)
     clauses = []
     for verdict, one, several in WORDS:
-        names = [f"{v} ({kept.ratio:.3f})" for v, kept in found.items() if kept.verdict == verdict]
+        judged = [(quoted(v), kept) for v, kept in found.items() if kept.verdict == verdict]
+        names = [f"{name} ({kept.ratio:.3f})" for name, kept in judged]
         if names:
             said = one if len(names) == 1 else several
             clauses.append(said.format(listed(names), part))
@@ -99,6 +105,7 @@ def _ratio(kept: Kept) -> str:
     return f"{kept[1].ratio:.3f}"
 
 
-def _interval(kept: Kept) -> str:
-    low = "0" if kept[1].low is None else f"{kept[1].low:.3f}"
-    return f"{low} to {'∞' if kept[1].high is None else f'{kept[1].high:.3f}'}"
+def interval(kept: Retention) -> str:
+    """Of the ratio."""
+    low = "0" if kept.low is None else f"{kept.low:.3f}"
+    return f"{low} to {'∞' if kept.high is None else f'{kept.high:.3f}'}"

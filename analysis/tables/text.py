@@ -35,6 +35,11 @@ def listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
+def quoted(name: str) -> str:
+    """A variant's name within a sentence, whose commas are not those of the sentence."""
+    return f"“{name}”" if "," in name else name
+
+
 def upper(sentence: str) -> str:
     """With its first letter large, and the others as they are."""
     return sentence[:1].upper() + sentence[1:]

@@ -163,13 +163,16 @@ def _printed(table: Table) -> list[Column[Row]]:
             lambda row: _printed_change(table, row),
             tables=[PAPER],
         ),
-        _paper_count("params_m", "The paper's parameters, in millions."),
-        _paper_count("flops_m", "The paper's FLOPs, in millions."),
-        costs.of_report("calflops", "calflops_g", "The report's count of a batch, in billions."),
+        _paper_count("params_m", "The paper's parameters, in millions.", "params M"),
+        _paper_count("flops_m", "The paper's FLOPs, in millions.", "FLOPs M"),
+        costs.of_report(
+            "calflops", "calflops_g", "The report's count of a batch, in billions.", "calflops G"
+        ),
         costs.of_report(
             "memory",
             "memory_mb",
             "The report's memory in MB: not reproducible, a process's figure in nvidia-smi.",
+            "memory MB",
         ),
         Column[Row](
             "against_paper",
@@ -192,11 +195,11 @@ def _printed_change(table: Table, row: Row) -> str:
     return f"{row.printed.top1 - base.top1:+.2f}"
 
 
-def _paper_count(name: str, means: str) -> Column[Row]:
+def _paper_count(name: str, means: str, what: str) -> Column[Row]:
     def printed(row: Row) -> str:
         # a paper's count stands beside ours, and not alone
         found = getattr(row.printed, name, None)
         return f"{found:g}" if found is not None and row.result else "-"
 
     key = f"printed_{name}"
-    return Column(key, means, "printed", printed, {key: part("printed", name)})
+    return Column(key, means, f"printed {what}", printed, {key: part("printed", name)})

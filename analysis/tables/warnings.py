@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from analysis.tables.conditions import Conditions
 from analysis.tables.table import Row, Table
-from analysis.tables.text import listed
+from analysis.tables.text import listed, quoted
 from runners.plan import Config
 from runners.plan.kinds import KINDS
 from runners.store import Record
@@ -29,8 +29,8 @@ def several_differences(table: Table) -> list[str]:
             found.append("fill")
         if len(found) > 1:
             lines.append(
-                f"{variant} differs from {sweep.baseline} in {listed(found)}: its difference is "
-                "that of all of them together."
+                f"{quoted(variant)} differs from {quoted(sweep.baseline)} in {listed(found)}: its "
+                "difference is that of all of them together."
             )
     return lines
 
@@ -39,10 +39,11 @@ def one_training(table: Table) -> list[str]:
     """A line for the variants that are one training, evaluated in several ways."""
     by: dict[str, list[str]] = {}
     for variant, config in table.sweep.variants.items():
-        by.setdefault(config.canonical, []).append(variant)
+        by.setdefault(config.canonical, []).append(quoted(variant))
     return [
-        f"{listed(names)} are one training that was evaluated {len(names)} times: their errors go "
-        "together, which the model of the differences does not know."
+        f"{listed(names)} are one training that was evaluated "
+        f"{len(names)} times: their errors go together, which the model of the differences does "
+        "not know."
         for names in by.values()
         if len(names) > 1
     ]
@@ -64,7 +65,7 @@ def not_converged(table: Table) -> list[str]:
     gaining = []
     for row in table.rows:
         if (gain := _gain(row)) is not None and gain > GAIN_PP:
-            gaining.append(f"{row.variant} ({gain:+.1f})")
+            gaining.append(f"{quoted(row.variant)} ({gain:+.1f})")
     if not gaining:
         return []
     return [

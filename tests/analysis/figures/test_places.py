@@ -60,6 +60,19 @@ def test_every_variant_stands_at_its_own_cost_and_equal_ones_apart_on_paper(tabl
         assert low < row.score.low and row.score.high < high
 
 
+def test_costs_that_hardly_differ_do_not_look_apart(write_sweep, tmp_path):
+    """The axis spans at least a tenth of the dearest cost, and costs are in its middle."""
+    arms = {"S": {"lr": 0.02}, "C": {"lr": 0.03}}
+    sweep = load(write_sweep(variants=arms, baseline="S", seeds=3))
+    scores = {name: SCORES[name] for name in arms}
+    table = tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, scores))
+    cost = table.rows[0].result.macs / 1e6
+    assert table.rows[1].result.macs / 1e6 == cost
+    low, high = figures.tradeoff(table).axes[0].get_xlim()
+    assert 0.1 < (high - low) / cost < 0.15
+    assert (low + high) / 2 == pytest.approx(cost)
+
+
 def test_a_table_fits_a_terminal_and_the_papers_figures_are_beside(table):
     assert max(map(len, tables.markdown(tables.comparison(table)).splitlines())) <= 80
     assert tables.paper(table) == Grid(

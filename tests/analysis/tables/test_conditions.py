@@ -104,7 +104,9 @@ def test_the_notes_name_guessing_the_fills_and_what_was_never_trained(make):
     said = "\n".join(tables.notes(make(own_stem=True)))
     assert "guessing is 25.0 % right, and on 160 images within 18.8 to 31.9 % (95 %)" in said
     assert "linear in fill; black in black; nothing (the stem takes what is there) in S." in said
-    assert "† S, R: rests on stem.subset.0.weight, stem.subset.0.bias (2 parameters), never" in said
+    assert (
+        "† S under R rests on stem.subset.0.weight, stem.subset.0.bias (2 parameters), ne" in said
+    )
     assert "fill and black are one training that was evaluated 2 times" in said
     assert "S differs from fill in lr, nesterov and fill: its difference is that of all" in said
 

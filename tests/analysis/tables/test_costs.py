@@ -38,4 +38,4 @@ def test_a_reports_figures_stand_beside(name, memory, calflops, write_sweep, tmp
     changes = {"reference": "shallow", "variants": {"R20": {}, "v1": {"backbone": "shallow"}}}
     rows = cost_table(write_sweep, tmp_path, LATER, **changes)
     row = next(row for row in rows if row["variant"] == name)
-    assert (row["printed memory"], row["printed calflops"]) == (memory, calflops)
+    assert (row["printed memory MB"], row["printed calflops G"]) == (memory, calflops)

@@ -1,8 +1,10 @@
 """`at_least` in a sweep file: verdicts in the answer, the table and the page."""
 
+from dataclasses import replace
+
 import pytest
 
-from analysis import report, tables
+from analysis import figures, report, tables
 from analysis.answer import answer
 from analysis.tables import retention
 from runners.errors import SweepError
@@ -58,3 +60,44 @@ def test_a_sweep_that_does_not_ask_has_none_of_it(write_sweep, tmp_path):
 def test_an_impossible_part_is_refused(write_sweep, ratio):
     with pytest.raises(SweepError, match=r"at_least: must be .*, got"):
         load(write_sweep(at_least=ratio))
+
+
+def test_its_figure_comes_first_and_shows_the_ratios_and_the_part(table, tmp_path):
+    axes = figures.kept(table).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["good", "bad", "near"]
+    found = retention.retained(table)
+    spans = [[float(x) for x in line.get_xdata()] for line in axes.lines if line.get_lw() == 2]
+    assert spans == [[kept.low, kept.high] for kept in found.values()]
+    assert [text.get_text().split("  ")[2] for text in axes.texts] == [
+        "keeps",
+        "does not keep",
+        "open",
+    ]
+    line = next(line for line in axes.lines if line.get_color() == "black")
+    assert [*line.get_xdata()] == [0.9, 0.9]
+    dots = next(line for line in axes.lines if line.get_marker() == ".")
+    assert [*dots.get_xdata()] == pytest.approx(
+        [ours / base for ours, base in zip(SCORES["good"], SCORES["R20"], strict=True)]
+    )
+    page = report.write(table, tmp_path / "out")[0].read_text()
+    assert 0 < page.index("kept_") < page.index("forest_")
+
+
+def test_an_interval_without_an_end_leaves_the_figure(table, monkeypatch):
+    found = retention.retained(table)
+    found["bad"] = replace(found["bad"], low=None, high=None)
+    monkeypatch.setattr(retention, "retained", lambda table: found)
+    axes = figures.kept(table).axes[0]
+    assert "0 to ∞" in axes.texts[1].get_text()
+    low, high = axes.get_xlim()
+    assert low < 0 and found["good"].high < high < 1.5
+
+
+def test_a_name_with_a_comma_is_quoted_within_a_sentence(write_sweep, tmp_path):
+    names = ["static, linear", "static, black", "good"]
+    arms = {name: {"lr": 0.02 + 0.01 * i} for i, name in enumerate(names)}
+    sweep = load(write_sweep(variants=arms, baseline=names[0], seeds=5, at_least=0.9))
+    scores = dict(zip(names, (SCORES["R20"], SCORES["bad"], SCORES["good"]), strict=True))
+    said = answer(tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, scores)))
+    assert "good (0.998) keeps 90 % of “static, linear”'s accuracy" in said
+    assert "“static, black” (-40.25) is worse than “static, linear”" in said
