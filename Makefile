@@ -1,5 +1,6 @@
 # make ui           MLflow over the sweeps, for this machine alone, until Ctrl-C
 # make picture      the README's picture, from the quickstart's report
+# make notebooks    the notebooks, run again on the quickstart and stored with what they show
 # make quick        the tests that start no processes: for every save
 # make test         install and run all tests, two files at a time: about twenty minutes on two cores
 # make check        format, lint, types and all tests; CI runs this
@@ -12,7 +13,7 @@ RUN = .venv/bin/python
 # one file at a time for each of two processes, the long files first
 TEST = $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart ui picture quick test check bench chaos fuzz validate
+.PHONY: quickstart ui picture notebooks quick test check bench chaos fuzz validate
 quickstart: .venv/installed
 	$(RUN) -m runners.sweep sweeps/quickstart.yaml
 
@@ -21,6 +22,9 @@ ui: .venv/installed
 
 picture: quickstart
 	cp results/quickstart/forest.svg sweeps/quickstart.svg
+
+notebooks: quickstart
+	$(RUN) -m tests.notebooks
 
 quick: .venv/installed
 	$(TEST) -m "not slow"

@@ -176,7 +176,7 @@ def _table(variants: list[dict[str, Any]]) -> str:
 def _counts(sweep: Sweep, store: Store, records: dict[str, Record]) -> list[str]:
     by_status = Counter(_status(t, store, records) for t in sweep.distinct)
     counts = ", ".join(f"{n} {status}" for status, n in by_status.items())
-    most = f"{len(sweep.seeds)} seeds"
+    most = f"{len(sweep.seeds)} seed" + "s" * (len(sweep.seeds) != 1)
     if sweep.growth:
         looks = ", ".join(map(str, sweep.growth.looks))
         most = f"{sweep.growth.first} to {sweep.growth.most} seeds, judged at {looks}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -16,6 +18,15 @@ from runners.store import Epoch, Record, State, label, shown
 
 REDRAW_S = 0.25
 BEST = 5  # of a search's trials, in its table
+
+
+def _redraws() -> bool:
+    """Whether the output is a terminal's, where lines can be drawn over.
+
+    A notebook's `!` command has a terminal as well, and shows each drawing below the last; its
+    FORCE_COLOR has rich take even a pipe for one.
+    """
+    return sys.stdout.isatty() and "JPY_PARENT_PID" not in os.environ
 
 
 class Console:
@@ -45,7 +56,7 @@ class Console:
         self.seconds: dict[str, list[float]] = {}  # variant -> of each epoch
         self.terminal = Terminal(stderr=False)
         self.live = None
-        if self.terminal.is_terminal:
+        if _redraws():
             self.live = Live(console=self.terminal, auto_refresh=False, transient=True)
         self.drawn_at, self.tenths = 0.0, 0
 

@@ -254,6 +254,14 @@ def test_mixed_code_and_devices_are_said(make, tmp_path):
     )
 
 
+def test_seeds_that_came_to_one_accuracy_are_explained(make, tmp_path):
+    scores = {"R20": [70, 70], "S+C": [70, 71.25], "C": [60, 61.25]}
+    sweep = make(seeds=2)
+    table = tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, scores))
+    said = [line for line in tables.footer(table) if "± 0.00" in line]
+    assert said == ["R20: 112 of 160 test images right in each of 2 seeds, hence ± 0.00."]
+
+
 def test_mixed_numbers_of_threads_are_said_of_a_cpu_alone(make, tmp_path):
     sweep = make(seeds=2)
     scores = {"R20": [70, 71.25], "S+C": [70, 71.25], "C": [70, 71.25]}

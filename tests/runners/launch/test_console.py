@@ -1,6 +1,7 @@
 """Few lines where there is no terminal; a table where there is one."""
 
 import io
+import sys
 
 import pytest
 from rich.console import Console as Terminal
@@ -96,3 +97,21 @@ def test_trials_that_are_asked_for_later_are_counted(write_sweep, capsys):
     n, out = len(sweep.trials), capsys.readouterr().out
     assert f"[{n}/{n}]" in out and f"[{n + 1}/{n + len(more)}]" in out
     assert f"not decided yet: {len(more)} more trials, of" in out
+
+
+@pytest.mark.parametrize(
+    ("tty", "env", "drawn"),
+    [
+        (True, {}, True),
+        (False, {"FORCE_COLOR": "1"}, False),
+        (True, {"JPY_PARENT_PID": "7", "FORCE_COLOR": "1"}, False),
+    ],
+    ids=["a terminal", "a pipe of a notebook", "a notebook's command"],
+)
+def test_a_table_is_drawn_over_itself_on_a_terminal_alone(tty, env, drawn, monkeypatch):
+    for name in ("FORCE_COLOR", "JPY_PARENT_PID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: tty, raising=False)
+    assert (Console("s", [], {}).live is not None) == drawn
