@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,13 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         choices=["macs", "params", "images_per_s", "peak_memory_gb", "minutes"],
         help="accuracy against this",
     )
+    parser.add_argument(
+        "--columns",
+        metavar="KEY,...",
+        type=lambda text: [key.strip() for key in text.split(",") if key.strip()],
+        default=[],
+        help="of the LaTeX table, in this order, such as difference,macs,minutes",
+    )
     parser.add_argument("--pairs", action="store_true", help="compare all pairs, too (Tukey)")
     parser.add_argument(
         "--trials", metavar="VARIANT", help="only list the trials behind a row, with their evidence"
@@ -137,7 +144,7 @@ def main(argv: list[str] | None = None) -> int:
     several = len(found) > 1
     if args.verify:
         folders = [_folder(table, store, args.out, several) for table in found]
-        return _verify(found, folders, store)
+        return _verify(found, folders, store, args.columns)
     folders = [_claimed(table, store, args.out, several) for table in found]
     paths = _write(found, folders, args)
     for table in found:
@@ -194,7 +201,7 @@ def _write(found: list[Table], folders: list[Path], args: argparse.Namespace) ->
     """A report of each sweep and, of several, the page of all of them; its path is the first."""
     paths = []
     for table, folder in zip(found, folders, strict=True):
-        paths += write(table, folder, args.x, args.pairs)
+        paths += write(table, folder, args.x, args.pairs, args.columns)
     if len(found) == 1:
         return paths
     page = Path(args.out or "results") / f"{'+'.join(t.sweep.label for t in found)}.html"
@@ -224,10 +231,10 @@ def _list_trials(found: list[Table], store: Store, variant: str) -> int:
     return command.DONE if listed else command.SOME_FAILED
 
 
-def _verify(found: list[Table], folders: list[Path], store: Store) -> int:
+def _verify(found: list[Table], folders: list[Path], store: Store, columns: Sequence[str]) -> int:
     status = 0
     for table, folder in zip(found, folders, strict=True):
-        lines = differences(table, folder) + damaged_weights(table, store)
+        lines = differences(table, folder, columns) + damaged_weights(table, store)
         status = 1 if lines else status
         for line in lines or ["the stored report agrees with the trials"]:
             print(f"{table.sweep.label}: {line}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,8 +43,17 @@ def text(table: Table) -> str:
     return f"{head}\n{shown}\n{notes}\n"
 
 
-def contents(table: Table) -> dict[str, str]:
-    """File name -> text of the tables."""
+def contents(table: Table, columns: Sequence[str] = ()) -> dict[str, str]:
+    """File name -> text of the tables.
+
+    Args:
+        columns: those of the LaTeX table; the comparison's where none is given.
+
+    Raises:
+        SweepError: there is no column of that name.
+    """
+    of_latex = tables.chosen(table, columns) if columns else tables.comparison(table)
+    caption = f"{table.sweep.question} {answer(table)}"
     found = f"{text(table)}\n{markdown(tables.statistics(table))}\n{markdown(tables.cost(table))}"
     if not table.retrained and (paper := tables.paper(table)).lines:
         found += f"\n{markdown(paper)}"
@@ -60,16 +69,26 @@ def contents(table: Table) -> dict[str, str]:
     return searched | {
         "table.md": found,
         "table.csv": tables.to_csv(table),
-        "table.tex": tables.latex(tables.comparison(table), tables.footer(table)),
+        "table.tex": tables.latex(of_latex, tables.footer(table), caption, table.sweep.label),
     }
 
 
-def write(table: Table, folder: Path, x: str = "macs", all_pairs: bool = False) -> list[Path]:
-    """Write tables, figures and the page of one sweep; returns their paths, the page first."""
+def write(
+    table: Table,
+    folder: Path,
+    x: str = "macs",
+    all_pairs: bool = False,
+    columns: Sequence[str] = (),
+) -> list[Path]:
+    """Write tables, figures and the page of one sweep; returns their paths, the page first.
+
+    Raises:
+        SweepError: the LaTeX table has no column of a name in `columns`.
+    """
     from analysis import page
 
+    texts = contents(table, columns)
     folder.mkdir(parents=True, exist_ok=True)
-    texts = contents(table)
     for name, content in texts.items():
         (folder / name).write_text(content, encoding="utf-8")
     # an earlier report may have had more to draw

@@ -3,9 +3,10 @@
 from analysis.tables import conditions, factors, search, warnings
 from analysis.tables.columns import Column, Grid
 from analysis.tables.footer import footer
-from analysis.tables.formats import latex, markdown
+from analysis.tables.formats import markdown
+from analysis.tables.latex import latex
 from analysis.tables.table import Row, Table, read
-from analysis.tables.variants import comparison, cost, paper, statistics, to_csv
+from analysis.tables.variants import chosen, comparison, cost, paper, statistics, to_csv
 
 
 def notes(table: Table) -> list[str]:
@@ -30,6 +31,7 @@ __all__ = [
     "Grid",
     "Row",
     "Table",
+    "chosen",
     "comparison",
     "cost",
     "footer",

@@ -1,8 +1,6 @@
-"""A table as Markdown and as LaTeX."""
+"""A table as Markdown."""
 
 from __future__ import annotations
-
-import re
 
 from analysis.tables.columns import Grid
 
@@ -26,45 +24,5 @@ def _padded(line: list[str], widths: list[int]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def latex(table: Grid, notes: list[str]) -> str:
-    """A booktabs table, with the notes as comments above it.
-
-    It needs \\usepackage{booktabs}, and XeLaTeX where names have letters that LaTeX does not know.
-    """
-    body = []
-    for line in table.lines:
-        cells = [_tex(cell) for cell in line]
-        if table.stands_out(line):
-            cells = _bold(cells, r"\textbf{{{}}}")
-        # the empty group keeps a name that begins with a bracket from being read as an option
-        body.append(f"  {{}}{' & '.join(cells)} \\\\")
-    comments = [f"% {line}" for line in notes]
-    return "\n".join(
-        [
-            *(comments or [""]),
-            f"\\begin{{tabular}}{{l{'r' * (len(table.headers) - 1)}}}",
-            "  \\toprule",
-            f"  {' & '.join(map(_tex, table.headers))} \\\\",
-            "  \\midrule",
-            *(body or [""]),
-            "  \\bottomrule",
-            "\\end{tabular}\n",
-        ]
-    )
-
-
 def _bold(cells: list[str], form: str) -> list[str]:
     return [cell if cell == "-" else form.format(cell) for cell in cells]
-
-
-def _tex(text: str) -> str:
-    text = re.sub(r"([&%$#_{}])", r"\\\1", text.replace("\\", r"\textbackslash "))
-    for character, command in (
-        ("±", r"$\pm$"),
-        ("Δ", r"$\Delta$"),
-        ("α", r"$\alpha$"),
-        ("<", "$<$"),
-        (">", "$>$"),
-    ):
-        text = text.replace(character, command)
-    return text.replace("~", r"\textasciitilde ").replace("^", r"\^{}")

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from analysis.tables import costs, text
 from analysis.tables.columns import PAPER, RESULT, STATISTICS, Column, Grid, csv_text, grid, part
 from analysis.tables.table import Row, Table
+from runners.errors import SweepError, suggest
 
 
 def comparison(table: Table) -> Grid:
     """The table that answers the question; 80 letters wide where the names are short."""
     return _shown(table, RESULT, table.rows)
+
+
+def chosen(table: Table, keys: Sequence[str]) -> Grid:
+    """The columns with these keys, in this order, behind the variants' names.
+
+    Raises:
+        SweepError: there is no printed column of that name; says which there are.
+    """
+    named = {column.key: column for column in columns(table) if column.header}
+    for key in keys:
+        if key not in named:
+            raise SweepError(
+                f"--columns: no column is called {key!r}{suggest(key, named)}; "
+                f"there are {', '.join(named)}"
+            )
+    wanted = dict.fromkeys(("variant", *keys))
+    return grid([named[key] for key in wanted], table.rows, bold=table.best)
 
 
 def statistics(table: Table) -> Grid:
