@@ -40,6 +40,7 @@ check: .venv/installed
 
 bench: .venv/installed
 	OMP_NUM_THREADS=1 $(RUN) -m tests.bench_convolutions
+	OMP_NUM_THREADS=1 $(RUN) -m tests.bench_training
 	$(RUN) -m tests.bench
 	$(RUN) -m tests.scale
 
