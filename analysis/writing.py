@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 from analysis import tables
 from analysis.answer import answer
-from analysis.tables import Table, class_scores, conditions, markdown, retention, search
+from analysis.tables import (
+    Table,
+    class_scores,
+    conditions,
+    factors,
+    markdown,
+    pairs,
+    retention,
+    search,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,6 +29,8 @@ FIGURES = {
     "tradeoff": "Accuracy against cost",
     "channels": "Accuracy by the number of channels",
     "curves": "Accuracy over the epochs",
+    "pairs": "The difference of every pair",
+    "effects": "The effects of the factors",
     "front": "The front that the search found",
     "history": "The search's history, and what mattered",
 }
@@ -97,7 +108,7 @@ def write(
             (folder / f"{stem}.{kind}").unlink(missing_ok=True)
         for path in folder.glob(f"{CONFUSION}-*.{kind}"):
             path.unlink()
-    drawn = _draw(table, folder, x)
+    drawn = _draw(table, folder, x, all_pairs)
     report = folder / "report.html"
     html = page.html([table], {table.sweep.label: drawings(table, folder)}, all_pairs)
     report.write_text(html, encoding="utf-8")
@@ -126,7 +137,7 @@ def _confusions(table: Table) -> list[tuple[str, str, class_scores.Look]]:
     ]
 
 
-def _draw(table: Table, folder: Path, x: str) -> list[Path]:
+def _draw(table: Table, folder: Path, x: str, all_pairs: bool) -> list[Path]:
     """Draw the figures that the sweep asks for; returns their files."""
     from analysis import figures  # matplotlib takes a second, and a table does not need it
 
@@ -139,6 +150,10 @@ def _draw(table: Table, folder: Path, x: str) -> list[Path]:
         wanted["tradeoff"] = lambda: figures.tradeoff(table, x)
     if table.records and "curves" in table.sweep.report:
         wanted["curves"] = lambda: figures.curves(table)
+    if all_pairs and pairs.found(table):
+        wanted["pairs"] = lambda: figures.pairs(table)
+    if factors.effects_of(table)[1]:
+        wanted["effects"] = lambda: figures.effects(table)
     under = conditions.Conditions(table)
     if "conditions" in table.sweep.report and len(under.sizes) > 1:
         wanted["channels"] = lambda: figures.channels(under)

@@ -3,6 +3,7 @@
 from analysis.figures.channels import channels
 from analysis.figures.confusion import figure as class_matrix
 from analysis.figures.curves import curves
+from analysis.figures.differences import effects, pairs
 from analysis.figures.drawing import STYLE, plt, save, style
 from analysis.figures.forest import forest, kept
 from analysis.figures.search import front, history
@@ -14,10 +15,12 @@ __all__ = [
     "channels",
     "class_matrix",
     "curves",
+    "effects",
     "forest",
     "front",
     "history",
     "kept",
+    "pairs",
     "pareto",
     "plt",
     "save",

@@ -57,7 +57,7 @@ def forest(table: Table) -> Figure:
         over = " over all looks" if table.comparison.looks else ""
         how = f"95 % intervals ({method}){over}, " if method else ""
         xlabel = f"{what}\n{how}{table.span}; small dots: one seed"
-        figure, axes = _draw(lines, table.sweep.question)
+        figure, axes = draw(lines, table.sweep.question)
         axes.axvline(0, color="black", linewidth=1, zorder=1)
         if margin := table.sweep.margin_pp:
             axes.axvspan(-margin, margin, color="0.5", alpha=0.15, linewidth=0, zorder=0)
@@ -82,7 +82,7 @@ def kept(table: Table) -> Figure:
                 said = f"{r.ratio:.3f}  ({retention.interval(r)})  {r.verdict}"
                 low, high = r.low or 0.0, WIDEST if r.high is None else r.high
                 lines.append(Line(row.variant, colour, r.ratio, low, high, said, seeds))
-        figure, axes = _draw(lines, table.sweep.question)
+        figure, axes = draw(lines, table.sweep.question)
         axes.axvline(part, color="black", linewidth=1, zorder=1)
         ends = [x for line in lines for x in (line.low, line.mean, line.high, *line.seeds)]
         inside = [x for x in (*ends, part) if x is not None and x < WIDEST]
@@ -102,7 +102,8 @@ def _pairs(table: Table, row: Row) -> Sequence[tuple[float, float]]:
     return [(x, base[seed]) for seed, x in table.scores[row.variant].items() if seed in base]
 
 
-def _draw(lines: list[Line], title: str) -> tuple[Figure, Axes]:
+def draw(lines: list[Line], title: str) -> tuple[Figure, Axes]:
+    """The lines from above to below; what the horizontal axis is, its caller says."""
     width = plt.rcParams["figure.figsize"][0]
     heights = [wrap(line.name, WIDE).count("\n") + 1 for line in lines]
     figure, axes = plt.subplots(figsize=(width, AROUND + LINE * max(2, sum(heights))))

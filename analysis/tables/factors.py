@@ -11,7 +11,7 @@ from analysis.tables.table import Table
 
 def sentences(table: Table) -> list[str]:
     """Trends over an ordered factor, or main effects and interactions of a full grid."""
-    trends, sources = _effects(table)
+    trends, sources = effects_of(table)
     lines = []
     for e in trends:
         unit = f"per unit of {_names(table)[0]}"
@@ -53,12 +53,12 @@ def factors(table: Table) -> Grid:
         Column("p", "Adjusted in the same way.", "p", lambda e: f"{e[1].p:.3f}"),
     ]
     items = []
-    for source in _effects(table)[1]:
+    for source in effects_of(table)[1]:
         items += [(source.name, effect) for effect in source.effects]
     return grid(columns, items)
 
 
-def _effects(table: Table) -> tuple[list[Effect], list[Source]]:
+def effects_of(table: Table) -> tuple[list[Effect], list[Source]]:
     """(trends, sources): of the two, a sweep has one at most."""
     names = _names(table)
     cells = {v: cell for v, cell in table.sweep.cells.items() if table.scores.get(v)}

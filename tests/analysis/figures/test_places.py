@@ -2,8 +2,8 @@
 
 import pytest
 
-from analysis import figures, tables
-from analysis.tables import Grid
+from analysis import figures, report, tables
+from analysis.tables import Grid, factors, pairs
 from runners.plan import load
 from runners.store import Store
 from tests.analysis.tables.test_table import fill
@@ -80,3 +80,55 @@ def test_a_table_fits_a_terminal_and_the_papers_figures_are_beside(table):
         [],
         tables.paper(table).means,
     )
+
+
+def spans(axes) -> list[list[float]]:
+    return [[float(x) for x in line.get_xdata()] for line in axes.lines if line.get_lw() == 2]
+
+
+def test_every_pair_has_its_line(table, tmp_path):
+    axes = figures.pairs(table).axes[0]
+    expected = pairs.found(table)
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["S - R20", "C - R20", "C - S"] == [f"{b} - {a}" for a, b in expected]
+    assert spans(axes) == [[d.low, d.high] for d in expected.values()]
+    assert "(Tukey), 3 seeds" in axes.get_xlabel() and "p " in axes.texts[0].get_text()
+    # only where they were asked for
+    for asked in (False, True):
+        report.write(table, tmp_path / "out", all_pairs=asked)
+        assert (tmp_path / "out/pairs.svg").exists() == asked
+
+
+def test_the_effects_of_factors_have_theirs(write_sweep, tmp_path):
+    grid = {"options.alpha": [0.25, 0.5], "options.gate": ["hard", "soft"]}
+    name = "alpha=0.25,gate=hard"
+    sweep = load(
+        write_sweep(
+            base={"conv": "scconv"},
+            variants=None,
+            factors=grid,
+            baseline=name,
+            seeds=3,
+            report=None,
+        )
+    )
+    scores = {v: [70.0 + i, 71.25 + i, 70.5 + i * i] for i, v in enumerate(sweep.variants)}
+    table = tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, scores))
+    axes = figures.effects(table).axes[0]
+    found = [e for source in factors.effects_of(table)[1] for e in source.effects]
+    assert len(found) > 4 and spans(axes) == [[e.low, e.high] for e in found]
+    assert axes.get_yticklabels()[0].get_text() == "alpha=0.25"
+    report.write(table, tmp_path / "out")
+    assert (tmp_path / "out/effects.svg").exists()
+
+
+def test_of_very_many_pairs_the_clearest_are_drawn(write_sweep, tmp_path):
+    names = [f"v{i}" for i in range(11)]
+    arms = {name: {"lr": 0.01 * (i + 1)} for i, name in enumerate(names)}
+    sweep = load(write_sweep(variants=arms, baseline="v0", seeds=3))
+    scores = {name: [50.0 + i, 51.25 + i, 50.5 + i + i % 2] for i, name in enumerate(names)}
+    table = tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, scores))
+    axes = figures.pairs(table).axes[0]
+    shown = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(shown) == 40 and "v10 - v0" in shown
+    assert "the 40 of 55 with the smallest p" in axes.get_xlabel()
