@@ -27,6 +27,7 @@ FIGURES = {
     "kept": "What is kept of the baseline's accuracy",
     "forest": "Differences to the baseline",
     "tradeoff": "Accuracy against cost",
+    "conditions": "Differences under conditions",
     "channels": "Accuracy by the number of channels",
     "curves": "Accuracy over the epochs",
     "pairs": "The difference of every pair",
@@ -155,6 +156,8 @@ def _draw(table: Table, folder: Path, x: str, all_pairs: bool) -> list[Path]:
     if factors.effects_of(table)[1]:
         wanted["effects"] = lambda: figures.effects(table)
     under = conditions.Conditions(table)
+    if "conditions" in table.sweep.report and under.p:
+        wanted["conditions"] = lambda: figures.conditions(under)
     if "conditions" in table.sweep.report and len(under.sizes) > 1:
         wanted["channels"] = lambda: figures.channels(under)
     for stem, title, look in _confusions(table):

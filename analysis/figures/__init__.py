@@ -3,7 +3,7 @@
 from analysis.figures.channels import channels
 from analysis.figures.confusion import figure as class_matrix
 from analysis.figures.curves import curves
-from analysis.figures.differences import effects, pairs
+from analysis.figures.differences import conditions, effects, pairs
 from analysis.figures.drawing import STYLE, plt, save, style
 from analysis.figures.forest import forest, kept
 from analysis.figures.search import front, history
@@ -14,6 +14,7 @@ __all__ = [
     "STYLE",
     "channels",
     "class_matrix",
+    "conditions",
     "curves",
     "effects",
     "forest",

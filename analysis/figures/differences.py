@@ -1,17 +1,22 @@
-"""Forest plots beside the answer's own: every pair of variants, and the effects of the factors."""
+"""Forest plots beside the answer's own: every pair of variants, the effects of the factors, and the
+variants under every condition.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from matplotlib.figure import Figure
 
-from analysis.figures.drawing import style
+from analysis.figures.drawing import colours, style
 from analysis.figures.forest import Line, draw
 from analysis.stats import Difference
+from analysis.stats.conditions import over_conditions
 from analysis.stats.effects import Effect
 from analysis.tables import Table, factors
 from analysis.tables import pairs as all_pairs
+from analysis.tables.conditions import Conditions
 from analysis.tables.text import p_equals
 
 MOST = 40  # lines that a figure has room for
@@ -37,6 +42,25 @@ def effects(table: Table) -> Figure:
     lines = [_line(name, e.estimate, e.low, e.high, e.p) for name, e in kept]
     what = f"distance from what lesser effects predict (percentage points){note}"
     return _figure(lines, table, what, "within each effect")
+
+
+def conditions(found: Conditions) -> Figure:
+    """Each variant's difference to the baseline under each condition, in percentage points.
+
+    The intervals are simultaneous within a condition; p are over all conditions, too.
+    """
+    table, lines = found.table, []
+    colour = dict(zip((r.variant for r in table.rows), colours(table, table.rows), strict=True))
+    every = []
+    for name, compared in over_conditions(found.figures, table.sweep.baseline)[0].items():
+        every += [(name, variant, d) for variant, d in compared.differences.items()]
+    kept, note = _fewer(every, [found.p.get((name, variant), 1.0) for name, variant, _ in every])
+    for name, variant, d in kept:
+        p = found.p.get((name, variant))
+        line = _line(f"{name}: {variant}", d.mean, d.low, d.high, p)
+        lines.append(replace(line, colour=colour[variant]))
+    what = f"top-1 minus that of {table.sweep.baseline} (percentage points){note}"
+    return _figure(lines, table, what, "Dunnett, within each condition; p by Holm over them")
 
 
 def _figure(lines: list[Line], table: Table, what: str, method: str) -> Figure:

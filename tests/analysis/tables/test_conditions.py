@@ -11,11 +11,13 @@ from analysis import figures, report, tables
 from analysis.answer import answer
 from analysis.programs import report_of
 from analysis.stats import retention, summarise
+from analysis.stats.conditions import over_conditions
 from analysis.tables import retention as kept
 from analysis.tables import warnings
 from analysis.tables.class_scores import Classes, grid_of, to_csv
 from analysis.tables.conditions import Conditions
 from analysis.tables.conditions import to_csv as conditions_csv
+from analysis.tables.text import p_equals
 from runners.plan import load
 from runners.store import Evaluation, Store
 from runners.store.evaluation import Scores, packed
@@ -221,3 +223,22 @@ def test_a_training_that_still_gained_is_said_to(make):
     ]  # fmt: skip
     (line,) = warnings.not_converged(replace(table, rows=rows))
     assert "Not converged: S (+2.0) points over the last tenth" in line
+
+
+def test_the_differences_are_drawn_with_the_intervals_of_each_condition(make):
+    table = make()
+    found = Conditions(table)
+    axes = figures.conditions(found).axes[0]
+    compared = over_conditions(found.figures, "fill")[0]
+    expected = [
+        (f"{name}: {variant}", d)
+        for name, comparison in compared.items()
+        for variant, d in comparison.differences.items()
+    ]
+    # with all channels there, two fills are one training
+    assert len(expected) == 5 and expected[0][0] == "RGB: S"
+    assert [label.get_text() for label in axes.get_yticklabels()] == [name for name, _ in expected]
+    spans = [[float(x) for x in line.get_xdata()] for line in axes.lines if line.get_lw() == 2]
+    assert spans == [[d.low, d.high] for _, d in expected if d.low is not None]
+    said = [text.get_text() for text in axes.texts]
+    assert said[0].endswith(f"p {p_equals(found.p['RGB', 'S'])}")
