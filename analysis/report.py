@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,9 @@ def main(argv: list[str] | None = None) -> int:
     args = _arguments(argv)
     store = Store(args.storage)
     found = _read(args, store)
+    for table in found:
+        # a wrong key is found before anything is written
+        tables.chosen(table, args.columns)
     if not any(_has_trials(table) for table in found):
         names = ", ".join(table.sweep.label for table in found)
         print(f"{names}: no trial of it has ended in {store.root}; sweeps run trains them")
@@ -144,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
     several = len(found) > 1
     if args.verify:
         folders = [_folder(table, store, args.out, several) for table in found]
-        return _verify(found, folders, store, args.columns)
+        return _verify(found, folders, store)
     folders = [_claimed(table, store, args.out, several) for table in found]
     paths = _write(found, folders, args)
     for table in found:
@@ -231,10 +234,10 @@ def _list_trials(found: list[Table], store: Store, variant: str) -> int:
     return command.DONE if listed else command.SOME_FAILED
 
 
-def _verify(found: list[Table], folders: list[Path], store: Store, columns: Sequence[str]) -> int:
+def _verify(found: list[Table], folders: list[Path], store: Store) -> int:
     status = 0
     for table, folder in zip(found, folders, strict=True):
-        lines = differences(table, folder, columns) + damaged_weights(table, store)
+        lines = differences(table, folder) + damaged_weights(table, store)
         status = 1 if lines else status
         for line in lines or ["the stored report agrees with the trials"]:
             print(f"{table.sweep.label}: {line}")

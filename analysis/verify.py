@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.tables import Table
+from analysis.tables.latex import chosen
 from analysis.writing import contents
 from runners.errors import SweepError
 from runners.store import Store
 
 
-def differences(table: Table, folder: Path, columns: Sequence[str] = ()) -> list[str]:
+def differences(table: Table, folder: Path) -> list[str]:
     """A line for everything in which the stored tables differ from the trials.
-
-    Args:
-        columns: those of the LaTeX table.
 
     Raises:
         OSError: there are no stored tables.
     """
-    texts = contents(table, columns)
+    latex = (folder / "table.tex").read_text(encoding="utf-8")
+    texts = contents(table, chosen(latex))
     stored = _by_variant((folder / "table.csv").read_text(encoding="utf-8"))
     now = _by_variant(texts["table.csv"])
     found = [f"{v}: not in the stored report" for v in now if v not in stored]

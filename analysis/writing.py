@@ -81,7 +81,9 @@ def contents(table: Table, columns: Sequence[str] = ()) -> dict[str, str]:
     return searched | {
         "table.md": found,
         "table.csv": tables.to_csv(table),
-        "table.tex": tables.latex(of_latex, tables.footer(table), caption, table.sweep.label),
+        "table.tex": tables.latex(
+            of_latex, tables.footer(table), caption, table.sweep.label, columns
+        ),
     }
 
 

@@ -25,13 +25,15 @@ SLOWER = 1.1  # from here on, more time than the baseline's with fewer multiply-
 class Estimate:
     """Seconds of one start of the command, of which `at_a_time` trials run side by side.
 
-    `trials` has each trial's seconds in the order in which they start. `measured`, `recorded` and
+    `trials` has each trial's seconds in the order in which they start, and `whole` what they would
+    be without the epochs that the store has already. `measured`, `recorded` and
     `guessed` are the variants whose pace is known from a measurement, from finished trials, and
     from other variants' multiply-adds.
     """
 
     at_a_time: int
     trials: list[float] = field(default_factory=list)
+    whole: list[float] = field(default_factory=list)
     measured: list[str] = field(default_factory=list)
     recorded: list[str] = field(default_factory=list)
     guessed: list[str] = field(default_factory=list)
@@ -101,6 +103,7 @@ def estimate(
     return Estimate(
         max(1, at_a_time),
         [per_epoch[t.variant] * (t.config.epochs - _behind(t, store)) for t in to_run],
+        [per_epoch[t.variant] * t.config.epochs for t in to_run],
         measured,
         [v for v in recorded if any(t.variant == v for t in to_run)],
         guessed,

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
-import statistics
 from collections import Counter
 from dataclasses import asdict, replace
 from typing import Any
 
 from analysis import report
-from runners import estimate
+from runners import estimate, power
 from runners.estimate import Estimate
-from runners.launch.console import duration
 from runners.plan import Sweep, Trial, reference
 from runners.planned import Plan, PlannedEvaluation, PlannedTrial, PlannedVariant
 from runners.search import searching as search
@@ -27,8 +24,6 @@ HEADERS = [
     *("variant", "replaced", "params M", "MACs M", "train MiB"),
     *("paper FLOPs M (ours)", "(printed)"),
 ]
-# percentage points: an assumption, said as one; a training of a few epochs has more
-ASSUMED_SD = 0.3
 
 
 def preview(
@@ -77,7 +72,7 @@ def preview(
     if sweep.evaluate:
         lines += _evaluation(sweep, len(evaluate))
     lines += _to_run(sweep, measures, to_run, time)
-    lines += _power(sweep, records, time)
+    lines += power.sentence(sweep, records, time)
     return "\n".join(lines)
 
 
@@ -105,9 +100,16 @@ def _to_run(
     sweep: Sweep, measures: dict[str, Measured], trials: list[Trial], time: Estimate | None
 ) -> list[str]:
     weights = sum(measures[t.variant].counts["params"] * 4 for t in trials)
+    stable = sum(
+        # weights, and what the optimizer keeps of each
+        measures[t.variant].counts["params"] * (8 if t.config.optimizer == "sgd" else 12)
+        for t in trials
+        if t.keep_stable and t.config.stable_epochs
+    )
+    parts = f" and {stable / 1e9:.2f} GB of stable parts" if stable else ""
     line = (
-        f"to run: {len(trials)}; disk: {weights / 1e9:.2f} GB of weights, and up to six times "
-        "its own for each running trial's checkpoints"
+        f"to run: {len(trials)}; disk: {weights / 1e9:.2f} GB of weights{parts}, and up to six "
+        "times its own for each running trial's checkpoints"
     )
     return [
         line,
@@ -262,34 +264,3 @@ def _status(trial: Trial, store: Store, records: dict[str, Record]) -> str:
     if trial.id in records:
         return records[trial.id].status
     return State.RUNNING if store.started(trial.id) else State.NEW
-
-
-def _power(sweep: Sweep, records: dict[str, Record], found: Estimate | None) -> list[str]:
-    """What the design can show, in a sentence; empty where there is nothing to compare."""
-    seeds, comparisons = len(sweep.seeds), len(sweep.variants) - 1
-    if seeds < 2 or not comparisons:
-        return []
-    scores: dict[str, list[float]] = {}
-    for trial in sweep.trials:
-        record = records.get(trial.id)
-        if record and record.result:
-            scores.setdefault(trial.variant, []).append(record.result.score)
-    spreads = [statistics.variance(x) for x in scores.values() if len(x) > 1]
-    sd = math.sqrt(statistics.mean(spreads)) if spreads else ASSUMED_SD
-    if not sd:
-        return []
-    source = "the spread of the finished trials" if spreads else "an assumed spread"
-    looks = sweep.growth.looks if sweep.growth else ()
-    shown = report.detectable(sd, comparisons, seeds, looks)
-    wanted = sweep.margin_pp or shown / 2
-    line = (
-        f"power: with {source} over seeds ({sd:.2f} points), {seeds} seeds show a difference of "
-        f"{shown:.1f} points to {sweep.baseline} with 80 % power"
-    )
-    if looks:
-        return [f"{line}; a larger one takes fewer"]
-    if wanted < shown and (needed := report.seeds_for(wanted, sd, comparisons)):
-        line += f"; {wanted:.1f} points need {needed} seeds"
-        if found and len(found.trials) == len(sweep.trials):
-            line += f", about {duration(found.seconds * needed / seeds)}"
-    return [line]

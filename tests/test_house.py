@@ -41,6 +41,7 @@ DOORS = {
     "runners.sweep": {"analysis.report"},
     "runners.phases": {"analysis.report"},
     "runners.conclusion": {"analysis.report"},
+    "runners.power": {"analysis.report"},
     "runners.preview": {"analysis.report"},
     "runners.inspect": {"analysis.inspect"},
     "runners.schemas": {"analysis.programs"},

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from analysis.figures.drawing import colours, fewer, plt, style, wrap
 from analysis.stats.retention import WIDEST
 from analysis.tables import Row, Table, retention
-from analysis.tables.text import interval
+from analysis.tables.text import interval, quoted
 
 LINE = 0.34  # height of one variant's line, in inches
 AROUND = 1.5  # height of title, axis and its label
@@ -53,7 +53,7 @@ def forest(table: Table) -> Figure:
                 said = f"{d.mean:+.2f}  {within}{d.verdict}"
                 lines.append(Line(row.variant, colour, d.mean, d.low, d.high, said, seeds))
         method = table.comparison.method
-        what = f"{table.measure.label} minus that of {baseline} (percentage points){note}"
+        what = f"{table.measure.label} minus that of {quoted(baseline)} (percentage points){note}"
         over = " over all looks" if table.comparison.looks else ""
         how = f"95 % intervals ({method}){over}, " if method else ""
         xlabel = f"{what}\n{how}{table.span}; small dots: one seed"
@@ -74,9 +74,9 @@ def kept(table: Table) -> Figure:
     found, part = retention.retained(table), table.sweep.at_least
     assert part is not None
     with style():
-        rows, note = fewer(table)
         lines = []
-        for row, colour in zip(rows, colours(table, rows), strict=True):
+        # all of them: those with the lowest accuracies are those that do not keep
+        for row, colour in zip(table.rows, colours(table, table.rows), strict=True):
             if r := found.get(row.variant):
                 seeds = [ours / base for ours, base in _pairs(table, row) if base]
                 said = f"{r.ratio:.3f}  ({retention.interval(r)})  {r.verdict}"
@@ -84,14 +84,16 @@ def kept(table: Table) -> Figure:
                 lines.append(Line(row.variant, colour, r.ratio, low, high, said, seeds))
         figure, axes = draw(lines, table.sweep.question)
         axes.axvline(part, color="black", linewidth=1, zorder=1)
-        ends = [x for line in lines for x in (line.low, line.mean, line.high, *line.seeds)]
-        inside = [x for x in (*ends, part) if x is not None and x < WIDEST]
-        room = 0.05 * (max(inside) - min(inside))
+        inside = [part]
+        for line in lines:
+            ends = [x for x in (line.low, line.high) if x is not None and x < WIDEST]
+            inside += [line.mean, *line.seeds, *ends]
+        room = 0.05 * (max(inside) - min(inside)) or 0.05
         axes.set_xlim(min(inside) - room, max(inside) + room)
         axes.set_xlabel(
-            f"{table.measure.label} as a part of {table.sweep.baseline}'s{note}; "
-            f"line: the {part:g} that is asked for\n"
-            f"95 % intervals (Fieller, each), {table.span}; small dots: one seed"
+            f"{table.measure.label} as a part of {quoted(table.sweep.baseline)}'s; "
+            f"line: the {part:g} that is asked for; small dots: one seed\n"
+            f"intervals: 95 % each (Fieller); verdicts: one-sided 95 %, by Holm; {table.span}"
         )
         return figure
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from analysis import stats
 from analysis.stats import Comparison
+from analysis.tables import trainings
 from analysis.tables.noise import noise_floor
 from analysis.tables.table import Table
-from analysis.tables.text import listed, upper
+from analysis.tables.text import listed, quoted, upper
 from runners.store import Record
 from runners.trial.datasets import changed_since
 
-MOST = 12  # trials that a sentence names
 EVIDENCE = (
     "train_images",
     "val_images",
@@ -38,72 +38,19 @@ def footer(table: Table) -> list[str]:
     seeds = ", ".join(map(str, sweep.seeds[: max(map(sweep.seeds_of, sweep.variants))]))
     lines = [f"{len(table.records)} of {table.planned_trials} trials finished; seeds {seeds}."]
     for row in table.rows:
-        lines += [f"{row.variant}: {n} {reason}." for reason, n in row.missing.items()]
-    lines += _early_stops(table)
-    lines += _stable_parts(table)
-    lines += [*_attempts(table), *_methods(table), *_no_spread(table), *noise_floor(table)]
+        lines += [f"{quoted(row.variant)}: {n} {reason}." for reason, n in row.missing.items()]
+    lines += [
+        *trainings.sentences(table),
+        *_methods(table),
+        *_no_spread(table),
+        *noise_floor(table),
+    ]
     if sweep.overrides:
         lines.append(f"Overrides of the sweep file: {', '.join(sweep.overrides)}.")
     if table.records:
         lines += _evidence(table)
     seen = [(row.variant, record) for row in table.rows for record in row.records]
     return [*lines, *sweep.notes, *changed_since(sweep, seen), *_paper(table)]
-
-
-def _attempts(table: Table) -> list[str]:
-    """The trials that did not end at the first attempt; records of old do not count attempts."""
-    again = []
-    for row in table.rows:
-        for record in [*row.records, *row.unfinished]:
-            attempts = int(record.provenance.get("attempts", 1))
-            if attempts > 1:
-                again.append(f"{row.variant} seed {record.seed} ({attempts})")
-    if not again:
-        return []
-    return [f"Trials that took more than one attempt: {_first(again)}."]
-
-
-def _stable_parts(table: Table) -> list[str]:
-    """The trials that went on from a shorter training, whose first epochs are theirs."""
-    shared = [
-        f"{row.variant} seed {record.seed}"
-        for row in table.rows
-        for record in row.records
-        if "stable_part" in record.provenance
-    ]
-    if not shared:
-        return []
-    noun = "Trial that went" if len(shared) == 1 else "Trials that went"
-    return [
-        f"{noun} on from the stable part of a shorter training of the same seed: {_first(shared)}."
-    ]
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join(names[:MOST]) + (f" and {len(names) - MOST} more" if names[MOST:] else "")
-
-
-def _early_stops(table: Table) -> list[str]:
-    """Where the trainings ended, and which epoch of them was tested."""
-    lines = []
-    for row in table.rows:
-        stop = table.sweep.variants[row.variant].early_stop
-        if not stop or not row.records:
-            continue
-        ends, bests = [len(r.epochs) for r in row.records], [r.best for r in row.records]
-        of = table.sweep.variants[row.variant].epochs
-        kept = f"; epoch {_span(bests)}, the best by validation {stop.monitor}, was tested"
-        lines.append(
-            f"{row.variant} trained for {_span(ends)} of {of} epochs, until validation "
-            f"{stop.monitor} had not been better for {stop.patience}"
-            f"{kept if stop.keep == 'best' else ''}."
-        )
-    return lines
-
-
-def _span(values: list[int]) -> str:
-    low, high = min(values), max(values)
-    return str(low) if low == high else f"{low} to {high}"
 
 
 def _methods(table: Table) -> list[str]:
@@ -178,7 +125,7 @@ def _grown(table: Table) -> list[str]:
     ]
     fewer = [v for v in table.sweep.variants if table.sweep.seeds_of(v) < max(found.looks)]
     if fewer:
-        stops = listed([f"{v} after {table.sweep.seeds_of(v)}" for v in fewer])
+        stops = listed([f"{quoted(v)} after {table.sweep.seeds_of(v)}" for v in fewer])
         lines.append(
             f"Decided early, and not trained further: {stops} seeds. A difference is of the seeds "
             "of the look that it is from, the baseline's of the same seeds."
@@ -207,8 +154,8 @@ def _no_spread(table: Table) -> list[str]:
         images = int(row.records[0].provenance["test_images"])
         right = round(row.score.mean * images / 100)
         lines.append(
-            f"{row.variant}: {right:,} of {images:,} test images right in each of {row.score.n} "
-            "seeds, hence ± 0.00."
+            f"{quoted(row.variant)}: {right:,} of {images:,} test images right in each of "
+            f"{row.score.n} seeds, hence ± 0.00."
         )
     return lines
 
@@ -220,7 +167,7 @@ def _sign_flips(table: Table) -> list[str]:
         if row.variant == table.sweep.baseline:
             continue
         if flip := stats.sign_flip(paired(table, row.variant)):
-            parts.append(f"{row.variant} {flip[0]:.3f} (at the least {flip[1]:.3f})")
+            parts.append(f"{quoted(row.variant)} {flip[0]:.3f} (at the least {flip[1]:.3f})")
     if not parts:
         return []
     return [
@@ -294,5 +241,5 @@ def _paper(table: Table) -> list[str]:
         verdict, why = judged[0].against_paper
         return [*lines, f"Against the paper: {verdict} ({why})."]
     for row in judged:
-        lines.append(f"Against the paper, {row.variant}: {': '.join(row.against_paper)}.")
+        lines.append(f"Against the paper, {quoted(row.variant)}: {': '.join(row.against_paper)}.")
     return lines

@@ -10,6 +10,7 @@ from analysis.tables.columns import Grid
 
 NUMBER = r"[-+]?\d+(?:\.\d+)?"
 BETWEEN = {"±": r"$\pm$", "to": "to", "of": "of"}  # two figures of one cell
+CHOSEN = "% columns: "
 PAIR = re.compile(rf"({NUMBER}) ({'|'.join(BETWEEN)}) ({NUMBER})")
 # in this order: what an earlier one writes, a later one must not read
 SPELT = {
@@ -43,14 +44,28 @@ class _Kind:
     pairs: bool = False
 
 
-def latex(table: Grid, notes: Sequence[str], caption: str, label: str) -> str:
+def chosen(text: str) -> list[str]:
+    """The columns that were chosen for a table, as it says itself; empty for the usual ones."""
+    found = re.search(rf"^{re.escape(CHOSEN)}(.+)$", text, re.MULTILINE)
+    return found[1].split(",") if found else []
+
+
+def latex(
+    table: Grid, notes: Sequence[str], caption: str, label: str, columns: Sequence[str] = ()
+) -> str:
     """A table for \\input, with the notes as comments above it.
 
     It needs \\usepackage{booktabs,siunitx}, and XeLaTeX where a name has letters that LaTeX does
     not know.
+
+    Args:
+        columns: those that were chosen; the table says so, for `chosen` to read.
     """
-    kinds = [_kind(list(column)) for column in zip(*table.lines, strict=True)]
-    kinds = kinds or [_Kind("l") for _ in table.headers]
+    figures = [*zip(*table.lines, strict=True)][1:]
+    # a name is no figure, whatever it is made of
+    kinds = [_Kind("l"), *(_kind(column) for column in figures)]
+    if not table.lines:
+        kinds = [_Kind("l") for _ in table.headers]
     body = []
     for line in table.lines:
         bold = table.stands_out(line)
@@ -62,6 +77,7 @@ def latex(table: Grid, notes: Sequence[str], caption: str, label: str) -> str:
         [
             *(f"% {line}" for line in notes),
             "% \\usepackage{booktabs,siunitx}",
+            *([f"{CHOSEN}{','.join(columns)}"] if columns else ()),
             "\\begin{table}",
             "  \\centering",
             f"  \\caption{{{tex(caption)}}}",
@@ -81,10 +97,12 @@ def latex(table: Grid, notes: Sequence[str], caption: str, label: str) -> str:
 def tex(text: str) -> str:
     """A text as LaTeX prints it, with a minus for the hyphen before a figure."""
     spelt = SPECIAL.sub(lambda found: SPELT.get(found[0], rf"\{found[0]}"), text)
+    # two hyphens would be a dash
+    spelt = re.sub(r"-(?=-)", "-{}", spelt)
     return re.sub(r"(?<![\w$-])-(?=\d)", "$-$", spelt)
 
 
-def _kind(cells: list[str]) -> _Kind:
+def _kind(cells: Sequence[str]) -> _Kind:
     """Figures where every cell is one or "-", pairs of them, or text."""
     filled = [cell for cell in cells if cell != "-"]
     pairs = [found for cell in filled if (found := PAIR.fullmatch(cell))]

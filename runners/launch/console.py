@@ -56,7 +56,7 @@ class Console:
         self.seconds: dict[str, list[float]] = {}  # variant -> of each epoch
         self.terminal = Terminal(stderr=False)
         self.live = None
-        if _redraws():
+        if _redraws() and self.terminal.is_terminal and not self.terminal.is_dumb_terminal:
             self.live = Live(console=self.terminal, auto_refresh=False, transient=True)
         self.drawn_at, self.tenths = 0.0, 0
 

@@ -14,12 +14,13 @@ from runners.errors import SweepError, suggest
 from runners.plan import search_key, space
 from runners.plan.catalogue import Lookup
 from runners.plan.checking import validate
-from runners.plan.config import WSD, Config
+from runners.plan.config import Config
 from runners.plan.evaluating import TOP1, Evaluate, check, fills_of, refuse_twins
+from runners.plan.idle import refuse_options, refuse_wsd
 from runners.plan.kinds import KINDS
 from runners.plan.reading import Document, override, read
 from runners.plan.seeds import Growth, Seeds, check_growth, listed, parse, refuse_too_many
-from runners.plan.settings import WSD_ALONE, config_of, inherits
+from runners.plan.settings import config_of
 from runners.plan.shipped import shipped
 from runners.plan.space import Search
 from runners.plan.sweep import Limits, Resources, Sweep
@@ -117,7 +118,7 @@ def _load(
     (file, written), lookup = _file(raw), Lookup(path.parent)
     arms = _arms(file)
     search = search_key.parse(file.search, listed(written)) if file.search is not None else None
-    every = _configs(file.base, arms, lookup, search)
+    every = _configs(file.base, arms, lookup, search, file.resources)
     fills = fills_of(file.base, arms)
     _check_evaluation(file, every, fills)
     variants = _chosen(every, file.baseline, only)
@@ -162,14 +163,18 @@ def _load(
 
 
 def _configs(
-    base: dict, arms: dict[str, tuple[str, dict]], lookup: Lookup, search: Search | None
+    base: dict,
+    arms: dict[str, tuple[str, dict]],
+    lookup: Lookup,
+    search: Search | None,
+    resources: Resources,
 ) -> dict[str, Config]:
     """variant -> its config; whatever base says is of use to one of them, or to a search."""
     if not (search and search.written.mode != "tune"):
-        _refuse_idle_options(base, [arm for _, arm in arms.values()])
+        refuse_options(base, [arm for _, arm in arms.values()])
     every = {name: config_of(place, base, arm, lookup) for name, (place, arm) in arms.items()}
-    if not search:
-        _refuse_idle_wsd(base, every)
+    if not (search and "schedule" in {**search.written.space, **search.written.base}):
+        refuse_wsd(base, resources, every)
     return every
 
 
@@ -265,25 +270,6 @@ def _arms(file: _File) -> dict[str, tuple[str, dict]]:
                 f"dot first, got {name!r}"
             )
     return arms
-
-
-def _refuse_idle_options(base: dict, arms: list[dict]) -> None:
-    for kind in KINDS:
-        if base.get(kind.options) and not any(inherits(kind, base, arm) for arm in arms):
-            thing = {"conv": "convolution", "dataset": "data set"}.get(kind.key, kind.key)
-            raise SweepError(
-                f"base.{kind.options}: no variant has base's {thing}, so they would apply to none; "
-                "set them in the variants"
-            )
-
-
-def _refuse_idle_wsd(base: dict, every: dict[str, Config]) -> None:
-    for key in WSD_ALONE:
-        if key in base and not any(config.schedule == WSD for config in every.values()):
-            raise SweepError(
-                f"base.{key}: is of schedule: wsd, which no variant has; remove it"
-                + (", or use warmup, a fraction of the epochs" if key == "warmup_epochs" else "")
-            )
 
 
 def _level(value: Any) -> Any:

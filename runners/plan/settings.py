@@ -51,7 +51,7 @@ def config_of(place: str, base: dict, arm: dict, lookup: Lookup) -> Config:
         raise SweepError(f"{where}.recipe: unknown recipe {recipe!r}{way}")
     merged = {k: v for k, v in (RECIPES[recipe] | base | arm).items() if k not in BESIDE}
     _fit_optimizer(merged, recipe, base, arm, place)
-    _fit_schedule(merged, base, arm, place)
+    _fit_schedule(merged, recipe, base, arm, place)
     _fit_drop(merged, arm, place)
     for kind in KINDS:
         merged[kind.options] = _merged_options(kind, base, arm, place)
@@ -106,7 +106,7 @@ def _fit_optimizer(merged: dict, recipe: str, base: dict, arm: dict, place: str)
         )
 
 
-def _fit_schedule(merged: dict, base: dict, arm: dict, place: str) -> None:
+def _fit_schedule(merged: dict, recipe: str, base: dict, arm: dict, place: str) -> None:
     """Leave out what says nothing to the schedule, where one of the two is `wsd`.
 
     Raises:
@@ -114,7 +114,9 @@ def _fit_schedule(merged: dict, base: dict, arm: dict, place: str) -> None:
     """
     name = merged.get("schedule", Config.schedule)
     wsd = name == WSD
-    where = place if "schedule" in arm else "base"
+    where = f"{place if 'schedule' in arm else 'base'}.schedule"
+    if "schedule" not in base | arm:
+        where = f"the schedule of recipe {recipe}"
     # base's settings may be meant for other variants
     written = arm if "schedule" in arm or not wsd else base | arm
     for key in NOT_WSD if wsd else WSD_ALONE:
@@ -123,7 +125,7 @@ def _fit_schedule(merged: dict, base: dict, arm: dict, place: str) -> None:
                 "wsd has warmup_epochs and decay_fraction instead" if wsd else "is of schedule: wsd"
             )
             raise SweepError(
-                f"{place if key in arm else 'base'}.{key}: {reason}, and {where}.schedule is "
+                f"{place if key in arm else 'base'}.{key}: {reason}, and {where} is "
                 f"{name}; remove one of the two"
             )
         merged.pop(key, None)

@@ -18,7 +18,7 @@ from runners.plan import Sweep, Trial, space
 from runners.plan.space import Cell
 from runners.search.proposal import Proposal
 from runners.search.queue import Work
-from runners.search.study import Cost, Study, told
+from runners.search.study import Cost, Study, told, trainable
 from runners.store import Epoch, Record, Store
 
 
@@ -238,7 +238,7 @@ def survey(study: Study, cells: list[Cell], cost: Cost, seconds: float) -> Surve
         if time.monotonic() > deadline:
             break
         try:
-            config = study.sweep.candidate(cell, study.variant)
+            config = trainable(study.sweep, cell, study.variant)
             counted = cost(config, study.sweep.own(config))
             if study.search.beyond(counted)[1]:
                 found.refused["out of bounds"] += 1

@@ -28,6 +28,17 @@ CAP = 20  # proposals per trial: where nearly all are impossible or repeated, a 
 Cost = Callable[[Config, Own], dict[str, float]]
 
 
+def trainable(sweep: Sweep, cell: Cell, variant: str) -> Config:
+    """The config of a cell's trial in the search.
+
+    Raises:
+        SweepError: the cell's settings cannot go together, there or in the comparison, which has
+            epochs of its own and would train the cell again.
+    """
+    sweep.candidate(cell, variant, searching=False)
+    return sweep.candidate(cell, variant)
+
+
 class Study:
     """One search's proposals so far, and its next; `variant` is the one being tuned, or empty."""
 
@@ -139,7 +150,7 @@ class Study:
             if p.cell == cell:
                 return replace(p, number=number, params=params, record=None)
         try:
-            config = self.sweep.candidate(cell, self.variant)
+            config = trainable(self.sweep, cell, self.variant)
             cost = self.cost(config, self.sweep.own(config))
         except Exception as error:  # a convolution of the user's own may raise anything
             return Proposal(number, cell, params, None, number, {}, self.variant, 1.0, told(error))

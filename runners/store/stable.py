@@ -34,23 +34,27 @@ class StableParts:
         """How many epochs of its stable part another trial has left for it; 0 for none."""
         return next((epochs for epochs, _ in self._stable(trial)), 0)
 
-    def stable_part(self, trial: Trial) -> tuple[dict[str, Any], list[Epoch], str] | None:
-        """The longest stable part that the trial can go on from: its state, its epochs, and the id
-        of the trial that left it. None where there is none that can be used.
+    def stable_parts(self, trial: Trial) -> Iterator[tuple[dict[str, Any], list[Epoch], str]]:
+        """The stable parts that the trial could go on from, the longest first: the state, the
+        epochs, and the id of the trial that left it.
 
         Raises:
             StoreError: the store is unreachable, or forbids it.
         """
         for _, trial_id in self._stable(trial):
             try:
-                return *checkpoint.unpack(self.files.read(_key(trial_id)), trial_id), trial_id
+                yield *checkpoint.unpack(self.files.read(_key(trial_id)), trial_id), trial_id
+                continue
             # it is of use, and nothing that the trial needs
             except (FileNotFoundError, StoreUnreadable) as error:
                 why = str(error)
             except (ValueError, TypeError, KeyError, pickle.UnpicklingError) as error:
                 why = f"damaged ({error})"
             print(f"{self.files.address(_key(trial_id))}: {why}, not used", flush=True)
-        return None
+
+    def keeps_stable(self, trial: Trial) -> bool:
+        """Whether the trial has left its stable part."""
+        return self.files.exists(_key(trial.id))
 
     def _stable(self, trial: Trial) -> Iterator[tuple[int, str]]:
         """(epochs, trial id) of what can be of use, the longest first."""

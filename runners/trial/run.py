@@ -6,7 +6,6 @@ import functools
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from typing import Any
 
 import torch
 
@@ -16,8 +15,9 @@ from runners.errors import Diverged
 from runners.plan import Config, Own, Trial
 from runners.store import Epoch, Record, Result, State, Store
 from runners.store.stopping import stopped
+from runners.trial import stable_part
 from runners.trial.provenance import CODE, cpu, machine, moved
-from runners.trial.training import Training, fits
+from runners.trial.training import Training
 
 
 def run(
@@ -38,10 +38,14 @@ def run(
             yield record.epochs
             return
         data = data_of(trial, store, data_root)
-        training, epochs = Training(trial, data, pick_device(device)), []
-        if saved := store.checkpoint(trial.id) or _stable_part(trial, store, training):
-            state, epochs = saved
+        begin = functools.partial(Training, trial, data, pick_device(device))
+        if saved := store.checkpoint(trial.id):
+            (state, epochs), training = saved, begin()
             training.load(state)
+        else:
+            training, epochs = stable_part.go_on(trial, store, begin)
+        if epochs:
+            stable_part.keep(trial, store, training, epochs)
             yield list(epochs)
 
         status, reason, result, weights = State.FINISHED, "", None, None
@@ -52,8 +56,7 @@ def run(
                 epochs.append(training.epoch(index))
                 training.keep_best(epochs)
                 store.save(trial.id, training.state(), epochs)
-                if trial.keep_stable and len(epochs) == _shared_epochs(trial, training):
-                    store.keep_stable(trial, training.state(), epochs)
+                stable_part.keep(trial, store, training, epochs)
                 yield epochs[-1:]
             if trial.config.test:
                 result, weights = training.result(epochs), training.model.state_dict()
@@ -66,28 +69,6 @@ def run(
         attempts = 1 + len(store.failures(trial.id))
         evidence = provenance(trial, training) | {"attempts": attempts}
         store.commit(_record(trial, status, reason, epochs, result, evidence), weights)
-
-
-def _shared_epochs(trial: Trial, training: Training) -> int:
-    """How many first epochs do not depend on the length of the training; 0 for none.
-
-    A layer that changes with the progress of the whole training has none.
-    """
-    return 0 if training.changing else trial.config.stable_epochs
-
-
-def _stable_part(
-    trial: Trial, store: Store, training: Training
-) -> tuple[dict[str, Any], list[Epoch]] | None:
-    """What a shorter training of the same left of its stable part, for this one to go on from."""
-    if not _shared_epochs(trial, training) or not (found := store.stable_part(trial)):
-        return None
-    state, epochs, trial_id = found
-    if not fits(state, training.data):
-        print(f"the stable part of trial {trial_id} was trained on other images, not used")
-        return None
-    print(f"goes on after epoch {len(epochs)} from the stable part of trial {trial_id}")
-    return state | {"shared": f"{trial_id} after epoch {len(epochs)}"}, epochs
 
 
 def _record(
@@ -131,8 +112,7 @@ def provenance(trial: Trial, training: Training) -> dict[str, str | int]:
     }
     if training.compiled:
         said["compiled"] = training.compiled.outcome
-    if training.shared:
-        said["stable_part"] = training.shared
+    said |= training.shared
     if trial.own.data and trial.own.data.contents:
         said["contents"] = trial.own.data.contents
     return said

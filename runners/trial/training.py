@@ -63,7 +63,7 @@ class Training:
         self.changing: list[Any] = [m for m in model.modules() if hasattr(m, "set_progress")]
         # the weights of the best epoch so far, where those are what is tested
         self.best: dict[str, Tensor] | None = None
-        self.shared = ""  # the trial that left the stable part, where this one began with another's
+        self.shared: dict[str, str] = {}  # for the record: whose stable part it went on from
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
@@ -92,7 +92,7 @@ class Training:
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.best, self.shared = state.get("best"), state.get("shared", "")
+        self.best, self.shared = state.get("best"), state.get("shared", {})
         if self.compiled:
             self.compiled.before = state.get("compiled", "unknown")
         if state["scaler"] and self.scaler.is_enabled():

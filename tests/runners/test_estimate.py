@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from runners import estimate, preview
+from runners import estimate, power
 from runners.estimate import START_S, Estimate
 from runners.plan import Resources, load
 from runners.store import Epoch, Record, Result, State, Store
@@ -122,12 +122,12 @@ def test_a_limit_that_cuts_the_start_off_is_said(sweep):
 
 
 def test_power_goes_by_the_finished_trials_spread(sweep, tmp_path):
-    (assumed,) = preview._power(sweep, {}, None)
+    (assumed,) = power.sentence(sweep, {}, None)
     assert "an assumed spread over seeds (0.30 points), 2 seeds" in assumed
     records = {t.id: finished(t, 1.0, 50 + 2 * t.seed) for t in sweep.trials}
-    (known,) = preview._power(sweep, records, None)
+    (known,) = power.sentence(sweep, records, None)
     assert "the spread of the finished trials over seeds (1.41 points)" in known
-    assert preview._power(replace(sweep, seeds=(0,)), {}, None) == []
+    assert power.sentence(replace(sweep, seeds=(0,)), {}, None) == []
 
 
 def test_the_plan_says_it_for_readers_and_programs(

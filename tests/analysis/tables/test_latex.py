@@ -32,6 +32,7 @@ GRID = Grid(
         ("-1.21 to R-20, S (-3.29)", r"$-$1.21 to R-20, S ($-$3.29)"),
         ("98 ± 1, Δ < α ~ ^", r"98 $\pm$ 1, $\Delta$ $<$ $\alpha$ \textasciitilde{} \^{}"),
         ("“a, b”", "``a, b''"),
+        ("a--b", "a-{}-b"),
     ],
 )
 def test_a_text_is_printed_as_it_stands(text, expected):
@@ -60,6 +61,13 @@ def test_figures_stand_in_columns_of_siunitx_and_the_rest_as_text():
     # every line has as many cells as there are columns
     rows = [line.replace(r"\&", "") for line in lines if line.endswith(r" \\")]
     assert [row.count("&") + 2 * row.count("multicolumn") for row in rows] == [12, 12, 12]
+
+
+def test_names_that_are_numbers_are_no_figures():
+    text = latex(Grid(["variant", "n"], [["007", "3"], ["1.50", "12"]]), [], "", "")
+    assert "{}007 & 3" in text and "{lS[table-format=2," in text
+    # siunitx needs to see a figure at least
+    assert "{ll}" in latex(Grid(["variant", "n"], []), [], "", "")
 
 
 @pytest.fixture

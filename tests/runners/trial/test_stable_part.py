@@ -9,11 +9,14 @@ from analysis import tables
 from runners import estimate
 from runners.errors import SweepError
 from runners.plan import Config, Trial, load
+from runners.search.searching import open_studies
 from runners.store import Store
 from runners.trial.networks import networks
 from runners.trial.run import run
 from runners.trial.schedule import rate
+from tests import records
 
+SEARCH = {"mode": "screen", "space": {}, "trials": 2}
 WSD = {"schedule": "wsd", "warmup_epochs": 0.5, "decay_fraction": 0.5}
 SHORT = Trial(
     "s", "R20", Config("resnet20", "synthetic", epochs=2, batch_size=32, lr=0.1, **WSD), 0,
@@ -73,7 +76,8 @@ def test_the_longer_training_goes_on_and_ends_as_one_from_the_beginning(alone, a
     assert after.stable_epochs(LONG) == 1
     first, *rest = run(LONG, after, device="cpu")
     assert [e.epoch for e in first] == [1] and len(rest) == 3
-    assert f"after epoch 1 from the stable part of trial {SHORT.id}" in capsys.readouterr().out
+    said = f"goes on from the stable part of trial {SHORT.id} after epoch 1"
+    assert said in capsys.readouterr().out
     a, b = alone.record(LONG.id), after.record(LONG.id)
     assert b.result.correct == a.result.correct and b.result.scores == a.result.scores
     assert [e.train for e in b.epochs] == [e.train for e in a.epochs]
@@ -91,7 +95,13 @@ def test_the_record_says_so_after_an_interruption_too(after):
     assert after.record(LONG.id).provenance["stable_part"] == f"{SHORT.id} after epoch 1"
 
 
-@pytest.mark.parametrize("harm", ["removed", "damaged", "cut off", "other images", "not asked for"])
+HARMS = (
+    *("removed", "damaged", "cut off", "not asked for", "other layers"),
+    *("other images", "other precision", "other device"),
+)
+
+
+@pytest.mark.parametrize("harm", HARMS)
 def test_what_cannot_be_used_costs_no_more_than_training_from_the_beginning(
     harm, alone, after, tmp_path
 ):
@@ -104,9 +114,15 @@ def test_what_cannot_be_used_costs_no_more_than_training_from_the_beginning(
         path.write_bytes(content[:500] + b"x" + content[501:])
     if harm == "cut off":
         path.write_bytes(b"")
-    if harm == "other images":
-        state, epochs, _ = after.stable_part(LONG)
-        after.keep_stable(SHORT, state | {"data": "0" * 16}, epochs)
+    if harm.startswith("other "):
+        state, epochs, _ = next(after.stable_parts(LONG))
+        other = {
+            "images": {"data": "0" * 16},
+            "precision": {"made": state["made"] | {"precision": "bf16"}},
+            "device": {"made": state["made"] | {"device": "cuda"}},
+            "layers": {"model": {f"x.{k}": v for k, v in state["model"].items()}},
+        }
+        after.keep_stable(SHORT, state | other[harm.removeprefix("other ")], epochs)
     if harm == "not asked for":
         after = Store(tmp_path / "b")
         list(run(replace(SHORT, keep_stable=False), after, device="cpu"))
@@ -115,6 +131,30 @@ def test_what_cannot_be_used_costs_no_more_than_training_from_the_beginning(
     record = after.record(LONG.id)
     assert record.result.correct == alone.record(LONG.id).result.correct
     assert "stable_part" not in record.provenance
+
+
+def test_of_several_the_longest_that_fits_is_taken(alone, after):
+    longer = replace(LONG, config=replace(LONG.config, decay_fraction=0.25))
+    list(run(longer, after, device="cpu"))
+    third = replace(LONG, config=replace(LONG.config, epochs=8))
+    found = [(len(epochs), trial_id) for _, epochs, trial_id in after.stable_parts(third)]
+    assert found == [(3, longer.id), (1, SHORT.id)] and after.stable_epochs(third) == 3
+    state, epochs, _ = next(after.stable_parts(third))
+    after.keep_stable(longer, state | {"data": "0" * 16}, epochs)
+    next(run(third, after, device="cpu"))
+    (after.folder(longer.id) / "stable.pt").unlink()
+    list(run(LONG, after, device="cpu"))
+    assert after.record(LONG.id).provenance["stable_part"] == f"{SHORT.id} after epoch 1"
+
+
+def test_it_is_kept_too_by_a_trial_that_stood_there_when_it_was_asked_for(tmp_path):
+    store = Store(tmp_path)
+    training = run(replace(SHORT, keep_stable=False), store, device="cpu")
+    next(training)
+    training.close()
+    assert store.stable_epochs(LONG) == 0
+    list(run(SHORT, store, device="cpu"))
+    assert store.stable_epochs(LONG) == 1
 
 
 def test_a_layer_that_changes_with_the_whole_training_shares_nothing(tmp_path):
@@ -144,12 +184,30 @@ def test_the_plan_counts_what_is_left_and_the_table_names_what_went_on(
     monkeypatch.setattr(estimate, "_relative", lambda *_: {})
     measures = networks(long)
     found = estimate.estimate(long, store, "", measures, long.trials, {}, measure=True)
-    assert found.trials == [30.0, 30.0]
+    assert found.trials == [30.0, 30.0] and found.whole == [40.0, 40.0]
 
     for trial in long.trials:
         list(run(trial, store, device="cpu"))
     said = "Trials that went on from the stable part of a shorter training of the same seed"
     assert f"{said}: R20 seed 0, S+C seed 0." in tables.footer(tables.read(long, store))
+    record = store.record(long.trials[0].id)
+    evidence = record.provenance | {"stable_part_commit": "beef"}
+    records.overwrite(store, replace(record, provenance=evidence))
+    named = "R20 seed 0, S+C seed 0; that part was trained by commit beef."
+    assert f"{said}: {named}" in tables.footer(tables.read(long, store))
+
+
+def test_a_find_that_could_not_be_compared_is_not_trained(write_sweep, tmp_path):
+    """The comparison has its own epochs: every setting has to go with those as well."""
+    space = {"decay_fraction": [0.2, 0.8], "warmup_epochs": [1, 4]}
+    search = SEARCH | {"space": space, "base": {"epochs": 20}, "trials": 3, "sampler": "grid"}
+    base = {"schedule": "wsd", "epochs": 5, "warmup_epochs": 1}
+    sweep = load(write_sweep(base=base, search=search))
+    study = open_studies(sweep, Store(tmp_path), cost=lambda config, own: {"macs_m": 1.0})[0]
+    asked = [study.next() for _ in range(4)]
+    (refused,) = [p for p in asked if p.why]
+    assert (refused.cell["decay_fraction"], refused.cell["warmup_epochs"]) == (0.8, 4)
+    assert "the warm-up must end before the decay" in refused.why
 
 
 def test_a_file_asks_for_it_and_nothing_is_without_effect(write_sweep):
@@ -157,8 +215,9 @@ def test_a_file_asks_for_it_and_nothing_is_without_effect(write_sweep):
     (config, *_) = sweep.variants.values()
     assert (config.warmup, config.warmup_epochs, config.stable_epochs) == (0, 1, 8)
     assert not sweep.trials[0].keep_stable
-    kept = load(write_sweep(resources={"keep_stable": True}))
-    assert kept.trials[0].keep_stable and kept.trials[0].id == load(write_sweep()).trials[0].id
+    base = {"schedule": "wsd", "epochs": 10, "recipe": "short"}
+    kept = load(write_sweep(base=base, resources={"keep_stable": True}))
+    assert kept.trials[0].keep_stable and kept.trials[0].id == sweep.trials[0].id
 
 
 @pytest.mark.parametrize(
@@ -176,7 +235,16 @@ def test_a_file_asks_for_it_and_nothing_is_without_effect(write_sweep):
         ({"base": {"decay_fraction": 0.1}}, "base.decay_fraction: is of schedule: wsd, which no"),
         (
             {"variants": {"R20": {}, "x": {"decay_fraction": 0.1}}},
-            "variants.x.decay_fraction: is of schedule: wsd, and base.schedule is cosine",
+            "variants.x.decay_fraction: is of schedule: wsd, and the schedule of recipe short is",
+        ),
+        ({"resources": {"keep_stable": True}}, "resources.keep_stable: is of schedule: wsd, which"),
+        (
+            {"base": {"warmup_epochs": 3}, "search": SEARCH | {"space": {"lr": [0.1, 0.2]}}},
+            "base.warmup_epochs: is of schedule: wsd, which no variant has",
+        ),
+        (
+            {"base": {"recipe": "short"}, "variants": {"R20": {}, "x": {"warmup_epochs": 2}}},
+            "variants.x.warmup_epochs: is of schedule: wsd, and the schedule of recipe short is",
         ),
         (
             {"base": {"schedule": "wsd", "epochs": 5, "warmup_epochs": 4.5}},
