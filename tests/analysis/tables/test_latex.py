@@ -9,6 +9,7 @@ import pytest
 from analysis import report, tables
 from analysis.tables import Grid
 from analysis.tables.latex import latex, tex
+from analysis.verify import differences
 from runners.errors import SweepError
 from runners.plan import load
 from runners.store import Store
@@ -82,6 +83,11 @@ def test_its_columns_can_be_chosen(table, tmp_path):
     report.write(table, tmp_path / "out", columns=["macs", "difference"])
     text = (tmp_path / "out/table.tex").read_text()
     assert r"{variant} & {MACs M} & {$\Delta$ R\_20} \\" in text
+    # the table says itself which columns it has
+    assert differences(table, tmp_path / "out") == []
+    report.write(table, tmp_path / "out")
+    assert "columns: " not in (tmp_path / "out/table.tex").read_text()
+    assert differences(table, tmp_path / "out") == []
     with pytest.raises(
         SweepError, match=r"--columns: no column is called 'mac': did you mean 'macs'"
     ):

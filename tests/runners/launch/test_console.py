@@ -102,11 +102,12 @@ def test_trials_that_are_asked_for_later_are_counted(write_sweep, capsys):
 @pytest.mark.parametrize(
     ("tty", "env", "drawn"),
     [
-        (True, {}, True),
+        (True, {"TERM": "xterm", "FORCE_COLOR": "1"}, True),
+        (True, {"TERM": "dumb", "FORCE_COLOR": "1"}, False),
         (False, {"FORCE_COLOR": "1"}, False),
         (True, {"JPY_PARENT_PID": "7", "FORCE_COLOR": "1"}, False),
     ],
-    ids=["a terminal", "a pipe of a notebook", "a notebook's command"],
+    ids=["a terminal", "a dumb one", "a pipe of a notebook", "a notebook's command"],
 )
 def test_a_table_is_drawn_over_itself_on_a_terminal_alone(tty, env, drawn, monkeypatch):
     for name in ("FORCE_COLOR", "JPY_PARENT_PID"):
