@@ -481,7 +481,8 @@ def test_the_page_opens_offline_and_says_everything(complete, screened, tmp_path
         "question: Does it work?",
     ):
         assert part in page.text, part
-    assert files[0].read_text().count("<svg") == 3 and "trials have finished" not in page.text
+    # forest, trade-off, curves, and every pair
+    assert files[0].read_text().count("<svg") == 4 and "trials have finished" not in page.text
     page = _Page()
     page.feed(report.write(screened, tmp_path / "partial")[0].read_text())
     assert "8 of 9 trials have finished. C: 1 diverged (the loss was nan)." in page.text
@@ -514,6 +515,8 @@ def test_the_command_writes_tables_figures_and_a_page(screened, tmp_path, capsys
         "curves.png",
         "forest.svg",
         "forest.png",
+        "pairs.svg",
+        "pairs.png",
         "tradeoff.svg",
         "tradeoff.png",
     }
