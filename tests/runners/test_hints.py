@@ -21,7 +21,7 @@ def test_a_sweep_file_is_found_by_its_other_suffix(tiny, capsys):
 
 def test_a_dry_run_is_a_plan(tiny, capsys):
     assert sweeps.main(["run", tiny.name, "--dry-run"]) == 0
-    assert "2 trials (2 variants x 1 seeds): 2 new" in capsys.readouterr().out
+    assert "2 trials (2 variants x 1 seed): 2 new" in capsys.readouterr().out
     assert not (tiny.parent / "runs").exists()
 
 

@@ -37,7 +37,7 @@ def test_without_unix_a_sweep_is_planned_a_trial_trained_and_reported(write_swee
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 trials (2 variants x 1 seeds): 2 new" in done.stdout
+    assert "2 trials (2 variants x 1 seed): 2 new" in done.stdout
     assert "tiny: 1 new, 1 finished" in done.stdout
     assert (tmp_path / "results" / "tiny" / "report.html").is_file()
 

@@ -55,7 +55,7 @@ def planned(capsys, *options) -> str:
 
 
 def whole(capsys, *options) -> bool:
-    return "2 trials (2 variants x 1 seeds): 2 finished" in planned(capsys, *options)
+    return "2 trials (2 variants x 1 seed): 2 finished" in planned(capsys, *options)
 
 
 def via_link(folder):
