@@ -17,7 +17,7 @@ from analysis.stats.effects import Effect
 from analysis.tables import Table, factors
 from analysis.tables import pairs as all_pairs
 from analysis.tables.conditions import Conditions
-from analysis.tables.text import p_equals
+from analysis.tables.text import p_equals, quoted
 
 MOST = 40  # lines that a figure has room for
 COLOUR = "0.25"
@@ -59,7 +59,7 @@ def conditions(found: Conditions) -> Figure:
         p = found.p.get((name, variant))
         line = _line(f"{name}: {variant}", d.mean, d.low, d.high, p)
         lines.append(replace(line, colour=colour[variant]))
-    what = f"top-1 minus that of {table.sweep.baseline} (percentage points){note}"
+    what = f"top-1 minus that of {quoted(table.sweep.baseline)} (percentage points){note}"
     return _figure(lines, table, what, "Dunnett, within each condition; p by Holm over them")
 
 

@@ -12,7 +12,6 @@ NUMBER = r"[-+]?\d+(?:\.\d+)?"
 BETWEEN = {"±": r"$\pm$", "to": "to", "of": "of"}  # two figures of one cell
 CHOSEN = "% columns: "
 PAIR = re.compile(rf"({NUMBER}) ({'|'.join(BETWEEN)}) ({NUMBER})")
-# in this order: what an earlier one writes, a later one must not read
 SPELT = {
     "\\": r"\textbackslash{}",
     **{character: rf"\{character}" for character in "&%$#_"},
@@ -37,6 +36,7 @@ class _Kind:
     Attributes:
         spec: of LaTeX's columns.
         figures: whether cells are figures, which siunitx aligns.
+        pairs: whether they are two figures each, such as a mean and its deviation.
     """
 
     spec: str

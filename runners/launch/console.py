@@ -23,8 +23,8 @@ BEST = 5  # of a search's trials, in its table
 def _redraws() -> bool:
     """Whether the output is a terminal's, where lines can be drawn over.
 
-    A notebook's `!` command has a terminal as well, and shows each drawing below the last; its
-    FORCE_COLOR has rich take even a pipe for one.
+    The command of a notebook (`!sweeps run`) has a terminal too, but shows each drawing below the
+    last. Notebooks also set FORCE_COLOR, which makes rich take even a pipe for a terminal.
     """
     return sys.stdout.isatty() and "JPY_PARENT_PID" not in os.environ
 

@@ -1,4 +1,4 @@
-"""What a sweep file says to no effect is refused: somebody meant something by it."""
+"""Settings without an effect are refused, since somebody meant something by them."""
 
 from __future__ import annotations
 

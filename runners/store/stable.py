@@ -28,7 +28,7 @@ class StableParts:
     def keep_stable(self, trial: Trial, state: dict[str, Any], epochs: list[Epoch]) -> None:
         """Keep the state of a trial whose stable part has just ended."""
         self.files.write(_key(trial.id), *checkpoint.content(trial.id, state, epochs))
-        self.files.write(f"{_folder(trial)}/{len(epochs)}-{trial.id}", b"")
+        self.files.write(_name(trial), b"")
 
     def stable_epochs(self, trial: Trial) -> int:
         """How many epochs of its stable part another trial has left for it; 0 for none."""
@@ -45,7 +45,7 @@ class StableParts:
             try:
                 yield *checkpoint.unpack(self.files.read(_key(trial_id)), trial_id), trial_id
                 continue
-            # it is of use, and nothing that the trial needs
+            # a stable part only saves time: the trial can do without it
             except (FileNotFoundError, StoreUnreadable) as error:
                 why = str(error)
             except (ValueError, TypeError, KeyError, pickle.UnpicklingError) as error:
@@ -54,7 +54,8 @@ class StableParts:
 
     def keeps_stable(self, trial: Trial) -> bool:
         """Whether the trial has left its stable part."""
-        return self.files.exists(_key(trial.id))
+        # the name is written last: a kill may have come before it; its trial may have been removed
+        return self.files.exists(_name(trial)) and self.files.exists(_key(trial.id))
 
     def _stable(self, trial: Trial) -> Iterator[tuple[int, str]]:
         """(epochs, trial id) of what can be of use, the longest first."""
@@ -73,6 +74,11 @@ class StableParts:
 
 def _folder(trial: Trial) -> str:
     return f"stable/{trial.stable_id}"
+
+
+def _name(trial: Trial) -> str:
+    """The empty file that says that this trial left its stable part, and after which epoch."""
+    return f"{_folder(trial)}/{trial.config.stable_epochs}-{trial.id}"
 
 
 def _key(trial_id: str) -> str:

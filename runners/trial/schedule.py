@@ -14,10 +14,11 @@ from runners.plan.config import WSD
 
 
 def rate(config: Config, step: float, steps: int) -> float:
-    """The rate at a step of the training, counted from 0; its middle is at + 0.5.
+    """The learning rate at a step of the training.
 
     Args:
-        steps: of an epoch.
+        step: counted from 0; the middle of the first step is 0.5.
+        steps: how many an epoch has.
     """
     if config.schedule == WSD:
         # by epochs, not by the part of the training: the stable part is the same, to the last bit,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from runners.plan import Trial
 from runners.store import Epoch, Store
 from runners.trial.provenance import CODE
@@ -65,7 +63,6 @@ def _made(training: Training) -> dict[str, str]:
     return {
         "precision": training.precision,
         "device": training.device.type,
-        "torch": str(torch.__version__),
         "commit": str(CODE.evidence()["commit"]),
     }
 

@@ -157,6 +157,18 @@ def test_it_is_kept_too_by_a_trial_that_stood_there_when_it_was_asked_for(tmp_pa
     assert store.stable_epochs(LONG) == 1
 
 
+@pytest.mark.parametrize("cut_off", ["before its name", "after it was removed"])
+def test_a_kill_while_it_is_kept_and_a_removed_trial_do_not_lose_it(cut_off, after):
+    (name,) = after.files.listing(f"stable/{SHORT.stable_id}")
+    key = f"trials/{SHORT.id}/stable.pt"
+    after.files.delete(name if cut_off == "before its name" else key)
+    assert not after.keeps_stable(SHORT) and after.stable_epochs(LONG) == 0
+    with after.hold(SHORT.id):
+        after.remove(SHORT.id)
+    list(run(SHORT, after, device="cpu"))
+    assert after.keeps_stable(SHORT) and after.stable_epochs(LONG) == 1
+
+
 def test_a_layer_that_changes_with_the_whole_training_shares_nothing(tmp_path):
     store = Store(tmp_path)
     for trial in (SHORT, LONG):
