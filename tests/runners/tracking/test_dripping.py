@@ -73,7 +73,7 @@ def test_the_driver_waits_for_nothing_and_the_end_catches_up(write_sweep, uri, m
 
 
 def test_signals_end_a_sweep_whose_server_has_begun_to_drip(write_sweep, tmp_path):
-    path = write_sweep(base={"epochs": 60}, seeds=1)
+    path = write_sweep(base={"epochs": 5000}, seeds=1)  # so many that none ends by itself
     store, trials = Store(tmp_path / "runs"), load(path).trials
     server = Server(tmp_path)
     try:
