@@ -3,6 +3,8 @@
 # What ends before the time limit, in seconds, so that the epochs under way can.
 : "${SPARE_S:=900}"
 UNFINISHED=75 INTERRUPTED=130
+# One heap for a worker's threads, so that a trial can use what the one before it freed.
+export MALLOC_ARENA_MAX=1
 
 # The sweep's limit from the job's: options for `python -m runners.sweep`; none without a limit.
 hours_left() {

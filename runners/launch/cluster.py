@@ -28,6 +28,8 @@ os.environ.update(
     TUNE_PRINT_ALL_TRIAL_ERRORS="0",
     TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S="0",
 )
+# one heap for a worker's threads, so that a trial can use what the one before it freed
+os.environ.setdefault("MALLOC_ARENA_MAX", "1")
 import ray
 from ray import tune as tune  # others import it from here, behind the settings above
 from ray.exceptions import (

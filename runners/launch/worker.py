@@ -82,6 +82,8 @@ def train_trial(config: dict[str, Any]) -> None:
         contextlib.redirect_stderr(log),
     ):
         last = _train(trial, store, setting)
+    # this process may have to wait for its next trial while others need the memory
+    system.give_back_memory()
     # only now the log is whole, so that the driver can name it
     if last:
         tune.report(last)
