@@ -55,7 +55,7 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-# of glibc's mallopt(3): never give back the heap's end, no mapping of its own for a large block, and
+# of glibc's mallopt(3): never give back the heap's end, no mapping of its own for a large block,
 # one heap for all threads
 MALLOC = {"M_TRIM_THRESHOLD": (-1, -1), "M_MMAP_MAX": (-4, 0), "M_ARENA_MAX": (-8, 1)}
 
@@ -64,8 +64,8 @@ def keep_memory() -> None:
     """Keep what this process frees until `give_back_memory`, where its allocator can be asked to.
 
     A training step frees all that it has allocated, and allocates it again. glibc returns large
-    blocks at once, and the system fills each of their pages with zeros before it gives it out again:
-    a tenth to a sixth of a step's time on a CPU. The numbers are the same.
+    blocks at once, and the system fills each page with zeros before it gives it out again: a tenth
+    to a sixth of a step's time on a CPU. The numbers are the same.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt

@@ -207,7 +207,8 @@ def canonical(
     canonical = {}
     for key, value in options.items():
         if key not in defaults:
-            way = suggest(key, defaults) if defaults else ": it takes none"
+            none = f": it takes none; set {kind.key} to one that does"
+            way = suggest(key, defaults) if defaults else none
             raise SweepError(f"{place}: {kind.key} '{name}' has no option '{key}'{way}")
         value = _like(defaults[key], value, f"{place}.{key}")
         if value != plain(defaults[key]):
