@@ -134,7 +134,7 @@ def _measured(
     images = {}
     for variant, network in networks.items():
         images[variant] = data.images(network.config, network.own, root, store.cache)[0]
-    threads = max(1, int(sweep.resources.cpu))
+    threads = sweep.resources.threads
     known = paces([*networks.values()], at_a_time, threads, gpu) if networks else {}
     return {
         variant: _epoch(network.config, images[variant]) / known[network.key]

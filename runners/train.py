@@ -40,8 +40,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _train(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     trial = _trial(sweep, args.variant, args.seed)
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    # more threads add in another order, and the figures would not be the sweep's
+    torch.set_num_threads(args.threads or sweep.resources.threads)
     with watched(f"building variants.{args.variant}"):
         measure(trial.config, trial.own)
         conditions.check(sweep)
@@ -92,7 +92,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="train it from the beginning, finished or not, and keep nothing; for a debugger",
     )
-    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own choice)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        help="CPU threads (default: the sweep's resources.cpu, for the sweep's own figures)",
+    )
     return parser.parse_args(argv)
 
 

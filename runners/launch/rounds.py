@@ -100,7 +100,7 @@ def launch(
         storage=str(store.root),
         identity=store.identity,
         data=data,
-        threads=max(1, int(resources.cpu)),
+        threads=resources.threads,
         gpu=resources.gpu or 0,
         patience_s=store.files.patience.seconds,
     )

@@ -37,6 +37,11 @@ class Resources:
     cpu: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1
     keep_stable: bool = False
 
+    @property
+    def threads(self) -> int:
+        """Of a trial on a CPU."""
+        return max(1, int(self.cpu))
+
 
 @dataclass(frozen=True)
 class Limits:

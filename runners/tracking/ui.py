@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+import subprocess
 import sys
 
 from runners import command
@@ -19,7 +21,7 @@ HOST = "127.0.0.1"
 
 @command.exits
 def main(argv: list[str] | None = None) -> int:
-    """Becomes the server, until Ctrl-C; 0: one is running elsewhere; 2: nothing to show."""
+    """0: Ctrl-C ended the server, or one is running elsewhere; 2: nothing to show."""
     args = _arguments(argv)
     if args.tracking_uri.startswith("http"):
         print(f"the UI of this server is at {mask(args.tracking_uri)}")
@@ -31,20 +33,26 @@ def main(argv: list[str] | None = None) -> int:
             "another by --tracking-uri"
         )
     print(f"MLflow at http://{HOST}:{args.port}; Ctrl-C ends it", flush=True)
-    _become_server(database.resolve(args.tracking_uri), args.port)
+    _serve(database.resolve(args.tracking_uri), args.port)
     return command.DONE
 
 
-def _become_server(uri: str, port: int) -> None:
+def _serve(uri: str, port: int) -> None:
     # in the environment, since a password on a command line is seen by all; without the queue for
     # jobs of language models, and with one worker, it takes a fifth of the memory
-    os.environ.update(
-        MLFLOW_BACKEND_STORE_URI=uri,
-        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
-        MLFLOW_DISABLE_TELEMETRY="true",
-    )
+    environment = os.environ | {
+        "MLFLOW_BACKEND_STORE_URI": uri,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
     line = ["-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    os.execv(sys.executable, [sys.executable, *line])
+    # in a session of its own, as a terminal's Ctrl-C would end it with a traceback
+    server = subprocess.Popen([sys.executable, *line], env=environment, start_new_session=True)
+    ends = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
+    for number in ends:
+        signal.signal(number, lambda *_: server.terminate())
+    if status := server.wait():
+        raise SweepError(f"MLflow's server ended with status {status}; what it said is above")
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

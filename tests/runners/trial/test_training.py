@@ -221,6 +221,19 @@ def test_the_command_needs_neither_ray_nor_mlflow(write_sweep, tmp_path):
     )
 
 
+@pytest.mark.parametrize("options, threads", [((), 2), (("--threads", "1"), 1)])
+def test_by_hand_a_trial_has_the_sweeps_threads_and_so_its_figures(
+    options, threads, write_sweep, tmp_path
+):
+    path, store = write_sweep(resources={"gpu": 0, "cpu": 2}), Store(tmp_path / "runs")
+    before = torch.get_num_threads()
+    try:
+        assert main([str(path), "--variant", "R20", "--storage", str(store.root), *options]) == 0
+    finally:
+        torch.set_num_threads(before)
+    assert store.record(load(path).trials[0].id).provenance["threads"] == threads
+
+
 def test_the_command_says_what_is_wrong(write_sweep, tmp_path, capsys):
     assert main([str(write_sweep()), "--variant", "S", "--storage", str(tmp_path / "runs")]) == 2
     assert "no variant is called 'S'" in capsys.readouterr().err
