@@ -65,7 +65,7 @@ def keep_memory() -> None:
 
     A training step frees all that it has allocated, and allocates it again. glibc returns large
     blocks at once, and the system fills each page with zeros before it gives it out again: a tenth
-    to a sixth of a step's time on a CPU. The numbers are the same.
+    to a fifth of a step's time on a CPU. The numbers are the same.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from runners import system
 from scconv import SCConv, backbones, cost, kernels, replace_convs
 from scconv.convs import find
 from tests.popular import popular
@@ -69,7 +70,11 @@ def taken(step: Callable[[], object]) -> Clocks:
     return time.perf_counter() - wall, time.thread_time() - processor
 
 
-def in_turns(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[Clocks]]:
+def in_turns(
+    steps: dict[str, Callable[[], object]],
+    rounds: int,
+    taken: Callable[[Callable[[], object]], Clocks] = taken,
+) -> dict[str, list[Clocks]]:
     """Seconds of each step in each round; the first two rounds warm up and are left out."""
     found: dict[str, list[Clocks]] = {name: [] for name in steps}
     for _ in range(rounds + 2):
@@ -236,6 +241,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "results/bench")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    system.keep_memory()  # as in a trial's training
     where, lines = machine(), []
     for batch in args.batches:
         lines += convolutions(batch, args.rounds)

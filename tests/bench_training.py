@@ -6,7 +6,7 @@ All three train the same network on the same random images of 32x32, one torch t
 The bare step has its batches ready: what it takes is what network and optimizer take. Ours draws,
 shifts, mirrors and normalises them in memory, counts and checks the loss. A usual script opens each
 image with PIL, transforms it in two worker processes of a DataLoader, and reads loss and hits back
-at every step.
+at every step; it runs in a process of its own, with the memory's usual settings.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import json
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -28,11 +31,20 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as Pictures
 from torchvision import transforms
 
+from runners import system
 from runners.data.dataset import Dataset, Split
 from runners.plan import Config, Trial
 from runners.trial.training import Training
 from scconv import backbones, replace_convs
-from tests.bench_convolutions import ROOT, channels_last, in_turns, machine, ratios
+from tests.bench_convolutions import (
+    ROOT,
+    Clocks,
+    channels_last,
+    in_turns,
+    machine,
+    ratios,
+    taken,
+)
 
 MEAN, STD = (0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)
 BATCH, STEPS, WORKERS = 128, 10, 2
@@ -120,19 +132,51 @@ def usual(name: str, conv: str, images: np.ndarray, labels: np.ndarray) -> Calla
     return epoch
 
 
+class Apart:
+    """A loop in a process of its own, whose epochs it times itself."""
+
+    loop: ClassVar[Callable[[], None]]
+
+    def __init__(self, pool: ProcessPoolExecutor, *arguments):
+        self.pool = pool
+        pool.submit(Apart._begin, *arguments).result()
+
+    @staticmethod
+    def _begin(*arguments) -> None:
+        torch.set_num_threads(1)
+        Apart.loop = usual(*arguments)
+
+    @staticmethod
+    def _epoch() -> Clocks:
+        return taken(Apart.loop)
+
+    def epoch(self) -> Clocks:
+        return self.pool.submit(Apart._epoch).result()
+
+
 def measure(name: str, conv: str, rounds: int) -> list[dict]:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return _measure(name, conv, rounds, pool)
+
+
+def _measure(name: str, conv: str, rounds: int, pool: ProcessPoolExecutor) -> list[dict]:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (BATCH * STEPS, 32, 32, 3), dtype=np.uint8)
     labels = random.integers(0, 100, BATCH * STEPS)
+    apart = Apart(pool, name, conv, images, labels)
     epochs = {
         "bare step": bare(name, conv),
         "ours": ours(name, conv, images, labels),
-        "usual script": usual(name, conv, images, labels),
+        "usual script": apart.epoch,
     }
-    seconds = in_turns(epochs, rounds)
+
+    def clock(epoch: Callable[[], object]) -> Clocks:
+        return apart.epoch() if epoch == apart.epoch else taken(epoch)
+
+    seconds = in_turns(epochs, rounds, clock)
     lines = []
-    for loop, taken in seconds.items():
-        line = {"network": name, "conv": conv, "loop": loop, **ratios(taken, seconds["bare step"])}
+    for loop, clocks in seconds.items():
+        line = {"network": name, "conv": conv, "loop": loop, **ratios(clocks, seconds["bare step"])}
         line["images_per_s"] = round(1e3 * BATCH * STEPS / line["wall_ms"], 1)
         lines.append(line)
         print(f"{name}, {conv}: {loop} {line['wall']:.2f} of the bare step's wall", flush=True)
@@ -147,6 +191,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "results/bench")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    system.keep_memory()
     started, where, lines = time.strftime("%Y-%m-%d"), machine(), []
     for name in args.networks:
         for conv in args.convs:

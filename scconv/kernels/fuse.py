@@ -14,6 +14,7 @@ Maps are (n, hw, c), numbers per image and channel (n, 1, c), and numbers per ch
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -55,11 +56,16 @@ class Line:
 
     def along(self, i: slice, g: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
         """The gradient for the images i of the maps."""
-        k = side_by_side(y)
-        p, q, r = tile(self.p[i], k), tile(self.q, k), tile(self.r[i], k)
+        k, p, q, r = self._tiled
         out = torch.empty_like(y[i]) if out is None else out
-        torch.addcmul(r, widen(g[i], k), p, out=widen(out, k)).addcmul_(widen(y[i], k), q)
+        torch.addcmul(r[i], widen(g[i], k), p[i], out=widen(out, k)).addcmul_(widen(y[i], k), q)
         return out
+
+    @cached_property
+    def _tiled(self) -> tuple[int, Tensor, Tensor, Tensor]:
+        """p, q and r for maps that are seen with so many positions side by side."""
+        k = side_by_side(self.p.expand(-1, self.positions // len(self.p), -1))
+        return k, tile(self.p, k), tile(self.q, k), tile(self.r, k)
 
 
 def output(y1: Tensor, y2: Tensor, p: Tensor, norm1: Norm, norm2: Norm) -> Tensor:
