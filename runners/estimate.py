@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import subprocess
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from runners.trial.pace import Network, gpus, paces
 START_S = 20.0
 # an image costs a third as much in evaluation as in training: forward alone
 EVALUATED = 1 / 3
+DECODERS = 8  # processes that decode images for one GPU; with fewer it waits
 SLOWER = 1.1  # from here on, more time than the baseline's with fewer multiply-adds is said
 
 
@@ -218,6 +220,22 @@ def memory(sweep: Sweep, measures: dict[str, Measured]) -> list[str]:
     return [
         f"memory: {trials} of {variant} on a GPU need {needed:,.0f} MiB in 32 bits for a step, and "
         f"it has {there:,.0f}; use a larger resources.gpu, or a smaller batch_size"
+    ]
+
+
+def decoding(sweep: Sweep) -> list[str]:
+    """A line where so few processes decode images for a GPU that it would wait for them."""
+    share = sweep.resources.gpu if sweep.resources.gpu is not None else float(bool(gpus()))
+    owns = [sweep.own(config) for config in sweep.variants.values()]
+    read = any(own.data and own.data.contents for own in owns)
+    processes = sweep.resources.threads
+    if not (share and read) or processes / share >= DECODERS:
+        return []
+    said = "1 process decodes" if processes == 1 else f"{processes} processes decode"
+    return [
+        f"decoding: {said} the images of each trial while it trains, some hundred a second each, "
+        f"and a GPU would wait for them; raise resources.cpu to {math.ceil(DECODERS * share)} "
+        "where there are so many cores"
     ]
 
 

@@ -114,6 +114,7 @@ def _to_run(
     return [
         line,
         *estimate.memory(sweep, measures),
+        *estimate.decoding(sweep),
         *(estimate.lines(time, sweep.limits.hours) if trials else ()),
     ]
 

@@ -7,7 +7,8 @@ import pytest
 
 from runners import estimate, power
 from runners.estimate import START_S, Estimate
-from runners.plan import Resources, load
+from runners.plan import Data, Resources, load
+from runners.plan.catalogue import data_key
 from runners.store import Epoch, Record, Result, State, Store
 from runners.sweep import main
 from runners.trial import pace
@@ -144,6 +145,28 @@ def test_the_plan_says_it_for_readers_and_programs(
     assert main([path, "--plan", "--json"]) == 0
     time = json.loads(capsys.readouterr().out)["time"]
     assert time["at_a_time"] == 2 and time["seconds"] > START_S and len(time["trials"]) == 4
+
+
+@pytest.mark.parametrize(
+    "gpu, cpu, contents, said",
+    [
+        (1, 1, "c1", "1 process decodes the images of each trial"),
+        (1, 4, "c1", "4 processes decode the images of each trial"),
+        (1, 1, "c1", "raise resources.cpu to 8 "),
+        (0.5, 1, "c1", "raise resources.cpu to 4 "),
+        (1, 8, "c1", ""),
+        (0.25, 2, "c1", ""),
+        (0, 1, "c1", ""),  # no GPU waits
+        (1, 1, "", ""),  # decoded once, in memory
+    ],
+)
+def test_too_few_decoders_for_a_gpu_are_told(gpu, cpu, contents, said, write_sweep):
+    sweep = load(write_sweep(resources={"gpu": gpu, "cpu": cpu}))
+    c = sweep.variants["R20"]
+    key = data_key(c.dataset, c.dataset_digest, c.dataset_options)
+    sweep = sweep.with_data({key: Data(4, (3, 224, 224), contents=contents)})
+    lines = estimate.decoding(sweep)
+    assert len(lines) == bool(said) and (not said or said in lines[0])
 
 
 @pytest.mark.parametrize(
