@@ -149,7 +149,8 @@ def _draw(table: Table, folder: Path, x: str, all_pairs: bool) -> list[Path]:
         wanted["forest"] = lambda: figures.forest(table)
     if retention.retained(table):
         wanted["kept"] = lambda: figures.kept(table)
-    if table.records and {"tradeoff", "cost"} & {*table.sweep.report}:
+    asked = bool({"tradeoff", "cost"} & {*table.sweep.report})
+    if asked and table.records and figures.costs_differ(table, x):
         wanted["tradeoff"] = lambda: figures.tradeoff(table, x)
     if table.records and "curves" in table.sweep.report:
         wanted["curves"] = lambda: figures.curves(table)

@@ -7,7 +7,7 @@ from analysis.figures.differences import conditions, effects, pairs
 from analysis.figures.drawing import STYLE, plt, save, style
 from analysis.figures.forest import forest, kept
 from analysis.figures.search import front, history
-from analysis.figures.tradeoff import AXES, pareto, tradeoff
+from analysis.figures.tradeoff import AXES, costs_differ, pareto, tradeoff
 
 __all__ = [
     "AXES",
@@ -15,6 +15,7 @@ __all__ = [
     "channels",
     "class_matrix",
     "conditions",
+    "costs_differ",
     "curves",
     "effects",
     "forest",

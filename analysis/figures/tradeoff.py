@@ -25,6 +25,7 @@ AXES = {
 }
 LEAST = 0.1  # of the dearest cost, that the axis spans
 SIDE = 7  # points on paper between markers of variants that cost the same
+ROW = 35  # points on paper that a row of such markers may take
 HOLLOW = {
     "marker": "D",
     "markersize": 6,
@@ -56,7 +57,8 @@ def tradeoff(table: Table, x: str = "macs") -> Figure:
         # those without a colour stay in sight as grey dots
         if note:
             axes.scatter(*zip(*places.values(), strict=True), s=6, color="0.75", zorder=0)
-        beside = dict(zip(places, _beside([cost for cost, _ in places.values()]), strict=True))
+        shown = [row.variant for row in rows]
+        beside = dict(zip(shown, _beside([places[v][0] for v in shown]), strict=True))
         far = [row.variant for row in rows if len(row.variant) > LONG]
         numbers = {variant: f"({i + 1})" for i, variant in enumerate(far)}
         for row, colour in zip(rows, colours(table, rows), strict=True):
@@ -74,6 +76,12 @@ def tradeoff(table: Table, x: str = "macs") -> Figure:
         listed(axes, [f"{number} {variant}" for variant, number in numbers.items()])
         _apart(axes)
         return figure
+
+
+def costs_differ(table: Table, x: str) -> bool:
+    """Whether there is a cost to weigh: not all of several variants cost the same."""
+    costs = {row.mean(x) for row in table.rows if row.score}
+    return len(costs) > 1 or len(table.rows) == 1
 
 
 def _legend(axes: Axes, rows: list[Row]) -> None:
@@ -195,8 +203,9 @@ def _beside(xs: list[float]) -> list[float]:
         together[round(50 * x / span)].append(i)
     aside = [0.0] * len(xs)
     for group in together.values():
+        step = min(SIDE, ROW / max(1, len(group) - 1))
         for rank, i in enumerate(group):
-            aside[i] = SIDE * (rank - (len(group) - 1) / 2)
+            aside[i] = step * (rank - (len(group) - 1) / 2)
     return aside
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import asdict
 
 from analysis.tables.conditions import Conditions
 from analysis.tables.table import Row, Table
@@ -51,7 +50,7 @@ def one_training(table: Table) -> list[str]:
 
 def _differing(base: Config, config: Config) -> list[str]:
     """The settings in which two configs differ; options go with what they are of."""
-    ours, theirs = asdict(config), asdict(base)
+    ours, theirs = config.plain(), base.plain()
     apart = {kind.key: kind for kind in KINDS}
     dropped = {*BESIDE, *(k.digest for k in KINDS), *(k.version for k in KINDS)}
     for kind in apart.values():

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 
@@ -39,7 +40,7 @@ class Kind:
         """The field of a config that has the version of the package's file."""
         return f"{self.key}_version"
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """Of the package's own files."""
         top, *inner = self.room.split(".")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any
@@ -110,14 +111,11 @@ class Sweep:
     @property
     def trials(self) -> list[Trial]:
         """Seeds outermost, so that a sweep cut off is balanced. None of what is being tuned."""
-        if not self.settled and self.search and self.search.written.mode == "tune":
-            return []
-        return [
-            self.trial(variant, config, seed)
-            for n, seed in enumerate(self.seeds)
-            for variant, config in self.variants.items()
-            if n < self.seeds_of(variant)
-        ]
+        return [*self._trials]
+
+    @cached_property
+    def _trials(self) -> tuple[Trial, ...]:
+        return _planned(self)
 
     def seeds_of(self, variant: str) -> int:
         """How many seeds of a variant are planned: the first of all that it may have."""
@@ -129,12 +127,11 @@ class Sweep:
 
         Variants that differ in their fill alone are one training, which is evaluated for each.
         """
-        found: dict[str, Trial] = {}
-        for trial in self.trials:
-            first = found.setdefault(trial.id, trial)
-            fills = dict.fromkeys((*first.fills, *trial.fills))
-            found[trial.id] = replace(first, fills=tuple(fills))
-        return [*found.values()]
+        return [*self._distinct]
+
+    @cached_property
+    def _distinct(self) -> tuple[Trial, ...]:
+        return _each_once(self._trials)
 
     def trial(self, variant: str, config: Config, seed: int) -> Trial:
         """One variant with one seed, as this sweep plans it."""
@@ -207,6 +204,28 @@ class Sweep:
             if len({json.dumps(row[k]) for row in flat.values() if k in row}) > 1 or k in named
         ]
         return {v: {k: row[k] for k in differing if k in row} for v, row in flat.items()}
+
+
+def _planned(sweep: Sweep) -> tuple[Trial, ...]:
+    if not sweep.settled and sweep.search and sweep.search.written.mode == "tune":
+        return ()
+    # what they use is looked up once for each variant
+    first = {name: sweep.trial(name, config, 0) for name, config in sweep.variants.items()}
+    return tuple(
+        replace(first[variant], seed=seed)
+        for n, seed in enumerate(sweep.seeds)
+        for variant in sweep.variants
+        if n < sweep.seeds_of(variant)
+    )
+
+
+def _each_once(trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    found: dict[str, Trial] = {}
+    for trial in trials:
+        first = found.setdefault(trial.id, trial)
+        if fills := tuple(fill for fill in trial.fills if fill not in first.fills):
+            found[trial.id] = replace(first, fills=first.fills + fills)
+    return tuple(found.values())
 
 
 def _flat(config: Config, lookup: Lookup) -> dict[str, Any]:

@@ -6,11 +6,11 @@ records without it stay readable (runners/store/record_file.py).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, GetPydanticSchema, PlainValidator
+from pydantic_core import CoreSchema, core_schema
 
 from runners.plan import Config
 from runners.store import stopping, upgrade
@@ -30,10 +30,17 @@ EVIDENCE = (
 )
 
 
-def _finite(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError("must be a finite number")
-    return value
+def _finite(source: Any, handler: Any) -> CoreSchema:
+    """An integer or a float as it is, checked by pydantic's own code: a record has hundreds."""
+    number = core_schema.union_schema(
+        [
+            core_schema.int_schema(strict=True),
+            core_schema.float_schema(strict=True, allow_inf_nan=False),
+        ]
+    )
+    return core_schema.custom_error_schema(
+        number, custom_error_type="finite", custom_error_message="must be a finite number"
+    )
 
 
 def _ended(value: Any) -> State:
@@ -43,7 +50,7 @@ def _ended(value: Any) -> State:
     return State(value)
 
 
-Number = Annotated[float, PlainValidator(_finite)]
+Number = Annotated[float, GetPydanticSchema(_finite)]
 Whole = Annotated[int, Field(strict=True, ge=0)]
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
+import pydantic_core
 from pydantic import TypeAdapter, ValidationError
 
 from runners.errors import SweepError
@@ -68,7 +69,7 @@ def read(content: bytes, trial_id: str) -> Record:
         ValueError: it is damaged, contradicts itself or is of another trial; says where.
         NewerRecord: it is of a later version.
     """
-    raw = json.loads(content)
+    raw = _decoded(content)
     if not isinstance(raw, dict):
         raise ValueError(f"must be a mapping, got {_clip(raw)}")
     try:
@@ -80,6 +81,14 @@ def read(content: bytes, trial_id: str) -> Record:
     _check_intact(raw)
     _check(record, trial_id)
     return record
+
+
+def _decoded(content: bytes) -> Any:
+    try:
+        return pydantic_core.from_json(content)  # in half the time of json
+    except ValueError:
+        # json takes what a file's name that is no UTF-8 becomes, and has an error that people know
+        return json.loads(content)
 
 
 def _parsed(raw: dict[str, Any]) -> Record:
@@ -127,7 +136,7 @@ def _completed(config: Any) -> dict[str, Any]:
     """A config with the fields that were added since it was written, at their defaults."""
     if not isinstance(config, dict):
         raise ValueError(f"config: must be a mapping, got {_clip(config)}")
-    known = {f.name: f.default for f in fields(Config)}
+    known = Config.defaults()
     if later := next((key for key in config if key not in known), None):
         raise NewerRecord(f"config.{later} is not known to this code")
     if lacking := next((key for key in ("backbone", "dataset") if key not in config), None):
@@ -136,7 +145,7 @@ def _completed(config: Any) -> dict[str, Any]:
     for key, value in config.items():
         # JSON has no tuples
         values[key] = tuple(value) if isinstance(known[key], tuple) else value
-    return asdict(Config(**values))
+    return Config(**values).plain()
 
 
 def _check(record: Record, trial_id: str) -> None:

@@ -132,3 +132,25 @@ def test_of_very_many_pairs_the_clearest_are_drawn(write_sweep, tmp_path):
     shown = [label.get_text() for label in axes.get_yticklabels()]
     assert len(shown) == 40 and "v10 - v0" in shown
     assert "the 40 of 55 with the smallest p" in axes.get_xlabel()
+
+
+def test_a_row_of_many_equal_costs_does_not_look_like_many_costs(write_sweep, tmp_path):
+    arms = {f"lr {i}": {"lr": 0.011 * i} for i in range(1, 13)}
+    sweep = load(write_sweep(variants={"R20": {}} | arms, seeds=2))
+    scores = {name: [70.0 + i, 71.0 + i] for i, name in enumerate(sweep.variants)}
+    table = tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, scores))
+    axes = figures.tradeoff(table).axes[0]
+    means = [line for line in axes.lines if line.get_marker() == "o"]
+    shown = [line.get_transform().transform(line.get_xydata())[0][0] for line in means]
+    points = (max(shown) - min(shown)) / axes.figure.dpi * 72
+    assert len(shown) >= len(sweep.variants) and 30 < points < 36
+
+
+@pytest.mark.parametrize("baseline, drawn", [("R20", True), ("C", False)])
+def test_without_a_difference_in_cost_there_is_no_trade_off(baseline, drawn, write_sweep, tmp_path):
+    arms = {baseline: {}, "S": {"lr": 0.02}}
+    sweep = load(write_sweep(variants=arms, baseline=baseline, seeds=3))
+    scores = {name: SCORES[name] for name in arms}  # S and C cost the same
+    table = tables.read(sweep, fill(Store(tmp_path / "runs"), sweep, scores))
+    written = {path.name for path in report.write(table, tmp_path / "out")}
+    assert ("tradeoff.svg" in written) == drawn and "forest.svg" in written
