@@ -27,12 +27,13 @@ from tests.bench_convolutions import ROOT, machine
 EPOCHS = 50
 # writes a finished store of `many.yaml` in the current folder; runs with the older checkout's code
 STORE = """
-import random, sys
+import os, random, sys
 from dataclasses import replace
 from runners.plan import load
 from runners.store import Store
 from tests.records import EVIDENCE, epoch, record, result
 
+os.fsync = lambda *_: None
 dice, store = random.Random(0), Store("runs")
 history = [epoch(n, ended=1_700_000_000_000 + n) for n in range(1, int(sys.argv[1]) + 1)]
 evidence = EVIDENCE | {"test_images": 10_000}

@@ -1,5 +1,7 @@
 """A sweep's finished trials as tables, in every format that is written; knows no page or figure."""
 
+from functools import lru_cache
+
 from analysis.tables import conditions, factors, search, warnings
 from analysis.tables.columns import Column, Grid
 from analysis.tables.footer import footer
@@ -11,12 +13,18 @@ from analysis.tables.variants import chosen, comparison, cost, paper, statistics
 
 def notes(table: Table) -> list[str]:
     """What a table rests on, and what it does not say, a sentence a line."""
+    return [*_notes(table)]
+
+
+@lru_cache(4)
+def _notes(table: Table) -> tuple[str, ...]:
+    """Kept, since text, Markdown and page have the same."""
     lines = [*footer(table), *warnings.several_differences(table), *warnings.one_training(table)]
     lines += warnings.not_converged(table)
     lines += [*factors.sentences(table), *search.sentences(table)]
     if "conditions" in table.sweep.report:
         lines += conditions.notes(conditions.Conditions(table))
-    return lines
+    return tuple(lines)
 
 
 def under_conditions(table: Table) -> Grid | None:

@@ -71,7 +71,7 @@ class Row:
         return summary.mean if summary else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """A sweep's rows, in its order, and how they were compared.
 
