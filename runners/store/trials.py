@@ -38,17 +38,15 @@ MANY = 1000  # records that are read at a time, from which on the collector of g
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without the garbage collector, and what is made within it is left out of its later rounds.
-
-    Ten thousand records are millions of objects, none of them garbage; it would go through all of
-    them again and again, for a third of the time.
+    """Without the garbage collector, and from then on with it less often: ten thousand records are
+    millions of objects, none of them garbage, and it would go through all of them again and again.
     """
     collects = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
+        gc.set_threshold(MANY * 100, *gc.get_threshold()[1:])
         if collects:
             gc.enable()
 

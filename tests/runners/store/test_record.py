@@ -1,6 +1,7 @@
 """A record is read for ever, can grow, and does not pass for another trial's."""
 
 import contextlib
+import gc
 import json
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from runners.errors import StoreError, SweepError
 from runners.plan import Config, Trial
 from runners.store import State, Store, label, record_file, shown
+from runners.store import trials as trials_module
 from tests import records
 
 OLD = Path(__file__).with_name("version_1")  # written by the code before records had a version
@@ -244,6 +246,30 @@ def test_many_records_are_read_at_once_and_all_the_damaged_ones_are_counted(tmp_
         (store.folder(trial.id) / "record.json").write_text("{")
     with pytest.raises(SweepError, match=f"{trials[1].id}.*damaged.*1 more record like this"):
         Store(tmp_path).records(trials)
+
+
+@pytest.mark.parametrize("many", [1, 100])
+def test_reading_many_records_leaves_the_garbage_collector_on_or_off(many, tmp_path, monkeypatch):
+    monkeypatch.setattr(trials_module, "MANY", many)
+    store, config = Store(tmp_path), Config("resnet20", "digits")
+    trials = [Trial("s", "R20", config, seed) for seed in range(3)]
+    for trial in trials:
+        store.commit(records.record(trial))
+    often = gc.get_threshold()
+    try:
+        assert len(store.records(trials)) == 3 and gc.isenabled()
+        gc.disable()
+        assert len(store.records(trials)) == 3 and not gc.isenabled()
+    finally:
+        gc.enable()
+        gc.set_threshold(*often)
+
+
+def test_a_word_that_is_no_utf8_comes_back():
+    """As Python spells the bytes of a file's name that are none."""
+    record = records.record(Trial("s", "R20", Config("resnet20", "digits"), 0))
+    odd = replace(record, provenance=record.provenance | {"host": "caf\udce9"})
+    assert record_file.read(record_file.write(odd), odd.id) == odd
 
 
 def test_a_record_is_what_the_store_has_now(tmp_path):
