@@ -46,12 +46,19 @@ def _serve(uri: str, port: int) -> None:
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     line = ["-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    # in a session of its own, as a terminal's Ctrl-C would end it with a traceback
-    server = subprocess.Popen([sys.executable, *line], env=environment, start_new_session=True)
     ends = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
     for number in ends:
-        signal.signal(number, lambda *_: server.terminate())
-    if status := server.wait():
+        signal.signal(number, signal.default_int_handler)
+    # in a session of its own, as a terminal's Ctrl-C would end it with a traceback
+    server = subprocess.Popen([sys.executable, *line], env=environment, start_new_session=True)
+    try:
+        status = server.wait()
+    except KeyboardInterrupt:
+        for number in ends:
+            signal.signal(number, signal.SIG_IGN)
+        server.terminate()
+        status = server.wait()
+    if status:
         raise SweepError(f"MLflow's server ended with status {status}; what it said is above")
 
 
