@@ -226,16 +226,17 @@ def memory(sweep: Sweep, measures: dict[str, Measured]) -> list[str]:
 def decoding(sweep: Sweep) -> list[str]:
     """A line where so few processes decode images for a GPU that it would wait for them."""
     share = sweep.resources.gpu if sweep.resources.gpu is not None else float(bool(gpus()))
-    owns = [sweep.own(config) for config in sweep.variants.values()]
-    read = any(own.data and own.data.contents for own in owns)
+    data = [sweep.own(config).data for config in sweep.variants.values()]
+    # of arrays, which are in memory, both are the same
+    read = any(found and found.contents not in ("", found.digest) for found in data)
     processes = sweep.resources.threads
     if not (share and read) or processes / share >= DECODERS:
         return []
     said = "1 process decodes" if processes == 1 else f"{processes} processes decode"
     return [
-        f"decoding: {said} the images of each trial while it trains, some hundred a second each, "
-        f"and a GPU would wait for them; raise resources.cpu to {math.ceil(DECODERS * share)} "
-        "where there are so many cores"
+        f"decoding: {said} the images of each trial while it trains, a few hundred a second each, "
+        "and a GPU would wait for them; raise resources.cpu to "
+        f"{math.ceil(DECODERS * share)} where there are so many cores"
     ]
 
 

@@ -114,7 +114,7 @@ def _to_run(
     return [
         line,
         *estimate.memory(sweep, measures),
-        *estimate.decoding(sweep),
+        *(estimate.decoding(sweep) if trials else ()),
         *(estimate.lines(time, sweep.limits.hours) if trials else ()),
     ]
 

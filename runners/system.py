@@ -55,13 +55,16 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-# of glibc's mallopt(3): never give back the heap's end, no mapping of its own for a large block,
-# one heap for all threads
+# of glibc's mallopt(3): never give back the heap's end, no mapping of its own for a large block, no
+# further heap for a new thread
 MALLOC = {"M_TRIM_THRESHOLD": (-1, -1), "M_MMAP_MAX": (-4, 0), "M_ARENA_MAX": (-8, 1)}
 
 
 def keep_memory() -> None:
-    """Keep what this process frees until `give_back_memory`, where its allocator can be asked to.
+    """Keep what this process frees from now on, where its allocator can be asked to.
+
+    `give_back_memory` returns what is free by then. `MALLOC_ARENA_MAX=1` in the environment makes
+    one heap of all threads' from the beginning; this can only keep new threads from having more.
 
     A training step frees all that it has allocated, and allocates it again. glibc returns large
     blocks at once, and the system fills each page with zeros before it gives it out again: a tenth
@@ -76,7 +79,8 @@ def keep_memory() -> None:
 def give_back_memory() -> None:
     """Return to the system what this process has freed, where its allocator can be asked to.
 
-    glibc keeps an arena of its own for each thread, and a worker trains each trial in a new one.
+    glibc keeps a heap for each thread, unless MALLOC_ARENA_MAX says otherwise, and a worker trains
+    each trial in a new thread.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

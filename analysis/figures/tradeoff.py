@@ -39,8 +39,9 @@ def tradeoff(table: Table, x: str = "macs") -> Figure:
     """Test accuracy with its 95 % interval against a cost, a label at each variant.
 
     Every variant stands at its own cost; markers that would cover one another are moved on paper,
-    by their own width. The Pareto front is a line. The paper's points are hollow, and are there
-    for the variants whose training was the paper's.
+    by their own width, or by less where a row of them would be longer than ROW. The Pareto front is
+    a line. The paper's points are hollow, and are there for the variants whose training was the
+    paper's.
 
     Args:
         x: a key of AXES.
@@ -79,9 +80,9 @@ def tradeoff(table: Table, x: str = "macs") -> Figure:
 
 
 def costs_differ(table: Table, x: str) -> bool:
-    """Whether there is a cost to weigh: not all of several variants cost the same."""
-    costs = {row.mean(x) for row in table.rows if row.score}
-    return len(costs) > 1 or len(table.rows) == 1
+    """Whether there is a cost to weigh: not all of several variants with a score cost the same."""
+    costs = [row.mean(x) for row in table.rows if row.score]
+    return len({*costs}) > 1 or len(costs) == 1
 
 
 def _legend(axes: Axes, rows: list[Row]) -> None:

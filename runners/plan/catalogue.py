@@ -207,7 +207,7 @@ def canonical(
     canonical = {}
     for key, value in options.items():
         if key not in defaults:
-            none = f": it takes none; set {kind.key} to one that does"
+            none = f": it takes none; set {kind.key} to one that takes options"
             way = suggest(key, defaults) if defaults else none
             raise SweepError(f"{place}: {kind.key} '{name}' has no option '{key}'{way}")
         value = _like(defaults[key], value, f"{place}.{key}")

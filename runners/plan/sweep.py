@@ -40,7 +40,7 @@ class Resources:
 
     @property
     def threads(self) -> int:
-        """Of a trial on a CPU."""
+        """Of a trial, on the CPU; and the processes that decode its images."""
         return max(1, int(self.cpu))
 
 

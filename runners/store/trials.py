@@ -46,7 +46,9 @@ def _uncollected() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.set_threshold(MANY * 100, *gc.get_threshold()[1:])
+        often, *others = gc.get_threshold()
+        if often:  # 0: never
+            gc.set_threshold(max(often, 100 * MANY), *others)
         if collects:
             gc.enable()
 

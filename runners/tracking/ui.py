@@ -6,6 +6,7 @@ python -m runners.tracking.ui
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
@@ -17,11 +18,12 @@ from runners.redaction import mask
 from runners.tracking import database
 
 HOST = "127.0.0.1"
+END_S = 10.0  # for what is being answered
 
 
 @command.exits
 def main(argv: list[str] | None = None) -> int:
-    """0: Ctrl-C ended the server, or one is running elsewhere; 2: nothing to show."""
+    """0: a signal ended the server, or one runs elsewhere; 2: nothing to show, or it failed."""
     args = _arguments(argv)
     if args.tracking_uri.startswith("http"):
         print(f"the UI of this server is at {mask(args.tracking_uri)}")
@@ -32,7 +34,6 @@ def main(argv: list[str] | None = None) -> int:
             f"{path} is not there: no sweep has been shown in it yet; run one first, or name "
             "another by --tracking-uri"
         )
-    print(f"MLflow at http://{HOST}:{args.port}; Ctrl-C ends it", flush=True)
     _serve(database.resolve(args.tracking_uri), args.port)
     return command.DONE
 
@@ -46,20 +47,32 @@ def _serve(uri: str, port: int) -> None:
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     line = ["-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    ends = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
-    for number in ends:
-        signal.signal(number, signal.default_int_handler)
-    # in a session of its own, as a terminal's Ctrl-C would end it with a traceback
-    server = subprocess.Popen([sys.executable, *line], env=environment, start_new_session=True)
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        # nohup has it ignored
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    server = None
     try:
+        print(f"MLflow at http://{HOST}:{port}; Ctrl-C ends it", flush=True)
+        # in a session of its own, as a terminal's Ctrl-C would end it with a traceback
+        server = subprocess.Popen([sys.executable, *line], env=environment, start_new_session=True)
         status = server.wait()
     except KeyboardInterrupt:
-        for number in ends:
-            signal.signal(number, signal.SIG_IGN)
-        server.terminate()
-        status = server.wait()
+        if server:
+            _end(server)
+        return
     if status:
         raise SweepError(f"MLflow's server ended with status {status}; what it said is above")
+
+
+def _end(server: subprocess.Popen) -> None:
+    """Ask it to end; kill it and what it has started, where it does not or is asked twice."""
+    with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
+        server.terminate()
+        server.wait(END_S)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

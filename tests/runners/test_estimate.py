@@ -157,14 +157,15 @@ def test_the_plan_says_it_for_readers_and_programs(
         (1, 8, "c1", ""),
         (0.25, 2, "c1", ""),
         (0, 1, "c1", ""),  # no GPU waits
-        (1, 1, "", ""),  # decoded once, in memory
+        (1, 1, "d1", ""),  # arrays, in memory
+        (1, 1, "", ""),  # with published checksums, in memory
     ],
 )
 def test_too_few_decoders_for_a_gpu_are_told(gpu, cpu, contents, said, write_sweep):
     sweep = load(write_sweep(resources={"gpu": gpu, "cpu": cpu}))
     c = sweep.variants["R20"]
     key = data_key(c.dataset, c.dataset_digest, c.dataset_options)
-    sweep = sweep.with_data({key: Data(4, (3, 224, 224), contents=contents)})
+    sweep = sweep.with_data({key: Data(4, (3, 224, 224), digest="d1", contents=contents)})
     lines = estimate.decoding(sweep)
     assert len(lines) == bool(said) and (not said or said in lines[0])
 

@@ -232,7 +232,7 @@ MALFORMED = {
     ),
     "an option where there are none": (
         {"variants": {"R20": {"options": {"alpha": 0.5}}}},
-        "conv 'standard' has no option 'alpha': it takes none; set conv to one that does",
+        "conv 'standard' has no option 'alpha': it takes none; set conv to one that takes options",
     ),
     "option of a wrong type": (
         {"variants": {"R20": {"conv": "scconv", "options": {"alpha": "half"}}}},

@@ -255,9 +255,15 @@ def test_reading_many_records_leaves_the_garbage_collector_on_or_off(many, tmp_p
     trials = [Trial("s", "R20", config, seed) for seed in range(3)]
     for trial in trials:
         store.commit(records.record(trial))
-    often = gc.get_threshold()
+    often, while_reading, read = gc.get_threshold(), [], store.record
+    monkeypatch.setattr(
+        store, "record", lambda id: (while_reading.append(gc.isenabled()), read(id))[1]
+    )
+    gc.set_threshold(50)
     try:
         assert len(store.records(trials)) == 3 and gc.isenabled()
+        assert {*while_reading} == {many == 100}
+        assert gc.get_threshold()[0] == (50 if many == 100 else 100)
         gc.disable()
         assert len(store.records(trials)) == 3 and not gc.isenabled()
     finally:
