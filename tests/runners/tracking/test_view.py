@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import zlib
 
 import mlflow
@@ -93,14 +92,22 @@ def test_the_figures_style_has_the_same_colours():
 
 def test_the_ui_is_started_over_the_sweeps_on_loopback(uri, tmp_path, monkeypatch, capsys):
     started = []
-    monkeypatch.setattr(os, "execv", lambda program, line: started.append(line))
-    monkeypatch.setattr(os, "environ", dict(os.environ))
+
+    class Server:
+        def __init__(self, line, env, **_):
+            started.append((line, env))
+
+        def wait(self) -> int:
+            return 0
+
+    monkeypatch.setattr(ui.subprocess, "Popen", Server)
+    monkeypatch.setattr(ui.signal, "signal", lambda *_: None)
     assert ui.main(["--tracking-uri", uri, "--port", "5077"]) == 0
-    (line,) = started
+    ((line, environment),) = started
     assert (
         line[line.index("--host") + 1] == "127.0.0.1" and line[line.index("--port") + 1] == "5077"
     )
-    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == uri and uri not in line
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == uri and uri not in line
     assert ui.main(["--tracking-uri", f"sqlite:///{tmp_path}/none.db"]) == 2
     assert "is not there: no sweep has been shown in it yet" in capsys.readouterr().err
     assert ui.main(["--tracking-uri", "http://me:secret@lab:5000"]) == 0
