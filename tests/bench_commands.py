@@ -10,7 +10,6 @@ named as empty it is removed before each run.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench_convolutions import ROOT, machine
+from tests.bench_convolutions import ROOT, machine, save
 
 EPOCHS = 50
 # writes a finished store of `many.yaml` in the current folder; runs with the older checkout's code
@@ -150,13 +149,7 @@ def main() -> None:
         for command in commands(args.trials):
             lines.append(measure(command, both))
             print(json.dumps(lines[-1]), flush=True)
-    where["load_at_end"] = round(os.getloadavg()[0], 1)
-    args.out.mkdir(parents=True, exist_ok=True)
-    with (args.out / "commands.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*lines[0]], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    (args.out / "commands.json").write_text(json.dumps(where, indent=1) + "\n")
+    save(args.out, "commands", lines, where)
 
 
 if __name__ == "__main__":

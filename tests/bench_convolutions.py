@@ -233,6 +233,18 @@ def machine() -> dict:
     }
 
 
+def save(out: Path, name: str, lines: list[dict], where: dict) -> None:
+    """Write the lines as NAME.csv, and beside them where they were measured."""
+    where = where | {"load_at_end": round(os.getloadavg()[0], 1)}
+    out.mkdir(parents=True, exist_ok=True)
+    columns = list(dict.fromkeys(key for line in lines for key in line))
+    with (out / f"{name}.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    (out / f"{name}.json").write_text(json.dumps(where, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
@@ -247,14 +259,7 @@ def main() -> None:
         lines += convolutions(batch, args.rounds)
     for name in args.networks:
         lines += networks(name, 32, args.rounds)
-    where["load_at_end"] = round(os.getloadavg()[0], 1)
-    args.out.mkdir(parents=True, exist_ok=True)
-    columns = list(dict.fromkeys(key for line in lines for key in line))
-    with (args.out / "convolutions.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    (args.out / "convolutions.json").write_text(json.dumps(where, indent=1) + "\n")
+    save(args.out, "convolutions", lines, where)
 
 
 if __name__ == "__main__":

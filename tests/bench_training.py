@@ -12,9 +12,6 @@ at every step; it runs in a process of its own, with the memory's usual settings
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -43,6 +40,7 @@ from tests.bench_convolutions import (
     in_turns,
     machine,
     ratios,
+    save,
     taken,
 )
 
@@ -196,13 +194,7 @@ def main() -> None:
     for name in args.networks:
         for conv in args.convs:
             lines += measure(name, conv, args.rounds)
-    where |= {"date": started, "load_at_end": round(os.getloadavg()[0], 1)}
-    args.out.mkdir(parents=True, exist_ok=True)
-    with (args.out / "training.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*lines[0]], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    (args.out / "training.json").write_text(json.dumps(where, indent=1) + "\n")
+    save(args.out, "training", lines, where | {"date": started})
 
 
 if __name__ == "__main__":
