@@ -170,7 +170,8 @@ def _read(args: argparse.Namespace, store: Store) -> list[Table]:
         SweepError: two of them have one name.
     """
     sweeps = [load(path, args.set, args.seeds, args.only) for path in args.sweeps]
-    found = [read(identified(sweep, store, args.data), store) for sweep in sweeps]
+    with store.files.listed("trials", sum(len(sweep.distinct) for sweep in sweeps)):
+        found = [read(identified(sweep, store, args.data), store) for sweep in sweeps]
     # the label names the folder that a report is written to
     labels = [table.sweep.label for table in found]
     for label in labels:

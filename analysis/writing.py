@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ FIGURES = {
 CONFUSION = "classes"  # of the stems of confusion matrices
 
 
+@functools.lru_cache(maxsize=1)
 def text(table: Table) -> str:
     """The question, the answer, the comparison and what it rests on, in Markdown."""
     lines = tables.notes(table)

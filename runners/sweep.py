@@ -47,12 +47,14 @@ def _run(args: argparse.Namespace) -> int:
     try:
         sweep = load(args.sweep, args.set, args.seeds, args.only)
         store = Store(args.storage, PATIENCE_S)
-        sweep = datasets.identified(sweep, store, args.data)
-        reference.load(sweep)
-        if not (args.plan or args.events) and (said := _said(sweep, store, args)):
-            print(said)
-            return command.DONE
-        return _start(sweep, store, args)
+        with store.files.listed("trials", len(sweep.distinct)):
+            sweep = datasets.identified(sweep, store, args.data)
+            reference.load(sweep)
+            if not (args.plan or args.events) and (said := _said(sweep, store, args)):
+                print(said)
+                return command.DONE
+            found = _look(sweep, store, args)
+        return _drive(found, store, args) if found else command.DONE
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -64,8 +66,8 @@ def _said(sweep: Sweep, store: Store, args: argparse.Namespace) -> str | None:
     return stamp.read(folder, sweep, store, database.sqlite_path(args.tracking_uri))
 
 
-def _start(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
-    """Say what would run, or check it and run it."""
+def _look(sweep: Sweep, store: Store, args: argparse.Namespace) -> Sweep | None:
+    """Say what would run, and return None; or check it, and return what is to be run."""
     # Optuna, and further down torch, take long
     from runners.search import searching
     from runners.search.queue import unfinished
@@ -88,21 +90,21 @@ def _start(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
             conditions.check(known)
     records, evaluations = store.records(known.trials), store.evaluations(known.distinct)
     todo = unfinished(known.distinct, records, evaluations, args.retry_failed)
+    here = args.address == "local"
     if args.plan:
         from runners.preview import preview
 
         if todo:
             datasets.refuse_damaged(known, store, args.data)
-        here = args.address == "local"
         print(preview(known, store, records, todo, as_json=args.json, root=args.data, here=here))
-        return command.DONE
+        return None
     if todo or not known.settled:
         from runners.trial.networks import networks
 
         with command.kept_environment():
             networks(known)
             datasets.check(known, store, args.data)
-    return _drive(sweep, store, args)
+    return sweep
 
 
 def _terminated(number: int, frame: object) -> None:

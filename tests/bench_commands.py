@@ -3,13 +3,14 @@
     python -m tests.bench_commands --before ../an-older-checkout --out results/bench
 
 Every command is a whole process, in a folder of its own for each checkout, with a cache of its own.
-Both read the same made-up store of finished trials, which the older code writes. Where a cache is
-named as empty it is removed before each run.
+Both read the same made-up stores of finished trials, which the older code writes: on disk, and in a
+bucket of a server on this machine. Where a cache is named as empty it is removed before each run.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -22,9 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench_convolutions import ROOT, machine, save
+from tests.s3 import Moto, make_bucket
 
 EPOCHS = 50
-# writes a finished store of `many.yaml` in the current folder; runs with the older checkout's code
+BUCKET = "s3://lab/runs?endpoint_override=127.0.0.1:{port}&scheme=http"
+AWS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+# writes a finished store of a sweep file, with so many epochs; runs with the older checkout's code
 STORE = """
 import os, random, sys
 from dataclasses import replace
@@ -33,10 +37,11 @@ from runners.store import Store
 from tests.records import EVIDENCE, epoch, record, result
 
 os.fsync = lambda *_: None
-dice, store = random.Random(0), Store("runs")
-history = [epoch(n, ended=1_700_000_000_000 + n) for n in range(1, int(sys.argv[1]) + 1)]
+path, place, epochs = sys.argv[1:]
+dice, store = random.Random(0), Store(place)
+history = [epoch(n, ended=1_700_000_000_000 + n) for n in range(1, int(epochs) + 1)]
 evidence = EVIDENCE | {"test_images": 10_000}
-for trial in load("many.yaml").trials:
+for trial in load(path).trials:
     ended = record(trial, epochs=history, provenance=evidence)
     store.commit(replace(ended, result=result(dice.randrange(6_000, 8_000), 10_000)))
 """
@@ -79,7 +84,8 @@ class Checkout:
         cache = self.folder / "cache"
         if empty:
             shutil.rmtree(cache, ignore_errors=True)
-        environment = os.environ | {"PYTHONPATH": str(self.root), "XDG_CACHE_HOME": str(cache)}
+        own = {"PYTHONPATH": str(self.root), "XDG_CACHE_HOME": str(cache)}
+        environment = os.environ | AWS | own
         start = time.perf_counter()
         subprocess.run(
             [sys.executable, *line],
@@ -92,8 +98,10 @@ class Checkout:
         return time.perf_counter() - start
 
 
-def commands(trials: int) -> list[Command]:
+def commands(sizes: argparse.Namespace, bucket: str) -> list[Command]:
     sweep, quick = ["-m", "runners.sweep"], "sweeps/quickstart.yaml"
+    trials, large, far = sizes.trials, sizes.large, sizes.far
+    far_plan = [*sweep, "far.yaml", "--plan", "--storage", bucket]
     return [
         Command("run --help", [*sweep, "--help"], 7),
         Command("order.yaml --plan, empty cache", [*sweep, "sweeps/order.yaml", "--plan"], 5, True),
@@ -101,17 +109,25 @@ def commands(trials: int) -> list[Command]:
         Command("second start of the finished quickstart", [*sweep, quick], 7),
         Command(f"--plan of {trials:,} finished trials", [*sweep, "many.yaml", "--plan"], 3),
         Command(f"report on {trials:,} trials", ["-m", "analysis.report", "many.yaml"], 3),
+        Command(
+            f"ls of {large:,} trials", ["-m", "runners.shell.ls", "--storage", "../large-runs"], 3
+        ),
+        Command(f"--plan of {far:,} trials finished in a bucket", far_plan, 3),
+        Command("the same, empty cache", far_plan, 2, True),
     ]
 
 
-def prepare(before: Checkout, after: Checkout, trials: int) -> None:
-    """A finished quickstart of each checkout, and the same made-up trials in both stores."""
+def prepare(before: Checkout, after: Checkout, sizes: argparse.Namespace, bucket: str) -> None:
+    """A finished quickstart of each checkout, and the same made-up trials for both."""
     for checkout in (before, after):
         checkout.run(["-m", "runners.sweep", "sweeps/quickstart.yaml"])
-        (checkout.folder / "many.yaml").write_text(many(trials))
-    before.run(["-c", STORE, str(EPOCHS)])
+        for name, trials in (("many", sizes.trials), ("large", sizes.large), ("far", sizes.far)):
+            (checkout.folder / f"{name}.yaml").write_text(many(trials))
+    before.run(["-c", STORE, "many.yaml", "runs", str(EPOCHS)])
     for source in (before.folder / "runs/trials").iterdir():
         shutil.copytree(source, after.folder / "runs/trials" / source.name, dirs_exist_ok=True)
+    before.run(["-c", STORE, "large.yaml", "../large-runs", "2"])
+    before.run(["-c", STORE, "far.yaml", bucket, str(EPOCHS)])
 
 
 def measure(command: Command, both: dict[str, Checkout]) -> dict:
@@ -133,20 +149,27 @@ def measure(command: Command, both: dict[str, Checkout]) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--before", type=Path, required=True, help="an older checkout")
-    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--trials", type=int, default=10_000, help="of a store on disk")
+    parser.add_argument("--large", type=int, default=100_000, help="trials of a store to list")
+    parser.add_argument("--far", type=int, default=1_000, help="trials of a store in a bucket")
     parser.add_argument("--out", type=Path, default=ROOT / "results/bench")
     args = parser.parse_args()
     where, lines = machine(), []
     for name, root in (("before", args.before), ("after", ROOT)):
         line = ["git", "-C", str(root), "rev-parse", "HEAD"]
         where[name] = subprocess.check_output(line, text=True).strip()
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
+        server = Moto()
+        stack.callback(server.stop)
+        make_bucket(server.port)
+        bucket = BUCKET.format(port=server.port)
         both = {
             "before": Checkout(args.before, Path(folder) / "before"),
             "after": Checkout(ROOT, Path(folder) / "after"),
         }
-        prepare(both["before"], both["after"], args.trials)
-        for command in commands(args.trials):
+        prepare(both["before"], both["after"], args, bucket)
+        for command in commands(args, bucket):
             lines.append(measure(command, both))
             print(json.dumps(lines[-1]), flush=True)
     save(args.out, "commands", lines, where)

@@ -35,6 +35,15 @@ class Moto:
         self.process.wait()
 
 
+def make_bucket(port: int, name: str = "lab") -> None:
+    """A bucket in the server at a port of this machine."""
+    import boto3
+
+    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": "us-east-1"}
+    client = boto3.session.Session(**keys).client("s3", endpoint_url=f"http://127.0.0.1:{port}")
+    client.create_bucket(Bucket=name)
+
+
 class Proxy(http.server.ThreadingHTTPServer):
     """Hands requests on to a server, if `trouble` is empty.
 

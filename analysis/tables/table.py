@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,17 +59,16 @@ class Row:
 
     def summary(self, name: str) -> Summary | None:
         """A score or a cost over the trials that have it."""
-        values = []
-        for record in self.records:
-            figures = record.result.scores | record.result.costs if record.result else {}
-            if name in figures:
-                values.append(figures[name])
-        return stats.summarise(values)
+        return stats.summarise(self._figures(name))
 
     def mean(self, name: str) -> float | None:
         """The mean of a score or a cost."""
-        summary = self.summary(name)
-        return summary.mean if summary else None
+        values = self._figures(name)
+        return statistics.fmean(values) if values else None
+
+    def _figures(self, name: str) -> list[float]:
+        figures = [r.result.scores | r.result.costs for r in self.records if r.result]
+        return [found[name] for found in figures if name in found]
 
 
 @dataclass(frozen=True, eq=False)

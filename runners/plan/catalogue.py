@@ -96,6 +96,7 @@ class Lookup:
 
     folder: Path = Path()
     files: dict[tuple[str, str], UserFile] = field(default_factory=dict)  # (kind's key, name)
+    shipped: dict[tuple[str, str], Path] = field(default_factory=dict)  # the package's, by the same
     data: dict[str, Data] = field(default_factory=dict)  # by `data_key`
 
     def file(self, kind: Kind, name: str, place: str = "") -> Path:
@@ -106,10 +107,14 @@ class Lookup:
         """
         if known := self.files.get((kind.key, name)):
             return Path(known.path)
+        if shipped := self.shipped.get((kind.key, name)):
+            return shipped
         file = find(kind, name, self.folder, place)
         if file.parent != kind.folder:
             file = file.resolve()
             self.files[kind.key, name] = UserFile(str(file), digest_of(file))
+        else:
+            self.shipped[kind.key, name] = file
         return file
 
     def user_file(self, kind: Kind, name: str) -> UserFile:

@@ -188,10 +188,12 @@ class Config:
             else 0
         )
 
-    @property
+    @cached_property
     def earlier(self) -> Sequence[Config]:
         """The same with every earlier version of its convolution, stem and torch.compile."""
         names = ("conv_version", "stem_version", "compile_version")
+        if all(getattr(self, name) == 1 for name in names):
+            return ()
         versions = itertools.product(*(range(1, getattr(self, name) + 1) for name in names))
         older = [replace(self, **dict(zip(names, v, strict=True))) for v in versions]
         return older[:-1]

@@ -6,18 +6,25 @@ python -m runners.shell.ls --storage runs
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from analysis import report
 from runners import command
 from runners.errors import SweepError
-from runners.store import State, Store
+from runners.store import State, Store, plans, record_file
+from runners.store.listing import Listed
 from runners.store.locks import trial_key
+from runners.store.records import MANY
 from runners.store.state import counted
 
 NO_PLAN = "(no plan names them)"
+Said = tuple[str, str]  # the sweep and the state that a trial's file names; "" for neither
+UNSAID: Said = ("", "")
+DAMAGED: Said = ("", "damaged")
 
 
 @dataclass(frozen=True)
@@ -30,31 +37,77 @@ class Kept:
     bytes: int
 
 
-def kept(store: Store) -> dict[str, Kept]:
-    """Trial id -> what the store has of it."""
+def kept(store: Store, files: dict[str, Listed] | None = None) -> dict[str, Kept]:
+    """Trial id -> what the store has of it.
+
+    Args:
+        files: of the store, where they are listed already.
+    """
+    files = files or store.files.versions("trials")
     sizes: dict[str, dict[str, int]] = defaultdict(dict)
-    for key, size in store.files.listing("trials").items():
-        _, trial_id, *name = key.split("/")
-        sizes[trial_id]["/".join(name)] = size
-    return {trial_id: _kept(trial_id, files, store) for trial_id, files in sizes.items()}
+    for key, file in files.items():
+        folder, trial_id, *name = key.split("/")
+        if folder == "trials":
+            sizes[trial_id]["/".join(name)] = file.bytes
+    ended = {_id(key): said for key, said in _said(store, files, "record.json", _of_record)}
+    # what a record does not say, its trial's first start has
+    unsaid = {key: file for key, file in files.items() if not ended.get(_id(key), UNSAID)[0]}
+    begun = {_id(key): said for key, said in _said(store, unsaid, "trial.json", _of_start)}
+    return {
+        trial_id: _kept(trial_id, its, ended.get(trial_id, UNSAID), begun.get(trial_id, UNSAID))
+        for trial_id, its in sizes.items()
+    }
 
 
-def _kept(trial_id: str, files: dict[str, int], store: Store) -> Kept:
-    sweep, state = "", str(State.NEW)
+def _id(key: str) -> str:
+    return key.split("/")[1] if "/" in key else ""
+
+
+def _said(
+    store: Store, files: dict[str, Listed], name: str, say: Callable[[Store, str, bytes], Said]
+) -> Iterator[tuple[str, Said]]:
+    """What every file of this name says; of those of a large store it is remembered here."""
+    marks = {key: f"{key} {file.version}" for key, file in files.items() if _named(key, name)}
+    memory = store.memory("said") if len(marks) > MANY else None
+    known = {key: said for key, mark in marks.items() if memory and (said := memory.get(mark))}
+    yield from known.items()
+    new = {}
+    for key, content in store.files.several([key for key in marks if key not in known]):
+        said = say(store, key, content)
+        if said != DAMAGED:
+            new[marks[key]] = said
+        yield key, said
+    if memory:
+        memory.put_all(new)
+
+
+def _named(key: str, name: str) -> bool:
+    folder, *between, last = key.split("/")
+    return folder == "trials" and len(between) == 1 and last == name
+
+
+def _of_record(store: Store, key: str, content: bytes) -> Said:
+    try:
+        record = record_file.load(content, _id(key), store.files.address(key))
+    except SweepError:
+        return DAMAGED
+    return record.sweep, str(record.status)
+
+
+def _of_start(store: Store, key: str, content: bytes) -> Said:
+    found = plans.named(content)
+    return (found.sweep if found else ""), ""
+
+
+def _kept(trial_id: str, files: dict[str, int], ended: Said, begun: Said) -> Kept:
+    state = str(State.NEW)
     if "record.json" in files:
-        try:
-            record = store.record(trial_id)
-        except SweepError:
-            record, state = None, "damaged"
-        if record:
-            sweep, state = record.sweep, str(record.status)
+        state = ended[1] or state
     elif {"checkpoint.pt", "progress.json"} & {*files}:
         state = str(State.RUNNING)
-    if not sweep and (named := store.named(trial_id)):
-        sweep = named.sweep
     # a lock's file stays when its trial is removed
     size = sum(size for name, size in files.items() if not name.startswith("lock"))
-    return Kept(trial_id, sweep, state, size)
+    return Kept(trial_id, ended[0] or begun[0], state, size)
 
 
 def members(store: Store, found: dict[str, Kept]) -> dict[str, set[str]]:
@@ -72,7 +125,8 @@ def main(argv: list[str] | None = None) -> int:
     """0: printed; 1: the store has no trials; 2: there is no such store."""
     args = _arguments(argv)
     store = Store(args.storage)
-    found = kept(store)
+    files = store.files.versions()
+    found = kept(store, files)
     sweeps = members(store, found)
     if not sweeps:
         print(f"{store.root} has no trials yet; `sweeps run SWEEP` trains some")
@@ -80,9 +134,11 @@ def main(argv: list[str] | None = None) -> int:
     # whose begun trials some process trains now
     begun = [t.trial for t in found.values() if t.state == State.RUNNING]
     trained = store.files.owners([trial_key(i) for i in begun])
-    rows = [_row(name, trials, found, sweeps, trained) for name, trials in sweeps.items()]
+    shared = {t for t, n in Counter(itertools.chain(*sweeps.values())).items() if n > 1}
+    rows = [_row(name, trials, found, shared, trained) for name, trials in sweeps.items()]
     print(report.markdown(["sweep", "trials", "states", "trained now", "shared", "MB"], rows))
-    print(f"{store.root}: {1000 * store.gigabytes:.1f} MB, code, plans and cached data included")
+    size = sum(file.bytes for file in files.values()) / 1e6
+    print(f"{store.root}: {size:.1f} MB, code, plans and cached data included")
     return command.DONE
 
 
@@ -90,17 +146,16 @@ def _row(
     name: str,
     trials: set[str],
     found: dict[str, Kept],
-    sweeps: dict[str, set[str]],
+    shared: set[str],
     trained: dict[str, str],
 ) -> list[str]:
     states = counted(found[t].state if t in found else State.NEW for t in trials)
-    others = {t for other, its in sweeps.items() if other != name for t in its}
     return [
         name,
         str(len(trials)),
         ", ".join(f"{n} {state}" for state, n in states.items()),
         str(sum(trial_key(t) in trained for t in trials)),
-        str(len(trials & others)),
+        str(len(trials & shared)),
         f"{sum(found[t].bytes for t in trials if t in found) / 1e6:.1f}",
     ]
 

@@ -74,6 +74,11 @@ class Status:
 
 def status(sweep: Sweep, store: Store) -> Status:
     """Where every trial of the sweep stands now; of an unsettled search, what it has proposed."""
+    with store.files.listed("trials", len(sweep.distinct)):
+        return _status(sweep, store)
+
+
+def _status(sweep: Sweep, store: Store) -> Status:
     trials = sweep.distinct if sweep.settled else chosen.searched(sweep, store)
     records = store.records(trials)
     begun = [t for t in trials if t.id not in records]

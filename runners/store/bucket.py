@@ -6,19 +6,17 @@ import contextlib
 import uuid
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import TypeVar
 
 from runners.errors import SweepError
 from runners.store import cache
+from runners.store.bucket_reading import BucketReading
 from runners.store.lease import Entry, Lease, Watch, living
 from runners.store.lines import BucketLines
 from runners.store.retry import Patience
 from runners.store.s3 import Address, NoBucket, ObjectCell, Objects, Refused, Unmet
 
-T = TypeVar("T")
 
-
-class Bucket:
+class Bucket(BucketReading):
     """s3://bucket/folder; credentials and region as the AWS tools find them.
 
     Another service than Amazon's is named by `?endpoint_override=host:port&scheme=http`. Locks are
@@ -56,18 +54,6 @@ class Bucket:
 
         self.patience.retry(task, f"{wrong} cannot be reached")
 
-    def address(self, key: str) -> str:
-        """The file's address, for people."""
-        return f"s3://{self.root}/{key}"
-
-    def read(self, key: str) -> bytes:
-        """A file's content.
-
-        Raises:
-            FileNotFoundError: there is none.
-        """
-        return self._try(lambda: self.objects.get(key)[0], key, "read")
-
     def write(self, key: str, *parts: bytes | memoryview) -> None:
         """Replace a file as a whole, or make it."""
         data = b"".join(parts)
@@ -86,9 +72,6 @@ class Bucket:
 
         return self._try(task, key, "written")
 
-    def exists(self, key: str) -> bool:
-        return self._try(lambda: self.objects.exists(key), key, "read")
-
     def delete(self, key: str) -> None:
         """Remove a file, if there is one."""
         self._try(lambda: self.objects.delete(key), key, "deleted")
@@ -99,10 +82,6 @@ class Bucket:
 
     def tidy(self, folder: str) -> None:
         """Nothing: a write that was cut off leaves no file."""
-
-    def listing(self, folder: str = "") -> dict[str, int]:
-        """Key -> bytes, of all files below the folder."""
-        return self._try(lambda: self.objects.listing(folder), folder, "read")
 
     def lines(self, key: str) -> BucketLines:
         """A file of lines that is appended to."""
@@ -162,6 +141,3 @@ class Bucket:
 
     def _entry(self, key: str) -> Entry:
         return self._try(lambda: self.watch.look(self.cell(key)), key, "read")
-
-    def _try(self, task: Callable[[], T], key: str, done: str) -> T:
-        return self.patience.retry(task, f"{self.address(key)} cannot be {done}")

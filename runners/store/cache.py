@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import tempfile
@@ -14,12 +15,19 @@ from typing import Any
 
 from runners import system
 
+ROOT = Path(__file__).parents[2]
+
 
 def folder() -> Path:
     """$XDG_CACHE_HOME/scconv-sweeps, else ~/.cache/scconv-sweeps."""
+    return _folder(os.environ.get("XDG_CACHE_HOME", ""), os.environ.get("HOME", ""))
+
+
+@functools.cache
+def _folder(named: str, home: str) -> Path:
     # some containers give a user no home
     with contextlib.suppress(RuntimeError):
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scconv-sweeps"
+        return Path(named or Path.home() / ".cache") / "scconv-sweeps"
     return Path(tempfile.gettempdir()) / f"scconv-sweeps-{system.user()}"
 
 
@@ -43,8 +51,15 @@ class Memory:
 
     def put(self, key: str, value: Any) -> None:
         """Remember a JSON value."""
+        self.put_all({key: value})
+
+    def put_all(self, values: dict[str, Any]) -> None:
+        """Remember several JSON values, by their keys."""
+        if not values:
+            return
         file = self._file
-        _read(file)[key] = value
+        _read(file).update(values)
+        lines = "".join(f"{json.dumps(line)}\n" for line in values.items())
         with contextlib.suppress(OSError):
             if not file.exists():
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -52,11 +67,21 @@ class Memory:
                     old.unlink(missing_ok=True)
             # one write, so that the lines of several processes do not mix
             with open(file, "ab", buffering=0) as out:
-                out.write(f"{json.dumps([key, value])}\n".encode())
+                out.write(lines.encode())
 
-    @property
+    @functools.cached_property
     def _file(self) -> Path:
         return folder() / f"{self.name}-{self.version}.jsonl"
+
+
+@functools.cache
+def code(*places: str) -> str:
+    """A digest of source files of this repository: of these, and of those in these folders."""
+    digest = hashlib.sha256()
+    for place in places:
+        for file in sorted((ROOT / place).rglob("*.py")) or [ROOT / place]:
+            digest.update(f"{file.relative_to(ROOT)}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 @functools.cache

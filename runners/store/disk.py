@@ -6,17 +6,19 @@ import contextlib
 import errno
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from runners.errors import StoreUnreadable
-from runners.store import atomic, flock
+from runners.store import atomic, flock, several
 from runners.store.lease import Lease, Watch, living
 from runners.store.lines import DiskLines
+from runners.store.listing import Listed, walk
 from runners.store.retry import Patience
 
 T = TypeVar("T")
+READERS = 4  # threads, for a folder that another machine serves
 READS = 3  # attempts at a file that the disk cannot read
 
 
@@ -34,7 +36,7 @@ class Disk:
 
     def address(self, key: str) -> str:
         """The file's path, for people."""
-        return str(self.root / key)
+        return os.path.join(self.root, key)
 
     def read(self, key: str) -> bytes:
         """A file's content.
@@ -59,6 +61,14 @@ class Disk:
                 raise
 
         return self._try(task, key, "read")
+
+    def several(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """(key, content) of these files, of those that are there."""
+        return several.read(self.read, keys, READERS)
+
+    def listed(self, folder: str, wanted: int) -> contextlib.AbstractContextManager[None]:
+        """Nothing: whether a file is there takes no time."""
+        return contextlib.nullcontext()
 
     def write(self, key: str, *parts: bytes | memoryview) -> None:
         """Replace a file as a whole, or make it."""
@@ -100,13 +110,12 @@ class Disk:
 
     def listing(self, folder: str = "") -> dict[str, int]:
         """Key -> bytes, of all files below the folder."""
-        found = {}
-        for path in (self.root / folder).rglob("*"):
-            # a file may just be moved into place
-            with contextlib.suppress(OSError):
-                if path.is_file():
-                    found[path.relative_to(self.root).as_posix()] = path.lstat().st_size
-        return found
+        return {key: file.bytes for key, file in self.versions(folder).items()}
+
+    def versions(self, folder: str = "") -> dict[str, Listed]:
+        """Key -> bytes and version, of all files below the folder."""
+        above = f"{folder.rstrip('/')}/" if folder else ""
+        return {above + name: file for name, file in walk(self.root / folder)}
 
     def lines(self, key: str) -> DiskLines:
         """A file of lines that is appended to."""

@@ -82,6 +82,14 @@ class Plans:
     def named(self, trial_id: str) -> Named | None:
         """As `begin` named the trial; None where it has not."""
         try:
-            return Named(**json.loads(self.files.read(f"trials/{trial_id}/trial.json")))
-        except (FileNotFoundError, ValueError, TypeError):
+            return named(self.files.read(f"trials/{trial_id}/trial.json"))
+        except FileNotFoundError:
             return None
+
+
+def named(content: bytes) -> Named | None:
+    """What a trial.json says; None for one that is damaged."""
+    try:
+        return Named(**json.loads(content))
+    except (ValueError, TypeError):
+        return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import pydantic_core
@@ -18,10 +18,12 @@ from pydantic import TypeAdapter, ValidationError
 from runners.errors import SweepError
 from runners.plan import Config, Trial
 from runners.store import upgrade
-from runners.store.record import EVIDENCE, Record, Result
+from runners.store.record import EVIDENCE, Epoch, Record, Result
 from runners.store.state import State
 
 VERSION = 2
+EPOCH = {field.name for field in fields(Epoch)}
+TUPLES = [key for key, default in Config.defaults().items() if isinstance(default, tuple)]
 _RECORD = TypeAdapter(Record)
 
 
@@ -42,14 +44,19 @@ def write(record: Record) -> bytes:
     return content
 
 
-def load(content: bytes, trial_id: str, path: str) -> Record:
-    """The record in a trial's folder; `path` names it in errors.
+def load(content: bytes, trial_id: str, path: str, *, checked: bool = False) -> Record:
+    """The record in a trial's folder.
+
+    Args:
+        path: names it in errors.
+        checked: this code has read this content as this trial's before, and found it in order: it
+            is not checked again, which takes most of the time.
 
     Raises:
         SweepError: it is damaged, another trial's, or of a later version; says the way out.
     """
     try:
-        return read(content, trial_id)
+        return _rebuilt(_current(_decoded(content))) if checked else read(content, trial_id)
     except NewerRecord as error:
         raise SweepError(
             f"{path}: written by a later version of this code ({error});"
@@ -73,7 +80,7 @@ def read(content: bytes, trial_id: str) -> Record:
     if not isinstance(raw, dict):
         raise ValueError(f"must be a mapping, got {_clip(raw)}")
     try:
-        record = _parsed(raw)
+        record = _shaped(_current(raw))
     except NewerRecord:
         # a damaged file need not be of a later version
         _check_intact(raw)
@@ -91,14 +98,14 @@ def _decoded(content: bytes) -> Any:
         return json.loads(content)
 
 
-def _parsed(raw: dict[str, Any]) -> Record:
-    """The record that this mapping is, upgraded to today's version."""
+def _current(raw: dict[str, Any]) -> dict[str, Any]:
+    """A record's mapping as today's version has it, with its config complete."""
     version = raw.get("version", 1)
     if version == 1:
-        return _shaped(upgrade.from_version_1(raw))
-    if version != VERSION:
+        raw = upgrade.from_version_1(raw)
+    elif version != VERSION:
         raise NewerRecord(f"version {version}, and this code knows {VERSION}")
-    return _shaped(raw)
+    return raw | {"config": _completed(raw.get("config"))}
 
 
 def _check_intact(raw: dict[str, Any]) -> None:
@@ -115,13 +122,13 @@ def checksum(raw: dict[str, Any]) -> str:
 
 
 def _shaped(raw: dict[str, Any]) -> Record:
-    """Every field is there and of its kind, figures are finite, the config is complete.
+    """Every field is there and of its kind, and figures are finite.
 
     Raises:
         ValueError: the first that is not; names it.
     """
     try:
-        record = _RECORD.validate_python(raw | {"config": _completed(raw.get("config"))})
+        return _RECORD.validate_python(raw)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -129,7 +136,25 @@ def _shaped(raw: dict[str, Any]) -> Record:
             raise ValueError(f"{place} is missing") from None
         rule = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
         raise ValueError(f"{place}: {rule}, got {_clip(first['input'])}") from None
-    return record
+
+
+def _rebuilt(raw: dict[str, Any]) -> Record:
+    """What `_shaped` makes of a mapping that is known to be in order."""
+    values = {field.name: raw[field.name] for field in fields(Record) if field.name in raw}
+    values["status"] = State(raw["status"])
+    values["epochs"] = [_epoch(row) for row in raw["epochs"]]
+    if found := raw["result"]:
+        values["result"] = Result(**{field.name: found[field.name] for field in fields(Result)})
+    return Record(**values)
+
+
+def _epoch(row: dict[str, Any]) -> Epoch:
+    if row.keys() != EPOCH:
+        return Epoch(**{key: row[key] for key in row.keys() & EPOCH})
+    # there are hundreds of thousands, and a frozen dataclass sets its fields slowly
+    made = object.__new__(Epoch)
+    made.__dict__.update(row)
+    return made
 
 
 def _completed(config: Any) -> dict[str, Any]:
@@ -137,14 +162,15 @@ def _completed(config: Any) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ValueError(f"config: must be a mapping, got {_clip(config)}")
     known = Config.defaults()
-    if later := next((key for key in config if key not in known), None):
-        raise NewerRecord(f"config.{later} is not known to this code")
+    if later := [key for key in config if key not in known]:
+        raise NewerRecord(f"config.{later[0]} is not known to this code")
     if lacking := next((key for key in ("backbone", "dataset") if key not in config), None):
         raise ValueError(f"config.{lacking} is missing")
-    values: dict[str, Any] = {}
-    for key, value in config.items():
-        # JSON has no tuples
-        values[key] = tuple(value) if isinstance(known[key], tuple) else value
+    # JSON has no tuples
+    pairs = {key: tuple(config[key]) for key in TUPLES if key in config}
+    values: dict[str, Any] = config | pairs
+    if len(values) == len(known) and values["early_stop"] is None:
+        return values
     return Config(**values).plain()
 
 

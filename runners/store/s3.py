@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from runners.errors import SweepError
+from runners.store.listing import Listed
 
 OPTIONS = ("endpoint_override", "scheme", "region", "tls_ca_file_path", "force_virtual_addressing")
 CONNECT_S, READ_S = 10.0, 60.0  # of one request
@@ -163,15 +164,18 @@ class Objects:
         source = {"Bucket": self.where.bucket, "Key": self._folder + key}
         self._call("copy_object", name, CopySource=source)
 
-    def listing(self, folder: str = "") -> dict[str, int]:
-        """Key -> bytes, of all objects below the folder."""
+    def listing(self, folder: str = "") -> dict[str, Listed]:
+        """Key -> bytes and version, of all objects below the folder."""
         prefix = self._folder + (f"{folder.rstrip('/')}/" if folder else "")
         with file_errors(self.where.root):
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.where.bucket, Prefix=prefix
             )
             files = [file for page in pages for file in page.get("Contents", ())]
-        return {file["Key"].removeprefix(self._folder): file["Size"] for file in files}
+        return {
+            file["Key"].removeprefix(self._folder): Listed(file["Size"], file["ETag"])
+            for file in files
+        }
 
     def heeds_conditions(self, key: str) -> bool:
         """Whether a conditional write is refused where its condition does not hold."""

@@ -9,17 +9,14 @@ needs no torch.
 from __future__ import annotations
 
 import contextlib
-import gc
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from runners.errors import Held, SweepError
-from runners.plan import Trial
+from runners.errors import Held
 from runners.store import checkpoint, identity, place, record_file, weights
 from runners.store.checkpoint import Checkpoints
 from runners.store.disk import Disk
@@ -29,31 +26,13 @@ from runners.store.locks import Locks, TrialLock
 from runners.store.log import trial_log
 from runners.store.plans import Plans
 from runners.store.record import Record
+from runners.store.records import Records
 from runners.store.stable import StableParts
 from runners.store.state import State
 from runners.store.user_files import UserFiles
 
-MANY = 1000  # records that are read at a time, from which on the collector of garbage is felt
 
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the garbage collector, and from then on with it less often: ten thousand records are
-    millions of objects, none of them garbage, and it would go through all of them again and again.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        often, *others = gc.get_threshold()
-        if often:  # 0: never
-            gc.set_threshold(max(often, 100 * MANY), *others)
-        if collects:
-            gc.enable()
-
-
-class Store(Checkpoints, Evaluations, Failures, Locks, Plans, StableParts, UserFiles):
+class Store(Checkpoints, Evaluations, Failures, Locks, Plans, Records, StableParts, UserFiles):
     """The place of all trials: a folder or s3://bucket/folder.
 
     Many processes may read it at a time; each may write trials of its own.
@@ -94,45 +73,6 @@ class Store(Checkpoints, Evaluations, Failures, Locks, Plans, StableParts, UserF
             FileNotFoundError: it left none of that name.
         """
         return self.files.read(_key(trial_id, name))
-
-    def record(self, trial_id: str) -> Record | None:
-        """How the trial ended, or None while it has not.
-
-        Raises:
-            SweepError: the record is damaged, another trial's, or of a later version.
-            StoreError: it cannot be read.
-        """
-        try:
-            content = self.read(trial_id, "record.json")
-        except FileNotFoundError:
-            return None
-        return record_file.load(content, trial_id, self.address(trial_id, "record.json"))
-
-    def records(self, trials: Iterable[Trial]) -> dict[str, Record]:
-        """trial id -> how it ended, of those trials that have; read once, to be handed down.
-
-        Raises:
-            SweepError: as `record`; the other records that cannot be used are counted.
-            StoreError: one cannot be read.
-        """
-        found, refused = {}, []
-        wanted = dict.fromkeys(trial.id for trial in trials)
-        with _uncollected() if len(wanted) > MANY else contextlib.nullcontext():
-            for trial_id in wanted:
-                try:
-                    if record := self.record(trial_id):
-                        found[trial_id] = record
-                except SweepError as error:
-                    refused.append(str(error))
-        if refused:
-            others = len(refused) - 1
-            more = f" ({others} more record{'s' * (others > 1)} like this)" if others else ""
-            raise SweepError(refused[0] + more)
-        return found
-
-    def ended(self, trial_id: str) -> bool:
-        """Whether there is a record; without reading it."""
-        return self.files.exists(_key(trial_id, "record.json"))
 
     def commit(self, record: Record, state: dict[str, Any] | None = None) -> Record:
         """The trial has ended: keep its weights, then its record, which is the commit point.

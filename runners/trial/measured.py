@@ -14,13 +14,11 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from pathlib import Path
 
 from runners import data
 from runners.plan import NETWORK, Config, Own
 from runners.store import cache
 
-ROOT = Path(__file__).parents[2]
 CODE = ("scconv", "runners/trial/network.py")
 
 
@@ -36,24 +34,31 @@ class Measured:
     train_mib: float
 
 
+def remembered(config: Config, own: Own) -> Measured | None:
+    """The measures of a config's network from an earlier start; None where there are none."""
+    key = _key(config, own)
+    if key and (known := cache.Memory("networks", code()).get(key)):
+        with contextlib.suppress(TypeError):
+            return Measured(**known)
+    return None
+
+
 def measured(config: Config, own: Own) -> Measured:
     """The measures of a config's network, from an earlier start or by building it.
 
     Raises:
         ValueError: it cannot be built, or does not make a score for each class.
     """
-    key, memory = _key(config, own), cache.Memory("networks", code())
-    if key and (known := memory.get(key)):
-        with contextlib.suppress(TypeError):
-            return Measured(**known)
+    if known := remembered(config, own):
+        return known
     from runners.trial.network import measure  # and torch with it
 
     cost, swapped, layers = measure(config, own)
     mib = cost.train_mib(config.batch_size, config.optimizer)
     structure = hashlib.sha256(layers.encode()).hexdigest()[:16]
     found = Measured(asdict(cost), swapped, structure, mib)
-    if key:
-        memory.put(key, asdict(found))
+    if key := _key(config, own):
+        cache.Memory("networks", code()).put(key, asdict(found))
     return found
 
 
@@ -74,8 +79,5 @@ def code() -> str:
     for package in ("torch", "torchvision", "timm"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             digest.update(f"{package} {metadata.version(package)}\n".encode())
-    for place in CODE:
-        files = sorted((ROOT / place).rglob("*.py")) or [ROOT / place]
-        for file in files:
-            digest.update(f"{file.relative_to(ROOT)}\n".encode() + file.read_bytes())
+    digest.update(cache.code(*CODE).encode())
     return digest.hexdigest()[:16]

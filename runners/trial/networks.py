@@ -11,7 +11,7 @@ from runners.errors import SweepError
 from runners.output import watched
 from runners.plan import Config, Own, Sweep
 from runners.trial import twins
-from runners.trial.measured import Measured, measured
+from runners.trial.measured import Measured, measured, remembered
 
 
 def networks(sweep: Sweep) -> dict[str, Measured]:
@@ -23,8 +23,12 @@ def networks(sweep: Sweep) -> dict[str, Measured]:
     """
     found: dict[str, Measured] = {}
     for variant, config in sweep.variants.items():
+        own = sweep.own(config)
+        if known := remembered(config, own):
+            found[variant] = known
+            continue
         with _named(sweep, variant):
-            found[variant] = measured(config, sweep.own(config))
+            found[variant] = measured(config, own)
     twins.refuse(sweep, found, lambda variant: _fingerprint(sweep, variant))
     return found
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 
 from runners.errors import SweepError
 from runners.plan import NETWORK, Config, Sweep
@@ -42,4 +41,4 @@ def refuse(sweep: Sweep, measures: dict[str, Measured], fingerprint: Callable[[s
 
 def _training(config: Config) -> str:
     """All of a config but its network."""
-    return json.dumps({k: v for k, v in asdict(config).items() if k not in NETWORK})
+    return json.dumps({k: v for k, v in config.plain().items() if k not in NETWORK})

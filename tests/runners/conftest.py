@@ -26,7 +26,9 @@ def aws(monkeypatch, tmp_path):
 @pytest.fixture
 def bucket(moto, aws, tmp_path):
     """bucket(name) -> the address of an empty place in it."""
-    _make_bucket(moto)
+    from tests.s3 import make_bucket
+
+    make_bucket(moto)
     return lambda name: (
         f"s3://lab/{tmp_path.name}/{name}?endpoint_override=127.0.0.1:{moto}&scheme=http"
     )
@@ -35,9 +37,9 @@ def bucket(moto, aws, tmp_path):
 @pytest.fixture
 def proxy(moto, aws):
     """A proxy before the server, whose `trouble` can be set."""
-    from tests.s3 import Proxy
+    from tests.s3 import Proxy, make_bucket
 
-    _make_bucket(moto)
+    make_bucket(moto)
     proxy = Proxy(moto)
     yield proxy
     proxy.stop()
@@ -57,10 +59,3 @@ def place(request, tmp_path):
     if request.param == "disk":
         return str(tmp_path / "runs")
     return request.getfixturevalue("bucket")("runs")
-
-
-def _make_bucket(port: int) -> None:
-    import boto3
-
-    client = boto3.session.Session().client("s3", endpoint_url=f"http://127.0.0.1:{port}")
-    client.create_bucket(Bucket="lab")

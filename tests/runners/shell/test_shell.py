@@ -118,6 +118,35 @@ def test_ls_counts_the_sweeps_of_a_store(half, place, write_sweep, capsys):
     assert found["other"][4] == f"{sum(sizes.values()) / 1e6:.1f}"
 
 
+def test_ls_of_a_large_store_reads_what_has_changed(half, place, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("runners.shell.ls.MANY", 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    _, (done, begun, *_), store = half
+    read: list[str] = []
+    several = type(store.files).several
+
+    def noted(self, keys):
+        read.extend(keys)
+        return several(self, keys)
+
+    monkeypatch.setattr(type(store.files), "several", noted)
+    tables = []
+    for _ in range(2):
+        assert sweeps.main(["ls", "--storage", place]) == 0
+        tables.append(capsys.readouterr().out)
+    assert tables[0] == tables[1] and "2 new, 1 running, 1 finished" in tables[0]
+    assert f"trials/{done.id}/record.json" in read and len(read) == len({*read})
+    with store.hold(begun.id):
+        store.commit(records.record(begun, "failed"))
+    assert sweeps.main(["ls", "--storage", place]) == 0
+    out = capsys.readouterr().out
+    assert "1 failed" in out and "running" not in out
+    assert read.count(f"trials/{begun.id}/record.json") == 1
+    store.files.write(f"trials/{done.id}/record.json", b"{}")
+    assert sweeps.main(["ls", "--storage", place]) == 0
+    assert "1 damaged" in capsys.readouterr().out
+
+
 def test_an_empty_store_is_said_in_a_line(place, capsys):
     assert sweeps.main(["ls", "--storage", place]) == 1
     assert "has no trials yet" in capsys.readouterr().out

@@ -11,7 +11,7 @@ import pytest
 from runners.errors import StoreError, SweepError
 from runners.plan import Config, Trial
 from runners.store import State, Store, label, record_file, shown
-from runners.store import trials as trials_module
+from runners.store import records as records_module
 from tests import records
 
 OLD = Path(__file__).with_name("version_1")  # written by the code before records had a version
@@ -250,15 +250,18 @@ def test_many_records_are_read_at_once_and_all_the_damaged_ones_are_counted(tmp_
 
 @pytest.mark.parametrize("many", [1, 100])
 def test_reading_many_records_leaves_the_garbage_collector_on_or_off(many, tmp_path, monkeypatch):
-    monkeypatch.setattr(trials_module, "MANY", many)
+    monkeypatch.setattr(records_module, "MANY", many)
     store, config = Store(tmp_path), Config("resnet20", "digits")
     trials = [Trial("s", "R20", config, seed) for seed in range(3)]
     for trial in trials:
         store.commit(records.record(trial))
-    often, while_reading, read = gc.get_threshold(), [], store.record
-    monkeypatch.setattr(
-        store, "record", lambda id: (while_reading.append(gc.isenabled()), read(id))[1]
-    )
+    often, while_reading, read = gc.get_threshold(), [], record_file.load
+
+    def noted(*record, checked):
+        while_reading.append(gc.isenabled())
+        return read(*record, checked=checked)
+
+    monkeypatch.setattr(record_file, "load", noted)
     gc.set_threshold(50)
     try:
         assert len(store.records(trials)) == 3 and gc.isenabled()

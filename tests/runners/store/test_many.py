@@ -1,0 +1,160 @@
+"""A store of many trials is read with few requests and few checks, and never wrongly."""
+
+import json
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from runners import sweep
+from runners.errors import SweepError
+from runners.plan import Config, Trial
+from runners.store import Store, bucket_reading, record_file, several
+from runners.store import place as files
+from runners.store import records as store_records
+from tests import records
+from tests.runners.store.test_record import OLD
+
+CONFIG = Config("resnet20", "synthetic", epochs=2)
+TRIALS = [Trial("s", "v", CONFIG, seed) for seed in range(40)]
+
+
+@pytest.fixture
+def many(monkeypatch, tmp_path):
+    """Every store counts as a large one."""
+    monkeypatch.setattr(store_records, "MANY", 0)
+    monkeypatch.setattr(bucket_reading, "MANY", 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def filled(place: str, some=TRIALS) -> Store:
+    store = Store(place)
+    for trial in some:
+        store.commit(records.record(trial, epochs=[records.epoch(n) for n in (1, 2)]))
+    return store
+
+
+def requests(proxy, method: str = "") -> int:
+    return sum(method in (asked, "") for asked, _ in proxy.seen)
+
+
+def test_records_that_were_checked_before_come_back_the_same(many, place):
+    store = filled(place)
+    # one has no result, one is not there
+    failed, lacking = replace(TRIALS[0], seed=98), replace(TRIALS[0], seed=99)
+    store.commit(records.record(failed, "failed"))
+    wanted = [failed, lacking, *TRIALS]
+    first, again = store.records(wanted), Store(place).records(wanted)
+    assert first == again and [*first] == [*again]
+    assert lacking.id not in first and len(first) == 41
+    assert first[TRIALS[3].id] == store.record(TRIALS[3].id)
+    assert all(type(record.config["milestones"]) is tuple for record in again.values())
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in OLD.glob("*.json")))
+def test_an_old_record_is_rebuilt_as_it_is_read(name):
+    content = (OLD / name).read_bytes()
+    trial_id = json.loads(content)["id"]
+    read = record_file.load(content, trial_id, "here")
+    assert record_file.load(content, trial_id, "here", checked=True) == read
+
+
+def test_a_record_that_was_damaged_since_is_found(many, place):
+    store = filled(place)
+    store.records(TRIALS)
+    key = f"trials/{TRIALS[5].id}/record.json"
+    content = store.files.read(key)
+    store.files.write(key, content.replace(b'"top1": 70.0', b'"top1": 71.0', 1))
+    with pytest.raises(SweepError, match="damaged"):
+        Store(place).records(TRIALS)
+    # another trial's, which is in order where it belongs
+    store.files.write(key, store.files.read(f"trials/{TRIALS[6].id}/record.json"))
+    with pytest.raises(SweepError, match="the record of another trial"):
+        Store(place).records(TRIALS)
+
+
+def test_a_cache_that_is_lost_or_damaged_costs_time_alone(many, place, tmp_path):
+    store = filled(place)
+    first = store.records(TRIALS)
+    for file in (tmp_path / "cache").rglob("*.jsonl"):
+        file.write_bytes(b'{"half": \xff\n["a"]\n[1')
+    assert Store(place).records(TRIALS) == first
+
+
+def test_a_bucket_is_listed_once_and_each_record_read_once(many, proxy, behind_proxy):
+    store = filled(behind_proxy("runs"), TRIALS[:30])
+    proxy.seen.clear()
+    with store.files.listed("trials", len(TRIALS)):
+        first = store.records(TRIALS)
+        assert not any(store.started(trial.id) or store.progress(trial.id) for trial in TRIALS)
+        assert store.ended(TRIALS[0].id) and not store.ended(TRIALS[35].id)
+    assert (requests(proxy), len(first)) == (31, 30)
+
+    # what has changed is asked for again, and what was made since is seen
+    changed = records.record(TRIALS[0], epochs=[records.epoch(val=1.0), records.epoch(2)])
+    records.overwrite(store, changed)
+    store.commit(records.record(TRIALS[35]))
+    proxy.seen.clear()
+    with store.files.listed("trials", len(TRIALS)):
+        again = store.records(TRIALS)
+    assert requests(proxy) == 3 and len(again) == 31
+    assert again[TRIALS[0].id] == changed != first[TRIALS[0].id]
+    assert store.ended(TRIALS[36].id) is False and requests(proxy) == 4
+
+
+def test_few_trials_do_not_list_a_large_bucket(proxy, behind_proxy):
+    store = filled(behind_proxy("runs"), TRIALS[:2])
+    proxy.seen.clear()
+    with store.files.listed("trials", 2):
+        store.records(TRIALS[:3])
+    assert requests(proxy) == 3
+
+
+def test_a_plan_of_a_bucket_asks_for_no_trial_that_is_not_there(
+    many, write_sweep, proxy, behind_proxy, capsys
+):
+    path, address = write_sweep("tiny", seeds=20), behind_proxy("runs")
+    assert sweep.main([str(path), "--plan", "--storage", address]) == 0
+    proxy.seen.clear()
+    assert sweep.main([str(path), "--plan", "--storage", address]) == 0
+    assert "40 new" in capsys.readouterr().out
+    # locks, the store's identity and the like; none for each trial
+    assert requests(proxy) < 20
+
+
+def test_far_files_are_read_several_at_a_time_and_in_order():
+    waiting = threading.Barrier(4, timeout=60)
+
+    def far(key: str) -> bytes:
+        if int(key) < several.FEW:
+            time.sleep(2 * several.NEAR_S)
+        elif int(key) < several.FEW + 4:
+            waiting.wait()  # for the three others: never, were they read one after another
+        if key == "7":
+            raise FileNotFoundError(key)
+        return key.encode()
+
+    keys = [str(n) for n in range(several.FEW + several.AHEAD + 9)]
+    found = [*several.read(far, keys, 4)]
+    assert [key for key, _ in found] == [key for key in keys if key != "7"]
+    assert all(content == key.encode() for key, content in found)
+
+
+def test_an_error_of_a_far_file_is_the_readers():
+    def far(key: str) -> bytes:
+        if key == "40":
+            raise OSError("no")
+        time.sleep(2 * several.NEAR_S)
+        return b""
+
+    with pytest.raises(OSError, match="no"):
+        [*several.read(far, [str(n) for n in range(60)], 4)]
+
+
+def test_a_version_changes_whenever_a_file_is_written(place):
+    where, seen = files.at(place), set()
+    for content in (b"one", b"two", b"six"):
+        where.write("trials/a/x", content)
+        seen.add(where.versions("trials")["trials/a/x"])
+    assert len(seen) == 3 and {file.bytes for file in seen} == {3}
