@@ -61,7 +61,7 @@ class Estimate:
 def slots(sweep: Sweep) -> tuple[int, bool]:
     """How many trials run at a time on this machine, and whether on its GPUs; 0: none can."""
     found, wanted = len(gpus()), sweep.resources
-    share = wanted.gpu if wanted.gpu is not None else float(found > 0)
+    share = wanted.share if wanted.share is not None else float(found > 0)
     cores = max(1, int(system.cores() // wanted.cpu))
     if not share:
         return cores, False
@@ -137,7 +137,8 @@ def _measured(
     for variant, network in networks.items():
         images[variant] = data.images(network.config, network.own, root, store.cache)[0]
     threads = sweep.resources.threads
-    known = paces([*networks.values()], at_a_time, threads, gpu) if networks else {}
+    abreast = math.ceil(at_a_time / len(gpus())) if gpu else at_a_time
+    known = paces([*networks.values()], abreast, threads, gpu) if networks else {}
     return {
         variant: _epoch(network.config, images[variant]) / known[network.key]
         for variant, network in networks.items()
@@ -207,7 +208,7 @@ def lines(found: Estimate | None, hours: float | None) -> list[str]:
 
 def memory(sweep: Sweep, measures: dict[str, Measured]) -> list[str]:
     """A line where the trials that share a GPU need more memory than it has."""
-    share = 1.0 if sweep.resources.gpu is None else sweep.resources.gpu
+    share = 1.0 if sweep.resources.share is None else sweep.resources.share
     there = gpu_mib() if share else None
     if there is None:
         return []
@@ -225,7 +226,7 @@ def memory(sweep: Sweep, measures: dict[str, Measured]) -> list[str]:
 
 def decoding(sweep: Sweep) -> list[str]:
     """A line where so few processes decode images for a GPU that it would wait for them."""
-    share = sweep.resources.gpu if sweep.resources.gpu is not None else float(bool(gpus()))
+    share = sweep.resources.share if sweep.resources.share is not None else float(bool(gpus()))
     data = [sweep.own(config).data for config in sweep.variants.values()]
     # of arrays, which are in memory, both are the same
     read = any(found and found.contents not in ("", found.digest) for found in data)

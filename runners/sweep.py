@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from runners import command, output
@@ -91,6 +92,11 @@ def _look(sweep: Sweep, store: Store, args: argparse.Namespace) -> Sweep | None:
     records, evaluations = store.records(known.trials), store.evaluations(known.distinct)
     todo = unfinished(known.distinct, records, evaluations, args.retry_failed)
     here = args.address == "local"
+    if todo or not known.settled:
+        known, packed = _packed(known, here)
+        sweep = replace(sweep, resources=known.resources)
+        if packed:
+            print(packed, file=sys.stderr if args.json else sys.stdout)
     if args.plan:
         from runners.preview import preview
 
@@ -105,6 +111,17 @@ def _look(sweep: Sweep, store: Store, args: argparse.Namespace) -> Sweep | None:
             networks(known)
             datasets.check(known, store, args.data)
     return sweep
+
+
+def _packed(sweep: Sweep, here: bool) -> tuple[Sweep, str]:
+    """The sweep with numbers for `resources.gpu: auto`, and a line about them."""
+    if sweep.resources.gpu != "auto":
+        return sweep, ""
+    from runners import packing
+    from runners.trial.networks import networks
+
+    with command.kept_environment():
+        return packing.resolved(sweep, networks(sweep), here=here)
 
 
 def _terminated(number: int, frame: object) -> None:

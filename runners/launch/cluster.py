@@ -164,7 +164,8 @@ def fit_resources(resources: Resources) -> Resources:
         SweepError: no node of the cluster can ever meet it; Tune would wait for ever.
     """
     nodes = [node["Resources"] for node in _nodes()]
-    gpu = resources.gpu if resources.gpu is not None else float(any(n.get("GPU") for n in nodes))
+    written = resources.share
+    gpu = written if written is not None else float(any(n.get("GPU") for n in nodes))
     for name, wanted, key in (("gpu", gpu, "GPU"), ("cpu", resources.cpu, "CPU")):
         most = max(n.get(key, 0) for n in nodes)
         if wanted > most:
@@ -189,7 +190,8 @@ def slots(resources: Resources) -> int:
     """How many trials run at a time on the cluster as it is."""
     nodes = [node["Resources"] for node in _nodes()]
     by_cpu = (n.get("CPU", 0) // resources.cpu for n in nodes)
-    by_gpu = (n.get("GPU", 0) // resources.gpu if resources.gpu else float("inf") for n in nodes)
+    share = resources.share
+    by_gpu = (n.get("GPU", 0) // share if share else float("inf") for n in nodes)
     return int(sum(min(pair) for pair in zip(by_cpu, by_gpu, strict=True)))
 
 

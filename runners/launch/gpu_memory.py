@@ -25,5 +25,5 @@ def is_full(error: Exception, gpu: float) -> bool:
 
 def fewer(resources: Resources) -> Resources:
     """Half as many trials on a GPU."""
-    gpu = resources.gpu or 0.0
+    gpu = resources.share or 0.0
     return replace(resources, gpu=max(gpu, min(1.0, 2 * gpu)))

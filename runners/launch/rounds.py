@@ -101,7 +101,7 @@ def launch(
         identity=store.identity,
         data=data,
         threads=resources.threads,
-        gpu=resources.gpu or 0,
+        gpu=resources.share or 0,
         patience_s=store.files.patience.seconds,
     )
     with signals.answered(lambda: driver.stop.asked, lambda: driver.stop.ask(driver.round.running)):
@@ -122,7 +122,7 @@ def _rounds(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver
     work.begin(suspicions)
     while _to_do(work) and not driver.stop.asked and fruitless <= RETRIES:
         before = len(work.left())
-        done = _fit(sweep, resources, replace(setting, gpu=resources.gpu or 0), driver)
+        done = _fit(sweep, resources, replace(setting, gpu=resources.share or 0), driver)
         _suspect(done, suspicions, driver)
         for trial in work.trials:
             with driver.shielded():
@@ -133,7 +133,7 @@ def _rounds(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver
             resources, fruitless = fewer(resources), 0
             driver.console.say(
                 f"{len(done.tight)} trials ran out of the GPU's memory; "
-                f"again with gpu: {resources.gpu:g} each"
+                f"again with gpu: {resources.share:g} each"
             )
         elif _to_do(work) and not driver.stop.asked and not (done.full or done.paused):
             to_go = f"{len(left)} trials to go" if left else "the search under way"

@@ -50,7 +50,7 @@ class Pool(tune.PlacementGroupFactory):
     """
 
     def __init__(self, resources: Resources, config: Config):
-        super().__init__([{"CPU": resources.cpu, "GPU": resources.gpu or 0}])
+        super().__init__([{"CPU": resources.cpu, "GPU": resources.share or 0}])
         digests = [f.name for f in fields(config) if f.name.endswith("_digest")]
         self.code = tuple(getattr(config, name) for name in digests)
 

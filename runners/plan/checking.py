@@ -88,8 +88,11 @@ def _complaint(
     meant = [e for e in same if len(_location(e)) == deepest]
     loc = _location(meant[0])
     meant = [e for e in meant if _location(e) == loc]
-    # where the value has the type of one branch, the other branches' complaints mislead
-    meant = [e for e in meant if not re.search("_(type|parsing)$", e["type"])] or meant
+    # where the value has the type of one branch, the other branches' complaints mislead; but a word
+    # that no branch has need not have been meant as a word
+    fitting = [e for e in meant if not re.search("_(type|parsing)$", e["type"])]
+    if any(e["type"] != "literal_error" for e in fitting):
+        meant = fitting
     where = ".".join([place(loc[0]), *loc[1:]])
     rules = [*dict.fromkeys(_rule(e["msg"]) for e in meant)]
     if "must be a number" in rules:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -28,15 +28,21 @@ from runners.plan.space import Cell, Search, Whole
 @dataclass(frozen=True)
 class Resources:
     """What one trial occupies. `gpu` 0.25 packs four on one; left out, it is 1 where there is a GPU
-    and 0 elsewhere. `keep_stable`: of `schedule: wsd`, the state before the decay stays in the
-    store, so that a longer training goes on from it.
+    and 0 elsewhere; `auto` is found out by measuring (runners/packing.py). `keep_stable`: of
+    `schedule: wsd`, the state before the decay stays in the store, so that a longer training goes
+    on from it.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    gpu: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    gpu: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"] | None = None
     cpu: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1
     keep_stable: bool = False
+
+    @property
+    def share(self) -> float | None:
+        """Of a GPU; None where it is left out, or still to be found out."""
+        return None if self.gpu == "auto" else self.gpu
 
     @property
     def threads(self) -> int:

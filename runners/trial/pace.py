@@ -1,8 +1,8 @@
 """How fast networks train on this machine, measured for seconds before anything is launched.
 
 Each network trains on random images of its data's shape, in a process apart: the plan needs no
-torch. On a CPU, where trials take memory bandwidth from each other, as many processes measure at a
-time as trials will run at a time; a GPU is measured by one.
+torch. As many processes measure at a time as trials will run at a time on the machine, or on one of
+its GPUs: they take memory bandwidth and kernels' time from each other.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STEP_S = 0.3  # larger batches are measured until a step takes so long
 STEPS = 3  # in a measured epoch
 BUDGET_S = 20.0  # of processor time for all networks of a plan; those beyond it are left out
 TIMEOUT_S = 300.0
-ABREAST = 4  # processes that measure at a time, at most
+ABREAST = 8  # processes that measure at a time, at most
 # besides the network, what decides how long a step takes
 STEP = ("batch_size", "optimizer", "precision", "augment", "drop_channels")
 GPUS = Path("/proc/driver/nvidia/gpus")
@@ -73,10 +73,10 @@ def paces(networks: Sequence[Network], abreast: int, threads: int, gpu: bool) ->
     A network that cannot be trained here, or not in the time that a plan may take, is left out.
 
     Args:
-        abreast: how many trials run at a time.
+        abreast: how many trials run at a time, on the machine or on one GPU.
         threads: of each on a CPU.
     """
-    abreast = 1 if gpu else min(abreast, ABREAST)
+    abreast = min(abreast, ABREAST)
     place = json.dumps([gpus() if gpu else processor(), abreast, threads])
     memory, known, new = cache.Memory("paces", code()), {}, {}
     for network in networks:

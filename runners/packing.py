@@ -1,0 +1,141 @@
+"""How many trials train at a time, found by measuring: `resources: {gpu: auto}`.
+
+On a GPU 1, 2, 4 or 8 trials share it, as far as their memory fits. Without one the machine's cores
+are split among trials of 1, 2, 4, ... threads. The networks train for seconds in each packing, as
+many processes at a time as there will be (runners/trial/pace.py). What was chosen is remembered on
+this machine: on a CPU the number of threads decides the order of sums, and a trial that is gone on
+with should have the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from runners import estimate
+from runners.errors import SweepError
+from runners.plan import Config, Sweep
+from runners.store import cache
+from runners.system import cores
+from runners.trial import pace
+from runners.trial.measured import Measured, code
+from runners.trial.provenance import processor
+
+ON_A_GPU = (1, 2, 4, 8)
+PROCESS_MIB = 600  # of a GPU, for CUDA's context and its libraries' workspaces in a process
+NETWORKS = 3  # that are measured: the cheapest, the dearest and one between
+GAIN = 1.05  # a packing of more trials must be so much faster than one of fewer
+
+
+@dataclass(frozen=True)
+class Packing:
+    """`trials` at a time, on each GPU or on the machine, with so many threads each."""
+
+    trials: int
+    threads: int
+
+    @property
+    def said(self) -> str:
+        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
+        if self.trials == 1:
+            return f"1 trial at a time, of {threads}"
+        return f"{self.trials} trials at a time, of {threads} each"
+
+
+def resolved(sweep: Sweep, measures: dict[str, Measured], *, here: bool) -> tuple[Sweep, str]:
+    """The sweep with numbers in place of `gpu: auto`, and what they rest on; "" where it had some.
+
+    Args:
+        measures: of every variant's network.
+        here: this machine trains the trials.
+
+    Raises:
+        SweepError: a cluster trains them, whose machines this one cannot measure.
+    """
+    if sweep.resources.gpu != "auto":
+        return sweep, ""
+    if not here:
+        raise SweepError(
+            f"{sweep.path}: resources.gpu: auto measures this machine, and --address names a "
+            "cluster; use a number, such as --set resources.gpu=0.5"
+        )
+    gpus = pace.gpus()
+    memory = cache.Memory("packings", code())
+    key = json.dumps([gpus or processor(), cores(), sweep.digest, *sweep.overrides])
+    if not (known := memory.get(key)):
+        known = _measured(sweep, measures, len(gpus))
+        memory.put(key, known)
+    trials, threads, said = known
+    share = 1 / trials if gpus else 0.0
+    numbers = replace(sweep.resources, gpu=share, cpu=sweep.resources.cpu if gpus else threads)
+    return replace(sweep, resources=numbers), said
+
+
+def _measured(sweep: Sweep, measures: dict[str, Measured], gpus: int) -> tuple[int, int, str]:
+    """The packing that ends the sweep first: its trials, their threads, and a line about it."""
+    chosen = _chosen(measures)
+    networks = {v: pace.Network.of(sweep.variants[v], sweep.own(sweep.variants[v])) for v in chosen}
+    found: dict[Packing, dict[str, float]] = {}
+    for packing in candidates(sweep, measures, gpus):
+        paces = pace.paces([*networks.values()], packing.trials, packing.threads, gpus > 0)
+        # a network that does not fit beside others could not be measured
+        if all(network.key in paces for network in networks.values()):
+            found[packing] = {v: paces[network.key] for v, network in networks.items()}
+    if not found:
+        alone = Packing(1, sweep.resources.threads if gpus else cores())
+        return alone.trials, alone.threads, f"packing: {alone.said}; nothing could be measured"
+    best, least = None, 0.0
+    for packing, paces in sorted(found.items(), key=lambda item: item[0].trials):
+        seconds = _seconds(sweep, measures, paces, packing.trials * max(1, gpus))
+        if best is None or seconds * GAIN < least:
+            best, least = packing, seconds
+    assert best
+    rates = {packing: _together(paces, packing.trials) for packing, paces in found.items()}
+    others = [f"{p.said}: {rate:,.0f}" for p, rate in rates.items() if p != best]
+    where = " on each GPU" if gpus else ""
+    line = f"packing: {best.said}{where}: {rates[best]:,.0f} images/s in all, as measured here"
+    return best.trials, best.threads, line + (f" ({'; '.join(others)})" if others else "")
+
+
+def candidates(sweep: Sweep, measures: dict[str, Measured], gpus: int) -> list[Packing]:
+    """What is possible on this machine, the fewest trials first."""
+    usable, threads = cores(), sweep.resources.threads
+    if gpus:
+        there = estimate.gpu_mib() or float("inf")
+        each = max(found.train_mib for found in measures.values()) + PROCESS_MIB
+        fitting = (n for n in ON_A_GPU if n == 1 or (n * each <= there))
+        return [Packing(n, threads) for n in fitting if n == 1 or n * gpus * threads <= usable]
+    if threads > 1:  # as it was written
+        return [Packing(max(1, usable // threads), threads)]
+    split = {usable, *(2**i for i in range(usable.bit_length()))}
+    return [Packing(usable // each, each) for each in sorted(split, reverse=True)]
+
+
+def _chosen(measures: dict[str, Measured]) -> list[str]:
+    """The variants whose networks are measured."""
+    ranked = sorted(measures, key=lambda v: measures[v].counts["macs"])
+    if len(ranked) <= NETWORKS:
+        return ranked
+    return [ranked[0], ranked[len(ranked) // 2], ranked[-1]]
+
+
+def _seconds(
+    sweep: Sweep, measures: dict[str, Measured], paces: dict[str, float], at_a_time: int
+) -> float:
+    """Of the sweep's trials for one image an epoch, relative to those of other packings."""
+
+    def of(variant: str, config: Config) -> float:
+        macs = measures[variant].counts["macs"]
+        near = min(paces, key=lambda v: abs(measures[v].counts["macs"] - macs))
+        return config.epochs * macs / measures[near].counts["macs"] / paces[near]
+
+    trials: Sequence[float] = [of(t.variant, t.config) for t in sweep.distinct]
+    if sweep.search:  # its trials are not known yet, and there are many
+        trials = [of(v, c) for v, c in sweep.variants.items()] * sweep.search.written.trials
+    return estimate.Estimate(at_a_time, [*trials]).end(len(trials)) - estimate.START_S
+
+
+def _together(paces: dict[str, float], trials: int) -> float:
+    """Images a second of all trials at a time, each network given the same number of images."""
+    return trials * len(paces) / sum(1 / pace for pace in paces.values())
