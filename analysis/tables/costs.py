@@ -18,6 +18,8 @@ COST = (
     "minutes",
 )
 PAPER = "paper_flops"
+# where a trial has it: on a GPU whose peak is known
+MFU = "mfu"
 # and where the paper's figures stand beside it, these
 COST_PRINTED = ("printed_flops_m", "paper_params", "printed_params_m")
 # where a trial has them; those of earlier records lack them
@@ -28,13 +30,14 @@ REPORT_PRINTED = ("printed_calflops", "printed_memory", "printed_params_m")
 
 def keys(table: Table) -> list[str]:
     """The columns of the cost table, in its order."""
+    cost = [*COST, *([MFU] if any(row.mean(MFU) is not None for row in table.rows) else [])]
     later = any(_figure(row, "calflops") is not None for row in table.rows)
     counted = [*COUNTED_LATER] if later else []
     printed = [row.printed for row in table.rows if row.printed]
     # each printed figure stands right of ours
     if any(p.batch for p in printed):
-        return [*COST, PAPER, *counted, *REPORT_PRINTED]
-    return [*COST, *counted, PAPER, *(COST_PRINTED if printed else ())]
+        return [*cost, PAPER, *counted, *REPORT_PRINTED]
+    return [*cost, *counted, PAPER, *(COST_PRINTED if printed else ())]
 
 
 def columns() -> list[Column[Row]]:
@@ -57,6 +60,13 @@ def columns() -> list[Column[Row]]:
         _measured("images_per_s", "Speed of training, mean over trials.", "images/s", "{:.0f}"),
         _measured("peak_memory_gb", "Mean over trials.", "peak memory GB", "{:.2f}"),
         _measured("minutes", "Time of a trial, mean over trials.", "minutes/trial", "{:.3g}"),
+        _measured(
+            MFU,
+            "Model FLOPs utilisation: the part of the GPU's peak that the training's own "
+            "multiply-adds come to, mean over trials.",
+            "MFU",
+            "{:.0%}",
+        ),
     ]
 
 
@@ -129,7 +139,8 @@ def _counted(
 
 def _measured(name: str, means: str, header: str, form: str) -> Column[Row]:
     def printed(row: Row) -> str:
-        return form.format(row.mean(name)) if row.records else "-"
+        found = row.mean(name)
+        return "-" if found is None else form.format(found)
 
     return Column(name, means, header, printed, {name: lambda row: row.mean(name)})
 

@@ -33,7 +33,8 @@ def epoch_metrics(e: Epoch) -> list[Metric]:
 def final_metrics(result: Result) -> dict[str, float]:
     """Test scores, and what they cost."""
     scores = {f"test/{name}": value for name, value in result.scores.items()}
-    return scores | {
+    shares = {f"cost/{key}": result.costs[key] for key in ("mfu",) if key in result.costs}
+    return scores | shares | {
         "cost/params_m": result.params / 1e6,
         "cost/macs_m": result.macs / 1e6,
         "cost/paper_flops_m": result.paper_flops / 1e6,

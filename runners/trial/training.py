@@ -32,6 +32,7 @@ from runners.trial import peak_memory, precision, schedule
 from runners.trial.compiled import Compiled
 from runners.trial.network import build, planned_cost
 from runners.trial.testing import look, per_cent
+from runners.trial.utilisation import utilisation
 from scconv.channels import Present, draw
 
 PRIMARY = "top1"  # the score that a classifier is judged by, in training, validation and test
@@ -143,6 +144,8 @@ class Training:
             self.model.load_state_dict(self.best)
         _, hits = self._evaluate(self.data.test)
         counts = planned_cost(self.config, self.own, self.data.classes, self.data.image)
+        measured = _measured(epochs, peak_memory.gigabytes(self.device))
+        speed = measured["images_per_s"]
         return Result(
             primary=PRIMARY,
             scores={"top1": per_cent(hits[:, 0]), "top5": per_cent(hits.any(1))},
@@ -151,7 +154,8 @@ class Training:
                 **asdict(counts),
                 "train_mib": counts.train_mib(self.config.batch_size, self.config.optimizer),
                 "swapped": self.swapped,
-                **_measured(epochs, peak_memory.gigabytes(self.device)),
+                **measured,
+                **utilisation(counts.macs, speed, self.device, self.precision),
             },
         )
 

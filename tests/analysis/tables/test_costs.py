@@ -31,6 +31,12 @@ def test_depth_memory_and_calflops(write_sweep, tmp_path):
     assert row["calflops G @ batch"] == "0.064 @ 32"
 
 
+def test_the_part_of_a_gpus_peak_is_shown_where_it_is_known(write_sweep, tmp_path):
+    row = cost_table(write_sweep, tmp_path, {"mfu": 0.314})[0]
+    assert row["MFU"] == "31%"
+    assert "MFU" not in cost_table(write_sweep, tmp_path / "other", {})[0]
+
+
 @pytest.mark.parametrize(
     "name, memory, calflops", [("R20", "3096", "70.1987"), ("v1", "1998", "46.0907")]
 )
