@@ -46,6 +46,26 @@ def test_a_whole_network_and_its_export():
         torch.testing.assert_close(program.module()(x), fused(x), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("dynamo", [True, False], ids=["exported", "traced"])
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "as trained"])
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_runs_as_onnx(dynamo, fused, tmp_path):
+    """As both of torch's exporters write it; it runs without torch."""
+    runtime = pytest.importorskip("onnxruntime", reason="pip install onnx onnxscript onnxruntime")
+    torch.manual_seed(0)
+    model = backbones.build("resnet20", 10)
+    replace_convs(model, "scconv")
+    x = torch.randn(4, 3, 32, 32)
+    for _ in range(3):  # so that the running statistics are some
+        model(x)
+    model = fuse_for_inference(model) if fused else model.eval()
+    path = tmp_path / "model.onnx"
+    torch.onnx.export(model, (x,), path, input_names=["x"], dynamo=dynamo, verbose=False)
+    (found,) = runtime.InferenceSession(path).run(None, {"x": x.numpy()})
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(found), model(x), rtol=1e-3, atol=1e-4)
+
+
 def test_nothing_to_fuse_is_refused():
     with pytest.raises(ValueError, match="Conv2d has no CRU to fuse; call it on a network with"):
         fuse_for_inference(nn.Conv2d(3, 3, 1))
