@@ -34,14 +34,18 @@ def final_metrics(result: Result) -> dict[str, float]:
     """Test scores, and what they cost."""
     scores = {f"test/{name}": value for name, value in result.scores.items()}
     shares = {f"cost/{key}": result.costs[key] for key in ("mfu",) if key in result.costs}
-    return scores | shares | {
-        "cost/params_m": result.params / 1e6,
-        "cost/macs_m": result.macs / 1e6,
-        "cost/paper_flops_m": result.paper_flops / 1e6,
-        "cost/images_per_s": result.images_per_s,
-        "cost/peak_memory_gb": result.peak_memory_gb,
-        "cost/minutes": result.minutes,
-    }
+    return (
+        scores
+        | shares
+        | {
+            "cost/params_m": result.params / 1e6,
+            "cost/macs_m": result.macs / 1e6,
+            "cost/paper_flops_m": result.paper_flops / 1e6,
+            "cost/images_per_s": result.images_per_s,
+            "cost/peak_memory_gb": result.peak_memory_gb,
+            "cost/minutes": result.minutes,
+        }
+    )
 
 
 def condition_metrics(trial: Trial, evaluation: Evaluation) -> dict[str, float]:

@@ -17,6 +17,7 @@ from runners.store import Epoch, Record, Result, State, Store
 from runners.store.stopping import stopped
 from runners.trial import stable_part
 from runners.trial.provenance import CODE, cpu, machine, moved
+from runners.trial.saving import Saver
 from runners.trial.training import Training
 
 
@@ -50,14 +51,7 @@ def run(
 
         status, reason, result, weights = State.FINISHED, "", None, None
         try:
-            for index in range(len(epochs), trial.config.epochs):
-                if stopped(trial.config, epochs):
-                    break
-                epochs.append(training.epoch(index))
-                training.keep_best(epochs)
-                store.save(trial.id, training.state(), epochs)
-                stable_part.keep(trial, store, training, epochs)
-                yield epochs[-1:]
+            yield from _train(trial, store, training, epochs)
             if trial.config.test:
                 result, weights = training.result(epochs), training.model.state_dict()
         except Diverged as error:
@@ -69,6 +63,35 @@ def run(
         attempts = 1 + len(store.failures(trial.id))
         evidence = provenance(trial, training) | {"attempts": attempts}
         store.commit(_record(trial, status, reason, epochs, result, evidence), weights)
+
+
+def _train(
+    trial: Trial, store: Store, training: Training, epochs: list[Epoch]
+) -> Iterator[list[Epoch]]:
+    """Train the epochs that are left and append them; yields them when they are in the store.
+
+    Raises:
+        Diverged: the loss is not finite.
+    """
+    diverged = None
+    with Saver(store, trial.id, len(epochs)) as saver:
+        try:
+            for index in range(len(epochs), trial.config.epochs):
+                if stopped(trial.config, epochs):
+                    break
+                epochs.append(training.epoch(index))
+                training.keep_best(epochs)
+                saver.save(training.state(), epochs)
+                stable_part.keep(trial, store, training, epochs)
+                if news := saver.news(epochs):
+                    yield news
+        except Diverged as error:
+            diverged = error
+        saver.wait()
+        if news := saver.news(epochs):
+            yield news
+    if diverged:
+        raise diverged
 
 
 def _record(

@@ -1,0 +1,97 @@
+"""A training's checkpoints, written while it goes on where that would hold it up.
+
+A checkpoint of ResNet-50 takes half a second to write, and an epoch of CIFAR on a large GPU a few.
+Where the last one took more than a twentieth of an epoch, the next is written by a thread, from a
+copy of the state, while the next epoch trains. An epoch counts as saved when its checkpoint is
+written: a kill costs the epoch under way and, while a checkpoint is being written, the one before.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor
+
+from runners.store import Epoch, Store
+
+SHARE = 0.05  # of an epoch's time that writing may take
+WORTH_S = 0.2  # and less than this is not worth a thread
+
+
+class Saver:
+    """The checkpoints of one trial; as a context, it waits for the last one at the end.
+
+    Args:
+        saved: how many epochs the store has already.
+    """
+
+    def __init__(self, store: Store, trial_id: str, saved: int):
+        self.store, self.trial_id = store, trial_id
+        self._written = self._told = saved
+        self._seconds = 0.0  # that the last checkpoint took
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> Saver:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._thread.shutdown(wait=True)
+        if error is None:
+            self.wait()
+
+    def save(self, state: dict[str, Any], epochs: list[Epoch]) -> None:
+        """Keep the training's state after these epochs, now or while the next one trains.
+
+        Raises:
+            Held, StoreError: as `Store.save`, of this checkpoint or of the one before.
+        """
+        self.wait()
+        if self._seconds < max(WORTH_S, SHARE * epochs[-1].seconds):
+            self._write(state, list(epochs))
+        else:
+            self._writing = self._thread.submit(self._write, copied(state), list(epochs))
+
+    def wait(self) -> None:
+        """Until the last checkpoint is written.
+
+        Raises:
+            Held, StoreError: as `Store.save`.
+        """
+        writing, self._writing = self._writing, None
+        if writing:
+            writing.result()
+
+    def news(self, epochs: list[Epoch]) -> list[Epoch]:
+        """Those that are in the store by now, and were not returned before."""
+        told, self._told = self._told, self._written
+        return epochs[told : self._told]
+
+    def _write(self, state: dict[str, Any], epochs: list[Epoch]) -> None:
+        start = time.perf_counter()
+        self.store.save(self.trial_id, state, epochs)
+        self._seconds = time.perf_counter() - start
+        self._written = len(epochs)
+
+
+def copied(state: Any) -> Any:
+    """The same state on the CPU, which the training no longer changes."""
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        # a model's state has a note about its layers' versions beside its entries
+        made = type(state)((key, copied(value)) for key, value in state.items())
+        for name, value in getattr(state, "__dict__", {}).items():
+            setattr(made, name, value)
+        return made
+    if isinstance(state, list | tuple):
+        return type(state)(map(copied, state))
+    return state
