@@ -59,6 +59,8 @@ class Plan:
         earlier_versions: convolution -> finished trials of an earlier version, not mixed in.
         search: its mode, its trials, its space; empty without one.
         time: how long it takes, and how that is known; empty where it is not.
+        resources: of a trial, its share of a GPU (null: one where there is one) and its CPU cores.
+        warnings: what does not fit on a GPU, or would let it wait; a sentence each.
     """
 
     sweep: str
@@ -71,4 +73,6 @@ class Plan:
     search: dict[str, Any]
     time: dict[str, Any] = field(default_factory=dict)
     evaluation: PlannedEvaluation = PlannedEvaluation([], 0)
+    resources: dict[str, float | None] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     schema: Literal["scconv-sweeps/plan/1"] = "scconv-sweeps/plan/1"

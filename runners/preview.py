@@ -59,6 +59,8 @@ def preview(
             plan,
             time={**asdict(time), "seconds": time.seconds} if time else {},
             evaluation=PlannedEvaluation(names, len(evaluate)),
+            resources={"gpu": sweep.resources.share, "cpu": sweep.resources.cpu},
+            warnings=_warnings(sweep, measures, to_run),
         )
         return json.dumps(asdict(plan), indent=1)
     lines = [sweep.question, "", _table(variants)]
@@ -113,10 +115,14 @@ def _to_run(
     )
     return [
         line,
-        *estimate.memory(sweep, measures),
-        *(estimate.decoding(sweep) if trials else ()),
+        *_warnings(sweep, measures, trials),
         *(estimate.lines(time, sweep.limits.hours) if trials else ()),
     ]
+
+
+def _warnings(sweep: Sweep, measures: dict[str, Measured], trials: list[Trial]) -> list[str]:
+    decoding = estimate.decoding(sweep) if trials else []
+    return [*estimate.memory(sweep, measures), *decoding]
 
 
 def _variants(sweep: Sweep, measures: dict[str, Measured]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from runners import estimate, power
 from runners.estimate import START_S, Estimate
 from runners.plan import Data, Resources, load
 from runners.plan.catalogue import data_key
+from runners.preview import preview
 from runners.store import Epoch, Record, Result, State, Store
 from runners.sweep import main
 from runners.trial import pace
@@ -173,7 +174,7 @@ def test_too_few_decoders_for_a_gpu_are_told(gpu, cpu, contents, said, write_swe
 @pytest.mark.parametrize(
     "gpu, part, said", [(0.25, 3.5, 4), (0.25, 4.5, 0), (1, 0.9, 1), (1, 1.1, 0), (0, 0.1, 0)]
 )
-def test_a_gpu_that_is_too_small_is_told(gpu, part, said, write_sweep, monkeypatch):
+def test_a_gpu_that_is_too_small_is_told(gpu, part, said, write_sweep, monkeypatch, tmp_path):
     """`part`: the GPU's memory in steps of the largest network."""
     sweep = load(write_sweep(resources={"gpu": gpu}))
     measures = networks(sweep)
@@ -183,5 +184,9 @@ def test_a_gpu_that_is_too_small_is_told(gpu, part, said, write_sweep, monkeypat
     trials = "a trial" if said == 1 else f"{said} trials"
     assert len(lines) == bool(said)
     assert not said or lines[0].startswith(f"memory: {trials} of ")
+    # a program is told as well
+    asked = {"to_run": sweep.trials, "root": "", "here": False}
+    plan = preview(sweep, Store(tmp_path / "runs"), {}, as_json=True, **asked)
+    assert json.loads(plan)["warnings"] == lines
     monkeypatch.setattr(estimate, "gpu_mib", lambda: None)
     assert not estimate.memory(sweep, measures)
