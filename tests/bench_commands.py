@@ -98,10 +98,9 @@ class Checkout:
         return time.perf_counter() - start
 
 
-def commands(sizes: argparse.Namespace, bucket: str) -> list[Command]:
+def of_trials(trials: int) -> list[Command]:
+    """What everybody runs, and a store of so many trials."""
     sweep, quick = ["-m", "runners.sweep"], "sweeps/quickstart.yaml"
-    trials, large, far = sizes.trials, sizes.large, sizes.far
-    far_plan = [*sweep, "far.yaml", "--plan", "--storage", bucket]
     return [
         Command("run --help", [*sweep, "--help"], 7),
         Command("order.yaml --plan, empty cache", [*sweep, "sweeps/order.yaml", "--plan"], 5, True),
@@ -109,25 +108,47 @@ def commands(sizes: argparse.Namespace, bucket: str) -> list[Command]:
         Command("second start of the finished quickstart", [*sweep, quick], 7),
         Command(f"--plan of {trials:,} finished trials", [*sweep, "many.yaml", "--plan"], 3),
         Command(f"report on {trials:,} trials", ["-m", "analysis.report", "many.yaml"], 3),
-        Command(
-            f"ls of {large:,} trials", ["-m", "runners.shell.ls", "--storage", "../large-runs"], 3
-        ),
-        Command(f"--plan of {far:,} trials finished in a bucket", far_plan, 3),
-        Command("the same, empty cache", far_plan, 2, True),
     ]
 
 
-def prepare(before: Checkout, after: Checkout, sizes: argparse.Namespace, bucket: str) -> None:
-    """A finished quickstart of each checkout, and the same made-up trials for both."""
+def of_large(trials: int) -> list[Command]:
+    line = ["-m", "runners.shell.ls", "--storage", "../large-runs"]
+    return [
+        Command(f"ls of {trials:,} trials", line, 3),
+        Command("the same, empty cache", line, 1, True),
+    ]
+
+
+def of_far(trials: int, bucket: str) -> list[Command]:
+    line = ["-m", "runners.sweep", "far.yaml", "--plan", "--storage", bucket]
+    return [
+        Command(f"--plan of {trials:,} finished trials in a bucket", line, 3),
+        Command("the same, empty cache", line, 1, True),
+    ]
+
+
+def prepare(
+    before: Checkout, after: Checkout, sizes: argparse.Namespace, bucket: str
+) -> list[Command]:
+    """Make the stores that are asked for, the same ones for both; what is to be measured on them."""
+    found = []
     for checkout in (before, after):
-        checkout.run(["-m", "runners.sweep", "sweeps/quickstart.yaml"])
         for name, trials in (("many", sizes.trials), ("large", sizes.large), ("far", sizes.far)):
-            (checkout.folder / f"{name}.yaml").write_text(many(trials))
-    before.run(["-c", STORE, "many.yaml", "runs", str(EPOCHS)])
-    for source in (before.folder / "runs/trials").iterdir():
-        shutil.copytree(source, after.folder / "runs/trials" / source.name, dirs_exist_ok=True)
-    before.run(["-c", STORE, "large.yaml", "../large-runs", "2"])
-    before.run(["-c", STORE, "far.yaml", bucket, str(EPOCHS)])
+            (checkout.folder / f"{name}.yaml").write_text(many(max(5, trials)))
+    if sizes.trials:
+        for checkout in (before, after):
+            checkout.run(["-m", "runners.sweep", "sweeps/quickstart.yaml"])
+        before.run(["-c", STORE, "many.yaml", "runs", str(EPOCHS)])
+        for source in (before.folder / "runs/trials").iterdir():
+            shutil.copytree(source, after.folder / "runs/trials" / source.name, dirs_exist_ok=True)
+        found += of_trials(sizes.trials)
+    if sizes.large:
+        before.run(["-c", STORE, "large.yaml", "../large-runs", "2"])
+        found += of_large(sizes.large)
+    if sizes.far:
+        before.run(["-c", STORE, "far.yaml", bucket, str(EPOCHS)])
+        found += of_far(sizes.far, bucket)
+    return found
 
 
 def measure(command: Command, both: dict[str, Checkout]) -> dict:
@@ -149,9 +170,10 @@ def measure(command: Command, both: dict[str, Checkout]) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--before", type=Path, required=True, help="an older checkout")
-    parser.add_argument("--trials", type=int, default=10_000, help="of a store on disk")
-    parser.add_argument("--large", type=int, default=100_000, help="trials of a store to list")
-    parser.add_argument("--far", type=int, default=1_000, help="trials of a store in a bucket")
+    parser.add_argument("--trials", type=int, default=10_000, help="of a store on disk; 0: none")
+    parser.add_argument("--large", type=int, default=100_000, help="of one to list; 0: none")
+    parser.add_argument("--far", type=int, default=1_000, help="of one in a bucket; 0: none")
+    parser.add_argument("--name", default="commands", help="of the files that are written")
     parser.add_argument("--out", type=Path, default=ROOT / "results/bench")
     args = parser.parse_args()
     where, lines = machine(), []
@@ -168,11 +190,10 @@ def main() -> None:
             "before": Checkout(args.before, Path(folder) / "before"),
             "after": Checkout(ROOT, Path(folder) / "after"),
         }
-        prepare(both["before"], both["after"], args, bucket)
-        for command in commands(args, bucket):
+        for command in prepare(both["before"], both["after"], args, bucket):
             lines.append(measure(command, both))
             print(json.dumps(lines[-1]), flush=True)
-    save(args.out, "commands", lines, where)
+    save(args.out, args.name, lines, where)
 
 
 if __name__ == "__main__":
