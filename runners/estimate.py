@@ -19,6 +19,7 @@ from runners.trial.pace import Network, gpus, paces
 START_S = 20.0
 # an image costs a third as much in evaluation as in training: forward alone
 EVALUATED = 1 / 3
+ABREAST = 8  # processes that measure a pace at a time, at most
 DECODERS = 8  # processes that decode images for one GPU; with fewer it waits
 SLOWER = 1.1  # from here on, more time than the baseline's with fewer multiply-adds is said
 
@@ -137,7 +138,7 @@ def _measured(
     for variant, network in networks.items():
         images[variant] = data.images(network.config, network.own, root, store.cache)[0]
     threads = sweep.resources.threads
-    abreast = math.ceil(at_a_time / len(gpus())) if gpu else at_a_time
+    abreast = min(ABREAST, math.ceil(at_a_time / len(gpus())) if gpu else at_a_time)
     known = paces([*networks.values()], abreast, threads, gpu) if networks else {}
     return {
         variant: _epoch(network.config, images[variant]) / known[network.key]

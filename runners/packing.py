@@ -25,6 +25,10 @@ from runners.trial.provenance import processor
 ON_A_GPU = (1, 2, 4, 8)
 PROCESS_MIB = 600  # of a GPU, for CUDA's context and its libraries' workspaces in a process
 NETWORKS = 3  # that are measured: the cheapest, the dearest and one between
+UNKNOWN = (
+    "packing: nothing could be measured (`compile: true` is not); one trial on each GPU, or on "
+    "each core where there is none"
+)
 GAIN = 1.05  # a packing of more trials must be so much faster than one of fewer
 
 
@@ -61,36 +65,53 @@ def resolved(sweep: Sweep, measures: dict[str, Measured], *, here: bool) -> tupl
             "cluster; use a number, such as --set resources.gpu=0.5"
         )
     gpus = pace.gpus()
-    memory = cache.Memory("packings", code())
-    key = json.dumps([gpus or processor(), cores(), sweep.digest, *sweep.overrides])
+    memory, key = cache.Memory("packings", code()), _key(sweep, measures, gpus)
     if not (known := memory.get(key)):
-        known = _measured(sweep, measures, len(gpus))
+        if not (known := _measured(sweep, measures, len(gpus))):
+            return replace(sweep, resources=replace(sweep.resources, gpu=None)), UNKNOWN
         memory.put(key, known)
     trials, threads, said = known
-    share = 1 / trials if gpus else 0.0
-    numbers = replace(sweep.resources, gpu=share, cpu=sweep.resources.cpu if gpus else threads)
+    written = sweep.resources.cpu
+    numbers = replace(
+        sweep.resources,
+        gpu=1 / trials if gpus else 0.0,
+        cpu=written if gpus or written != 1 else threads,
+    )
     return replace(sweep, resources=numbers), said
 
 
-def _measured(sweep: Sweep, measures: dict[str, Measured], gpus: int) -> tuple[int, int, str]:
-    """The packing that ends the sweep first: its trials, their threads, and a line about it."""
+def _key(sweep: Sweep, measures: dict[str, Measured], gpus: list[str]) -> str:
+    """Of what is remembered: the same for one sweep, however many seeds and variants are asked for,
+    so long as its dearest network is the same.
+    """
+    dearest = _ranked(measures)[-1]
+    config = sweep.variants[dearest]
+    network = pace.Network.of(config, sweep.own(config)).key
+    return json.dumps([gpus or processor(), cores(), sweep.resources.cpu, sweep.name, network])
+
+
+def _measured(
+    sweep: Sweep, measures: dict[str, Measured], gpus: int
+) -> tuple[int, int, str] | None:
+    """The packing that ends the sweep first: its trials, their threads, and a line about it; None
+    where nothing could be measured.
+    """
     chosen = _chosen(measures)
     networks = {v: pace.Network.of(sweep.variants[v], sweep.own(sweep.variants[v])) for v in chosen}
     found: dict[Packing, dict[str, float]] = {}
     for packing in candidates(sweep, measures, gpus):
-        paces = pace.paces([*networks.values()], packing.trials, packing.threads, gpus > 0)
+        asked = [*networks.values()], packing.trials, packing.threads, gpus > 0
+        paces = pace.paces(*asked, together=True)
         # a network that does not fit beside others could not be measured
         if all(network.key in paces for network in networks.values()):
             found[packing] = {v: paces[network.key] for v, network in networks.items()}
-    if not found:
-        alone = Packing(1, sweep.resources.threads if gpus else cores())
-        return alone.trials, alone.threads, f"packing: {alone.said}; nothing could be measured"
     best, least = None, 0.0
     for packing, paces in sorted(found.items(), key=lambda item: item[0].trials):
         seconds = _seconds(sweep, measures, paces, packing.trials * max(1, gpus))
         if best is None or seconds * GAIN < least:
             best, least = packing, seconds
-    assert best
+    if best is None:
+        return None
     rates = {packing: _together(paces, packing.trials) for packing, paces in found.items()}
     others = [f"{p.said}: {rate:,.0f}" for p, rate in rates.items() if p != best]
     where = " on each GPU" if gpus else ""
@@ -106,18 +127,23 @@ def candidates(sweep: Sweep, measures: dict[str, Measured], gpus: int) -> list[P
         each = max(found.train_mib for found in measures.values()) + PROCESS_MIB
         fitting = (n for n in ON_A_GPU if n == 1 or (n * each <= there))
         return [Packing(n, threads) for n in fitting if n == 1 or n * gpus * threads <= usable]
-    if threads > 1:  # as it was written
-        return [Packing(max(1, usable // threads), threads)]
+    if sweep.resources.cpu != 1:  # as it was written
+        return [Packing(max(1, int(usable // sweep.resources.cpu)), threads)]
     split = {usable, *(2**i for i in range(usable.bit_length()))}
     return [Packing(usable // each, each) for each in sorted(split, reverse=True)]
 
 
 def _chosen(measures: dict[str, Measured]) -> list[str]:
     """The variants whose networks are measured."""
-    ranked = sorted(measures, key=lambda v: measures[v].counts["macs"])
+    ranked = _ranked(measures)
     if len(ranked) <= NETWORKS:
         return ranked
     return [ranked[0], ranked[len(ranked) // 2], ranked[-1]]
+
+
+def _ranked(measures: dict[str, Measured]) -> list[str]:
+    """The variants by their multiply-adds."""
+    return sorted(measures, key=lambda v: measures[v].counts["macs"])
 
 
 def _seconds(

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import torch
 
-from runners import command, output, packing
+from runners import command, output
 from runners.errors import SweepError, suggest
 from runners.output import watched
 from runners.plan import Sweep, Trial, load
@@ -21,7 +21,6 @@ from runners.store.evaluation import UNFILLED
 from runners.trial import conditions, datasets
 from runners.trial.evaluate import evaluate
 from runners.trial.network import measure
-from runners.trial.networks import networks
 from runners.trial.run import pick_device, run
 
 
@@ -41,7 +40,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _train(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     trial = _trial(sweep, args.variant, args.seed)
-    if sweep.resources.gpu == "auto":
+    if sweep.resources.gpu == "auto" and not args.threads:
+        from runners import packing
+        from runners.trial.networks import networks
+
         sweep, _ = packing.resolved(sweep, networks(sweep), here=True)
     # more threads add in another order, and the figures would not be the sweep's
     torch.set_num_threads(args.threads or sweep.resources.threads)

@@ -63,7 +63,7 @@ def columns() -> list[Column[Row]]:
         _measured(
             MFU,
             "Model FLOPs utilisation: the part of the GPU's peak that the training's own "
-            "multiply-adds come to, mean over trials.",
+            "multiply-adds come to, mean over trials; of trials that share a GPU, of each alone.",
             "MFU",
             "{:.0%}",
         ),

@@ -103,12 +103,13 @@ def _train(trial: Trial, store: Store, setting: Setting) -> dict[str, Any]:
         store.begin(trial)
         attempt = 1 + len(store.failures(trial.id))
         print(f"{trial.name}: attempt {attempt}, process {os.getpid()} on {system.host()}")
-        training = run(ours, store, setting.data, "auto" if setting.gpu else "cpu")
-        for n, epochs in enumerate(training):
-            # of what is saved already, the last says where it goes on
-            said = epochs if n else epochs[-1:]
-            print(*(advance(e, trial.config.epochs) for e in said), sep="\n")
-            tune.report({"epochs": [asdict(e) for e in epochs]})
+        device = "auto" if setting.gpu else "cpu"
+        with contextlib.closing(run(ours, store, setting.data, device)) as training:
+            for n, epochs in enumerate(training):
+                # of what is saved already, the last says where it goes on
+                said = epochs if n else epochs[-1:]
+                print(*(advance(e, trial.config.epochs) for e in said), sep="\n")
+                tune.report({"epochs": [asdict(e) for e in epochs]})
         return _evaluate(ours, store, setting)
     except StoreError as error:
         print(error)

@@ -37,18 +37,13 @@ class Kept:
     bytes: int
 
 
-def kept(store: Store, files: dict[str, Listed] | None = None) -> dict[str, Kept]:
-    """Trial id -> what the store has of it.
-
-    Args:
-        files: of the store, where they are listed already.
-    """
-    files = files or store.files.versions("trials")
+def kept(store: Store) -> dict[str, Kept]:
+    """Trial id -> what the store has of it."""
+    files = {k: f for k, f in store.files.versions("trials").items() if k.count("/") > 1}
     sizes: dict[str, dict[str, int]] = defaultdict(dict)
     for key, file in files.items():
-        folder, trial_id, *name = key.split("/")
-        if folder == "trials":
-            sizes[trial_id]["/".join(name)] = file.bytes
+        _, trial_id, *name = key.split("/")
+        sizes[trial_id]["/".join(name)] = file.bytes
     ended = {_id(key): said for key, said in _said(store, files, "record.json", _of_record)}
     # what a record does not say, its trial's first start has
     unsaid = {key: file for key, file in files.items() if not ended.get(_id(key), UNSAID)[0]}
@@ -60,7 +55,7 @@ def kept(store: Store, files: dict[str, Listed] | None = None) -> dict[str, Kept
 
 
 def _id(key: str) -> str:
-    return key.split("/")[1] if "/" in key else ""
+    return key.split("/")[1]
 
 
 def _said(
@@ -82,8 +77,7 @@ def _said(
 
 
 def _named(key: str, name: str) -> bool:
-    folder, *between, last = key.split("/")
-    return folder == "trials" and len(between) == 1 and last == name
+    return key.split("/")[2:] == [name]
 
 
 def _of_record(store: Store, key: str, content: bytes) -> Said:
@@ -125,8 +119,7 @@ def main(argv: list[str] | None = None) -> int:
     """0: printed; 1: the store has no trials; 2: there is no such store."""
     args = _arguments(argv)
     store = Store(args.storage)
-    files = store.files.versions()
-    found = kept(store, files)
+    found = kept(store)
     sweeps = members(store, found)
     if not sweeps:
         print(f"{store.root} has no trials yet; `sweeps run SWEEP` trains some")
@@ -137,8 +130,7 @@ def main(argv: list[str] | None = None) -> int:
     shared = {t for t, n in Counter(itertools.chain(*sweeps.values())).items() if n > 1}
     rows = [_row(name, trials, found, shared, trained) for name, trials in sweeps.items()]
     print(report.markdown(["sweep", "trials", "states", "trained now", "shared", "MB"], rows))
-    size = sum(file.bytes for file in files.values()) / 1e6
-    print(f"{store.root}: {size:.1f} MB, code, plans and cached data included")
+    print(f"{store.root}: {1000 * store.gigabytes:.1f} MB, code, plans and cached data included")
     return command.DONE
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from runners.store import cache, several
+from runners.store import several
+from runners.store.copies import Copies
 from runners.store.listing import Listed
 from runners.store.retry import Patience
 from runners.store.s3 import Address, Objects
 
 T = TypeVar("T")
 READERS = 16  # threads: a request is waited for, not worked for
-MANY = 200  # files that are asked for in a command, from which on one listing of all is cheaper
+MANY = 200  # trials that a command asks for, from which on a listing of all is cheaper
+PER_PAGE = 10  # so long as each page of the listing, of 1,000 files, spares as many requests
 
 
 class BucketReading:
@@ -46,19 +47,18 @@ class BucketReading:
 
         What was listed and has not changed since this machine read it is not asked for again.
         """
-        memory, new = self._copies, {}
 
         def one(key: str) -> bytes:
             if not (self._listed and key in self._listed):
                 return self.read(key)
-            if (copy := memory.get(f"{key} {self._listed[key].version}")) is not None:
-                return copy.encode(errors="surrogateescape")
+            if (copy := copies.get(key, self._listed[key].version)) is not None:
+                return copy
             content, version = self._try(lambda: self.objects.get(key), key, "read")
-            new[f"{key} {version}"] = content.decode(errors="surrogateescape")
+            copies.put(key, version, content)
             return content
 
-        yield from several.read(one, keys, READERS)
-        memory.put_all(new)
+        copies = Copies(self.where.root)
+        yield from several.read(one, keys, READERS, far=True)
 
     @contextlib.contextmanager
     def listed(self, folder: str, wanted: int) -> Iterator[None]:
@@ -69,10 +69,13 @@ class BucketReading:
         before = self._listed, self._below
         if wanted > MANY:
             self._below = f"{folder}/"
-            self._listed = self.versions(folder)
+            # of a store that has far more than is wanted, files are asked for one by one
+            self._listed = self._list(folder, max(1, wanted // PER_PAGE))
         try:
             yield
         finally:
+            if self._listed is not None:
+                Copies(self.where.root).tidy((key, f.version) for key, f in self._listed.items())
             self._listed, self._below = before
 
     def _found(self, key: str) -> bool | None:
@@ -80,12 +83,6 @@ class BucketReading:
         if self._listed is None or not key.startswith(self._below):
             return None
         return key in self._listed
-
-    @property
-    def _copies(self) -> cache.Memory:
-        """Of files that this machine has read."""
-        place = hashlib.sha256(self.where.root.encode()).hexdigest()[:16]
-        return cache.Memory(f"objects-{place}", "1")
 
     def exists(self, key: str) -> bool:
         if (found := self._found(key)) is not None:
@@ -98,7 +95,10 @@ class BucketReading:
 
     def versions(self, folder: str = "") -> dict[str, Listed]:
         """Key -> bytes and version, of all files below the folder."""
-        return self._try(lambda: self.objects.listing(folder), folder, "read")
+        return self._list(folder) or {}
+
+    def _list(self, folder: str, pages: int | None = None) -> dict[str, Listed] | None:
+        return self._try(lambda: self.objects.listing(folder, pages), folder, "read")
 
     def _try(self, task: Callable[[], T], key: str, done: str) -> T:
         return self.patience.retry(task, f"{self.address(key)} cannot be {done}")

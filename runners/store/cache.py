@@ -23,6 +23,22 @@ def folder() -> Path:
     return _folder(os.environ.get("XDG_CACHE_HOME", ""), os.environ.get("HOME", ""))
 
 
+def make(place: Path) -> None:
+    """Make a folder that only this user can read, and those above it.
+
+    Raises:
+        OSError: it cannot be made, or is another user's.
+    """
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _ours(place):
+        raise PermissionError(f"{place} is another user's")
+
+
+def _ours(place: Path) -> bool:
+    """Whether a folder is this user's: in the folder of temporary files anybody could make it."""
+    return not hasattr(os, "getuid") or place.stat().st_uid == os.getuid()
+
+
 @functools.cache
 def _folder(named: str, home: str) -> Path:
     # some containers give a user no home
@@ -62,16 +78,21 @@ class Memory:
         lines = "".join(f"{json.dumps(line)}\n" for line in values.items())
         with contextlib.suppress(OSError):
             if not file.exists():
-                file.parent.mkdir(parents=True, exist_ok=True)
+                make(file.parent)
                 for old in file.parent.glob(f"{self.name}-*.jsonl"):
                     old.unlink(missing_ok=True)
             # one write, so that the lines of several processes do not mix
-            with open(file, "ab", buffering=0) as out:
+            with open(file, "ab", buffering=0, opener=_private) as out:
                 out.write(lines.encode())
 
     @functools.cached_property
     def _file(self) -> Path:
         return folder() / f"{self.name}-{self.version}.jsonl"
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that only this user can read."""
+    return os.open(path, flags, 0o600)
 
 
 @functools.cache
@@ -87,7 +108,7 @@ def code(*places: str) -> str:
 @functools.cache
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = file.read_text(encoding="utf-8")
+        content = file.read_text(encoding="utf-8") if _ours(file.parent) else ""
     except (OSError, ValueError):
         return {}
     found: dict[str, Any] = {}

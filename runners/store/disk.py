@@ -115,7 +115,7 @@ class Disk:
     def versions(self, folder: str = "") -> dict[str, Listed]:
         """Key -> bytes and version, of all files below the folder."""
         above = f"{folder.rstrip('/')}/" if folder else ""
-        return {above + name: file for name, file in walk(self.root / folder)}
+        return self._try(lambda: dict(walk(self.root / folder, above)), folder, "read")
 
     def lines(self, key: str) -> DiskLines:
         """A file of lines that is appended to."""

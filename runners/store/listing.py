@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+GONE = (FileNotFoundError, NotADirectoryError, PermissionError)
+
 
 class Listed(NamedTuple):
     """What a listing says of a file; `version` is another one whenever the file was written."""
@@ -16,19 +18,26 @@ class Listed(NamedTuple):
     version: str
 
 
-def walk(folder: Path) -> Iterator[tuple[str, Listed]]:
-    """(path below the folder, what is said of it) of all files; nothing of what just goes away."""
-    waiting = [(os.fspath(folder), "")]
+def walk(folder: Path, above: str) -> Iterator[tuple[str, Listed]]:
+    """(key, what is said of it) of all files below the folder; nothing of what just goes away.
+
+    Args:
+        above: what a key has before the path below the folder.
+
+    Raises:
+        OSError: the disk cannot read a folder.
+    """
+    waiting = [(os.fspath(folder), above)]
     while waiting:
         path, below = waiting.pop()
         # a folder or a file may just be moved, into place or away
-        with contextlib.suppress(OSError), os.scandir(path) as entries:
+        with contextlib.suppress(*GONE), os.scandir(path) as entries:
             for entry in entries:
                 name = below + entry.name
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append((entry.path, f"{name}/"))
                     continue
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(*GONE):
                     if entry.is_file():
                         found = entry.stat(follow_symlinks=False)
                         yield name, Listed(found.st_size, f"{found.st_mtime_ns}-{found.st_ino}")

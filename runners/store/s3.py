@@ -164,14 +164,20 @@ class Objects:
         source = {"Bucket": self.where.bucket, "Key": self._folder + key}
         self._call("copy_object", name, CopySource=source)
 
-    def listing(self, folder: str = "") -> dict[str, Listed]:
-        """Key -> bytes and version, of all objects below the folder."""
+    def listing(self, folder: str = "", most: int | None = None) -> dict[str, Listed] | None:
+        """Key -> bytes and version, of all objects below the folder; None where they take more than
+        `most` pages, of 1,000 each.
+        """
         prefix = self._folder + (f"{folder.rstrip('/')}/" if folder else "")
         with file_errors(self.where.root):
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.where.bucket, Prefix=prefix
             )
-            files = [file for page in pages for file in page.get("Contents", ())]
+            files: list[dict[str, Any]] = []
+            for n, page in enumerate(pages):
+                if n == most:
+                    return None
+                files += page.get("Contents", ())
         return {
             file["Key"].removeprefix(self._folder): Listed(file["Size"], file["ETag"])
             for file in files

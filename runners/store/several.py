@@ -13,12 +13,13 @@ AHEAD = 512  # files that are read before they are asked for, at most
 
 
 def read(
-    one: Callable[[str], bytes], keys: Sequence[str], threads: int
+    one: Callable[[str], bytes], keys: Sequence[str], threads: int, *, far: bool = False
 ) -> Iterator[tuple[str, bytes]]:
     """(key, content) in the order of the keys, of those that are there.
 
     Args:
         one: reads a file, and may be called by several threads.
+        far: the place is known to be far away; else the first files say so.
 
     Raises:
         Whatever `one` raises but FileNotFoundError.
@@ -32,7 +33,7 @@ def read(
 
     start = time.perf_counter()
     first = [*map(task, keys[:FEW])]
-    near = time.perf_counter() - start < NEAR_S * len(first)
+    near = not far and time.perf_counter() - start < NEAR_S * len(first)
     yield from filter(None, first)
     if near or len(keys) <= FEW:
         yield from filter(None, map(task, itertools.islice(keys, FEW, None)))

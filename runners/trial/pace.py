@@ -8,11 +8,13 @@ its GPUs: they take memory bandwidth and kernels' time from each other.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,18 +24,20 @@ from typing import TYPE_CHECKING, Any
 from runners import data
 from runners.plan import NETWORK, Config, Own, Trial
 from runners.store import cache
+from runners.trial.abreast import Start
 from runners.trial.measured import code
 from runners.trial.provenance import processor
 
 if TYPE_CHECKING:
     from runners.data.dataset import Dataset
+    from runners.trial.training import Training
 
 PROBE = 4  # images of a first batch, which says how many a measured one can have
 STEP_S = 0.3  # larger batches are measured until a step takes so long
 STEPS = 3  # in a measured epoch
 BUDGET_S = 20.0  # of processor time for all networks of a plan; those beyond it are left out
 TIMEOUT_S = 300.0
-ABREAST = 8  # processes that measure at a time, at most
+WINDOW_S = 1.5  # for which networks are measured beside each other
 # besides the network, what decides how long a step takes
 STEP = ("batch_size", "optimizer", "precision", "augment", "drop_channels")
 GPUS = Path("/proc/driver/nvidia/gpus")
@@ -59,15 +63,24 @@ class Network:
 
 
 def gpus() -> list[str]:
-    """The models of this machine's NVIDIA GPUs, as its driver names them."""
-    found = []
+    """The models of the NVIDIA GPUs that this process may use, as their driver names them."""
+    found: list[str] = []
     with contextlib.suppress(OSError):
         for place in sorted(GPUS.glob("*/information")):
             found += [line for line in place.read_text().splitlines() if line.startswith("Model")]
-    return found
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return found
+    # by their numbers, or by names that the driver's files do not have; a -1 ends the list
+    named = list(itertools.takewhile(lambda name: name not in ("", "-1"), visible.split(",")))
+    if all(name.isdecimal() for name in named):
+        return [found[int(name)] for name in named if int(name) < len(found)]
+    return found[: len(named)]
 
 
-def paces(networks: Sequence[Network], abreast: int, threads: int, gpu: bool) -> dict[str, float]:
+def paces(
+    networks: Sequence[Network], abreast: int, threads: int, gpu: bool, *, together: bool = False
+) -> dict[str, float]:
     """Images a second in training by each network's key, as remembered or measured now.
 
     A network that cannot be trained here, or not in the time that a plan may take, is left out.
@@ -75,9 +88,10 @@ def paces(networks: Sequence[Network], abreast: int, threads: int, gpu: bool) ->
     Args:
         abreast: how many trials run at a time, on the machine or on one GPU.
         threads: of each on a CPU.
+        together: they wait for each other, and are measured for longer.
     """
-    abreast = min(abreast, ABREAST)
-    place = json.dumps([gpus() if gpu else processor(), abreast, threads])
+    where = [gpus() if gpu else processor(), abreast, threads, *(["together"] * together)]
+    place = json.dumps(where)
     memory, known, new = cache.Memory("paces", code()), {}, {}
     for network in networks:
         found = memory.get(f"{place} {network.key}")
@@ -87,17 +101,18 @@ def paces(networks: Sequence[Network], abreast: int, threads: int, gpu: bool) ->
         # what compiling takes is not a step's
         elif not network.config.compile:
             new[network.key] = network
-    for key, pace in _measured([*new.values()], abreast, threads, gpu).items():
+    for key, pace in _measured([*new.values()], abreast, threads, gpu, together).items():
         known[key] = pace
         memory.put(f"{place} {key}", pace)
     return known
 
 
-def _measured(networks: list[Network], abreast: int, threads: int, gpu: bool) -> dict[str, float]:
+def _measured(
+    networks: list[Network], abreast: int, threads: int, gpu: bool, together: bool = False
+) -> dict[str, float]:
     """In processes apart, all at a time; the median of what they found."""
     if not networks:
         return {}
-    asked = json.dumps([threads, gpu, [asdict(network) for network in networks]])
     line = [sys.executable, "-m", "runners.trial.pace"]
     # the package may be a folder on the path of this process alone
     paths = os.pathsep.join(filter(None, sys.path))
@@ -105,20 +120,25 @@ def _measured(networks: list[Network], abreast: int, threads: int, gpu: bool) ->
     quiet: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     quiet |= {"stderr": subprocess.DEVNULL, "env": environment, "text": True}
     with contextlib.ExitStack() as stack:
+        place = stack.enter_context(tempfile.TemporaryDirectory(prefix="sweeps-pace-"))
+        waiting = abreast if together else 1
+        asked = [threads, gpu, place, waiting, [asdict(network) for network in networks]]
         processes = []
         for _ in range(abreast):
             process = stack.enter_context(subprocess.Popen(line, **quiet))
             stack.callback(process.kill)
             assert process.stdin
-            process.stdin.write(asked)
+            process.stdin.write(json.dumps(asked))
             process.stdin.close()
             process.stdin = None
             processes.append(process)
         answers: list[dict[str, float]] = []
         for process in processes:
-            with contextlib.suppress(ValueError, subprocess.TimeoutExpired):
+            try:
                 answers.append(json.loads(process.communicate(timeout=TIMEOUT_S)[0]))
-    common = set.intersection(*map(set, answers)) if answers else set()
+            except (ValueError, subprocess.TimeoutExpired):
+                return {}  # beside fewer than were asked for
+    common = set.intersection(*map(set, answers))
     return {key: statistics.median(answer[key] for answer in answers) for key in common}
 
 
@@ -129,15 +149,17 @@ def main() -> None:
     answer = os.dup(1)
     # a user's file may print what it likes
     os.dup2(2, 1)
-    threads, gpu, asked = json.load(sys.stdin)
+    threads, gpu, place, waiting, asked = json.load(sys.stdin)
     torch.set_num_threads(threads)
     found: dict[str, float] = {}
-    for network in _networks(asked):
-        if time.process_time() > BUDGET_S:
-            break
+    for n, network in enumerate(_networks(asked)):
+        start = Start(Path(place) / str(n), waiting)
         # what fails here fails in the check of the networks too, which says why
         with contextlib.suppress(Exception):
-            found[network.key] = measure(network, "cuda" if gpu else "cpu")
+            if time.process_time() / threads > BUDGET_S:
+                raise TimeoutError
+            found[network.key] = measure(network, "cuda" if gpu else "cpu", start)
+        start.leave()
     with open(answer, "w", encoding="utf-8") as out:
         json.dump(found, out)
 
@@ -152,12 +174,16 @@ def _networks(asked: list[dict[str, Any]]) -> Iterator[Network]:
         )
 
 
-def measure(network: Network, device: str) -> float:
+def measure(network: Network, device: str, start: Start | None = None) -> float:
     """Images a second in training.
 
     Measured in batches that grow until a step of the next would take more than STEP_S; from there
     along the line through the last two, since a step's cost has a part of its own, whatever the
-    batch: the optimizer's.
+    batch: the optimizer's. Several processes then train the last batch together for a while, and
+    the pace is less by as much as that took longer.
+
+    Raises:
+        TimeoutError: another of these processes cannot measure the network.
     """
     whole = network.config.batch_size
     batches = [min(PROBE, whole)]
@@ -168,7 +194,15 @@ def measure(network: Network, device: str) -> float:
             break
         batches.append(larger)
         seconds.append(_step(network, larger, device))
-    return whole / _at(whole, batches, seconds)
+    slower = 1.0
+    if start and start.processes > 1:
+        training = _training(network, batches[-1], device)
+        start.wait()
+        beside, until = [], time.perf_counter() + WINDOW_S
+        while not beside or time.perf_counter() < until:
+            beside.append(_timed(training))
+        slower = statistics.median(beside) / seconds[-1]
+    return whole / (_at(whole, batches, seconds) * slower)
 
 
 def _at(batch: int, batches: list[int], seconds: list[float]) -> float:
@@ -179,24 +213,34 @@ def _at(batch: int, batches: list[int], seconds: list[float]) -> float:
     return seconds[-1] + rise * (batch - batches[-1])
 
 
-def _step(network: Network, batch: int, device: str) -> float:
-    """Seconds of a training step, over an epoch after one that warms up.
-
-    On a CPU of processor time, a share of it for each thread: another program may use the machine
-    now, and not when the sweep runs.
-    """
-    import torch
-
+def _training(network: Network, batch: int, device: str) -> Training:
+    """Of batches of this size, an epoch of them trained to warm up."""
     from runners.trial.training import Training
 
     config = replace(network.config, batch_size=batch, val_fraction=0.0, epochs=2)
     trial = Trial("", "", config, 0, network.own)
     training = Training(trial, _random(network, batch * STEPS), device)
     training.epoch(0)
+    return training
+
+
+def _step(network: Network, batch: int, device: str) -> float:
+    """Seconds of a training step, over an epoch after one that warms up."""
+    return _timed(_training(network, batch, device))
+
+
+def _timed(training: Training) -> float:
+    """Seconds of a training step, over an epoch.
+
+    On a CPU of processor time, a share of it for each thread: another program may use the machine
+    now, and not when the sweep runs.
+    """
+    import torch
+
     before = time.process_time()
     epoch = training.epoch(1)
     processor = (time.process_time() - before) / torch.get_num_threads()
-    return (epoch.seconds if device == "cuda" else processor) / STEPS
+    return (epoch.seconds if training.device.type == "cuda" else processor) / STEPS
 
 
 def _random(network: Network, n: int) -> Dataset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, replace
 
 import torch
@@ -23,7 +23,7 @@ from runners.trial.training import Training
 
 def run(
     trial: Trial, store: Store, data_root: str | None = None, device: str = "auto"
-) -> Iterator[list[Epoch]]:
+) -> Generator[list[Epoch], None, None]:
     """Train a trial from its last checkpoint, if it has one, to its record.
 
     Yields the epochs not yielded before; at first, all that are saved. An epoch that is yielded is
@@ -74,7 +74,7 @@ def _train(
         Diverged: the loss is not finite.
     """
     diverged = None
-    with Saver(store, trial.id, len(epochs)) as saver:
+    with Saver(store, trial.id, len(epochs), behind=trial.config.test) as saver:
         try:
             for index in range(len(epochs), trial.config.epochs):
                 if stopped(trial.config, epochs):

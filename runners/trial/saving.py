@@ -1,9 +1,13 @@
 """A training's checkpoints, written while it goes on where that would hold it up.
 
 A checkpoint of ResNet-50 takes half a second to write, and an epoch of CIFAR on a large GPU a few.
-Where the last one took more than a twentieth of an epoch, the next is written by a thread, from a
-copy of the state, while the next epoch trains. An epoch counts as saved when its checkpoint is
-written: a kill costs the epoch under way and, while a checkpoint is being written, the one before.
+Where the last one took more than a twentieth of an epoch of at most half a minute, the next is
+written by a thread, from a copy of the state, while the next epoch trains. An epoch counts as saved
+when its checkpoint is written: a kill or a stop costs the epoch under way and, while a checkpoint
+is being written, the one before; together at most a minute.
+
+A trial of a search may be ended at each of its reports, by a driver that then drops its checkpoint:
+nothing may be written at that moment, so its checkpoints are all written at once.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from runners.store import Epoch, Store
 
 SHARE = 0.05  # of an epoch's time that writing may take
 WORTH_S = 0.2  # and less than this is not worth a thread
+LONGEST_S = 30.0  # of an epoch whose report may wait for the next one's end
 
 
 class Saver:
@@ -26,10 +31,11 @@ class Saver:
 
     Args:
         saved: how many epochs the store has already.
+        behind: a checkpoint may be written while the next epoch trains.
     """
 
-    def __init__(self, store: Store, trial_id: str, saved: int):
-        self.store, self.trial_id = store, trial_id
+    def __init__(self, store: Store, trial_id: str, saved: int, *, behind: bool = True):
+        self.store, self.trial_id, self.behind = store, trial_id, behind
         self._written = self._told = saved
         self._seconds = 0.0  # that the last checkpoint took
         self._thread = ThreadPoolExecutor(1, "checkpoint")
@@ -55,7 +61,9 @@ class Saver:
             Held, StoreError: as `Store.save`, of this checkpoint or of the one before.
         """
         self.wait()
-        if self._seconds < max(WORTH_S, SHARE * epochs[-1].seconds):
+        epoch = epochs[-1].seconds
+        short = self._seconds < max(WORTH_S, SHARE * epoch)
+        if short or epoch > LONGEST_S or not self.behind:
             self._write(state, list(epochs))
         else:
             self._writing = self._thread.submit(self._write, copied(state), list(epochs))

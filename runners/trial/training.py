@@ -144,8 +144,6 @@ class Training:
             self.model.load_state_dict(self.best)
         _, hits = self._evaluate(self.data.test)
         counts = planned_cost(self.config, self.own, self.data.classes, self.data.image)
-        measured = _measured(epochs, peak_memory.gigabytes(self.device))
-        speed = measured["images_per_s"]
         return Result(
             primary=PRIMARY,
             scores={"top1": per_cent(hits[:, 0]), "top5": per_cent(hits.any(1))},
@@ -154,8 +152,7 @@ class Training:
                 **asdict(counts),
                 "train_mib": counts.train_mib(self.config.batch_size, self.config.optimizer),
                 "swapped": self.swapped,
-                **measured,
-                **utilisation(counts.macs, speed, self.device, self.precision),
+                **_measured(epochs, counts.macs, self.device, self.precision),
             },
         )
 
@@ -212,12 +209,17 @@ def optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     return kind(weights, config.lr, weight_decay=decay)
 
 
-def _measured(epochs: list[Epoch], memory_gb: float) -> dict[str, float]:
+def _measured(
+    epochs: list[Epoch], macs: int, device: torch.device, precision: str
+) -> dict[str, float]:
     """The costs of a training that its machine shows."""
+    speed = statistics.median(e.images_per_s for e in epochs)
+    memory = peak_memory.gigabytes(device)
     return {
-        "images_per_s": statistics.median(e.images_per_s for e in epochs),
-        "peak_memory_gb": max(memory_gb, *(e.sys["memory_gb"] for e in epochs)),
+        "images_per_s": speed,
+        "peak_memory_gb": max(memory, *(e.sys["memory_gb"] for e in epochs)),
         "minutes": sum(e.seconds for e in epochs) / 60,
+        **utilisation(macs, speed, device, precision),
     }
 
 

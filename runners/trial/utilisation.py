@@ -30,11 +30,15 @@ PEAKS = {
     r"V100.PCIE": (112.0, 14.0),
     r"T4": (65.0, 8.1),
 }
+# a part of a GPU, and others of nearly the same name
+OTHER = r"\b(MIG|GRID|NVL|Ti|SUPER|D|Laptop|Mobile|Max-Q)\b|-\d+[QCAB]$"
 PASSES = 3  # a forward pass, and a backward pass of twice its multiply-adds
 
 
 def peak(device: str, precision: str) -> float | None:
     """Operations a second of a GPU by its name; None where they are not known."""
+    if re.search(OTHER, device):
+        return None
     for name, (half, full) in PEAKS.items():
         if re.search(rf"\b(?:{name})\b", device):
             return 1e12 * (full if precision == "fp32" else half)

@@ -27,7 +27,7 @@ class Machine:
         monkeypatch.setattr(estimate, "gpu_mib", lambda: mib if gpus else None)
         monkeypatch.setattr(pace, "_measured", self.measured)
 
-    def measured(self, networks, abreast, threads, gpu):
+    def measured(self, networks, abreast, threads, gpu, together):
         if not networks:
             return {}
         self.asked.append((abreast, threads, gpu))
@@ -107,10 +107,13 @@ def test_few_trials_do_not_leave_cores_idle(write_sweep, machine):
     assert resolved(many)[0].resources.threads == 1
 
 
-def test_threads_that_are_written_are_kept(write_sweep, machine):
+@pytest.mark.parametrize(
+    ("cpu", "asked"), [(4, (2, 4, False)), (0.5, (16, 1, False)), (1.5, (5, 1, False))]
+)
+def test_threads_that_are_written_are_kept(cpu, asked, write_sweep, machine):
     device = machine(cores=8)
-    found, _ = resolved(write_sweep(resources=AUTO | {"cpu": 4}))
-    assert device.asked == [(2, 4, False)] and found.resources.threads == 4
+    found, _ = resolved(write_sweep(resources=AUTO | {"cpu": cpu}))
+    assert device.asked == [asked] and found.resources.cpu == cpu
 
 
 def test_what_was_chosen_stays(write_sweep, machine):
@@ -120,15 +123,43 @@ def test_what_was_chosen_stays(write_sweep, machine):
     first = resolved(path)
     device.together = lambda n, threads: 100.0 * threads
     device.asked.clear()
-    assert resolved(path) == first and not device.asked
-    # another question is another choice
-    assert resolved(write_sweep("other", resources=AUTO, seeds=8))[0].resources.threads == 1
+    again = resolved(path)
+    assert (again[0].resources, again[1]) == (first[0].resources, first[1]) and not device.asked
+    # with more seeds as well, and when its file is edited
+    more = resolved(write_sweep(resources=AUTO, seeds=20, question="And now?"))
+    assert more[0].resources == first[0].resources and not device.asked
+    # another sweep is another choice, and so is one whose threads are written
+    other = write_sweep("other", resources=AUTO, base={"batch_size": 16})
+    assert resolved(other)[0].resources.threads == 4
+    written = resolved(write_sweep(resources=AUTO | {"cpu": 2}, seeds=9))[0].resources
+    assert (written.threads, written.cpu) == (2, 2)
 
 
-def test_a_machine_that_measures_nothing_trains_one_at_a_time(write_sweep, machine):
-    machine(gpus=1, together=lambda n, _: 0.0)
-    found, said = resolved(write_sweep(resources=AUTO))
-    assert found.resources.gpu == 1 and said.endswith("nothing could be measured")
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_what_could_not_be_measured_is_as_without_auto_and_tried_again(gpus, write_sweep, machine):
+    device = machine(gpus=gpus, together=lambda n, _: 0.0)
+    path = write_sweep(resources=AUTO | {"cpu": 2})
+    found, said = resolved(path)
+    assert (found.resources.gpu, found.resources.cpu) == (None, 2)
+    assert said.startswith("packing: nothing could be measured")
+    device.together = lambda n, _: 100.0 * n
+    assert resolved(path)[0].resources.gpu is not None
+
+
+@pytest.mark.parametrize(
+    ("visible", "seen"),
+    [(None, "ABC"), ("", ""), ("-1", ""), ("1", "B"), ("2,0", "CA"), ("0,-1,1", "A"), ("7", ""),
+     ("GPU-1a,GPU-2b", "AB")],
+)  # fmt: skip
+def test_gpus_that_this_process_may_not_use_are_not_counted(visible, seen, monkeypatch, tmp_path):
+    for n, name in enumerate("ABC"):
+        (tmp_path / str(n)).mkdir()
+        (tmp_path / str(n) / "information").write_text(f"Model: {name}\nIRQ: 1\n")
+    monkeypatch.setattr(pace, "GPUS", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [model[-1] for model in pace.gpus()] == [*seen]
 
 
 def test_a_cluster_is_not_measured(write_sweep, machine):
@@ -152,7 +183,7 @@ def test_the_cheapest_the_dearest_and_one_between_are_measured(write_sweep, mach
     monkeypatch.setattr(
         pace,
         "paces",
-        lambda networks, *_: seen.append(len(networks)) or {n.key: 1.0 for n in networks},
+        lambda networks, *_, together: seen.append(len(networks)) or {n.key: 1.0 for n in networks},
     )
     rates = {f"v{n}": {"lr": n / 100} for n in range(1, 9)}
     resolved(write_sweep(baseline="v1", variants=rates, resources=AUTO))
@@ -192,8 +223,8 @@ def test_this_machine_is_measured_for_what_it_is(write_sweep, monkeypatch, tmp_p
     path = write_sweep(resources=AUTO, seeds=20)
     asked, paces = {}, pace.paces
 
-    def noted(networks, trials, threads, gpu):
-        found = paces(networks, trials, threads, gpu)
+    def noted(networks, trials, threads, gpu, **settings):
+        found = paces(networks, trials, threads, gpu, **settings)
         asked[threads] = packing._together({n.key: found[n.key] for n in networks}, trials)
         return found
 

@@ -24,6 +24,7 @@ def half(place, write_sweep):
     path = write_sweep()
     sweep, store = load(path), Store(place)
     store.keep_plan(sweep)
+    assert store.identity  # as every store has that a sweep ran in
     done, begun, *_ = trials = sweep.trials
     for trial in (done, begun):
         store.begin(trial)

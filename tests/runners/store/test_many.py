@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from runners import sweep
-from runners.errors import SweepError
+from runners.errors import StoreError, SweepError
 from runners.plan import Config, Trial
 from runners.store import Store, bucket_reading, record_file, several
 from runners.store import place as files
@@ -77,9 +77,13 @@ def test_a_record_that_was_damaged_since_is_found(many, place):
 def test_a_cache_that_is_lost_or_damaged_costs_time_alone(many, place, tmp_path):
     store = filled(place)
     first = store.records(TRIALS)
-    for file in (tmp_path / "cache").rglob("*.jsonl"):
+    kept = [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+    assert kept and all(file.stat().st_mode & 0o077 == 0 for file in kept if file.suffix)
+    for file in kept:
         file.write_bytes(b'{"half": \xff\n["a"]\n[1')
-    assert Store(place).records(TRIALS) == first
+    again = Store(place)
+    with again.files.listed("trials", 40):
+        assert again.records(TRIALS) == first
 
 
 def test_a_bucket_is_listed_once_and_each_record_read_once(many, proxy, behind_proxy):
@@ -101,6 +105,41 @@ def test_a_bucket_is_listed_once_and_each_record_read_once(many, proxy, behind_p
     assert requests(proxy) == 3 and len(again) == 31
     assert again[TRIALS[0].id] == changed != first[TRIALS[0].id]
     assert store.ended(TRIALS[36].id) is False and requests(proxy) == 4
+
+
+def test_copies_are_this_users_alone_and_go_with_their_objects(many, bucket, tmp_path):
+    store = filled(bucket("runs"), TRIALS[:3])
+    with store.files.listed("trials", 3):
+        store.records(TRIALS[:3])
+    (folder,) = (tmp_path / "cache").glob("*/objects-*")
+    assert len([*folder.iterdir()]) == 3 and folder.stat().st_mode & 0o077 == 0
+    store.files.delete(f"trials/{TRIALS[0].id}/record.json")
+    with store.files.listed("trials", 3):
+        assert len(store.records(TRIALS[:3])) == 2
+    assert len([*folder.iterdir()]) == 2
+    # one that was damaged is read from the bucket
+    for copy in folder.iterdir():
+        copy.write_bytes(copy.read_bytes().replace(b"finished", b"diverged"))
+    with store.files.listed("trials", 3):
+        assert {r.status for r in store.records(TRIALS[:3]).values()} == {"finished"}
+
+
+def test_a_store_of_far_more_trials_is_not_listed(many, proxy, behind_proxy, monkeypatch):
+    store = filled(behind_proxy("runs"), TRIALS[:4])
+    paginate = store.files.objects.client.get_paginator
+    pages = paginate("list_objects_v2").paginate
+    monkeypatch.setattr(
+        store.files.objects.client,
+        "get_paginator",
+        lambda name: type(
+            "", (), {"paginate": lambda self, **at: pages(**at, PaginationConfig={"PageSize": 1})}
+        )(),
+    )
+    proxy.seen.clear()
+    with store.files.listed("trials", 20):
+        assert len(store.records(TRIALS[:4])) == 4
+    # two pages, a look at the third, and a request for each record
+    assert requests(proxy) == 7
 
 
 def test_few_trials_do_not_list_a_large_bucket(proxy, behind_proxy):
@@ -150,6 +189,29 @@ def test_an_error_of_a_far_file_is_the_readers():
 
     with pytest.raises(OSError, match="no"):
         [*several.read(far, [str(n) for n in range(60)], 4)]
+
+
+def test_a_far_place_is_read_by_several_whatever_the_first_files_say():
+    waiting = threading.Barrier(4, timeout=60)
+
+    def far(key: str) -> bytes:
+        if several.FEW <= int(key) < several.FEW + 4:
+            waiting.wait()
+        return b""
+
+    assert len([*several.read(far, [str(n) for n in range(40)], 4, far=True)]) == 40
+
+
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(tmp_path, monkeypatch):
+    where = files.at(tmp_path / "runs")
+    where.write("trials/a/x", b"one")
+
+    def scandir(path):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("runners.store.listing.os.scandir", scandir)
+    with pytest.raises(StoreError, match="Input/output error"):
+        where.listing()
 
 
 def test_a_version_changes_whenever_a_file_is_written(place):

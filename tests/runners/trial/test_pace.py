@@ -30,6 +30,31 @@ def test_two_processes_measure_what_they_can_and_a_users_print_is_no_answer(tmp_
     assert set(found) == {PLAIN.key, mine.key} and all(value > 0 for value in found.values())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", [False, True])
+def test_processes_that_measure_together_wait_for_each_other(broken, tmp_path):
+    """One that cannot measure a network does not keep the others waiting."""
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import os, pathlib\nfrom torch import nn\n\n\ndef drop_in(conv):\n"
+        f"    first = pathlib.Path({str(tmp_path / 'first')!r})\n"
+        f"    if {broken} and conv.in_channels == 16:\n"
+        "        try:\n            first.open('x').write(str(os.getpid()))\n"
+        "        except FileExistsError:\n            pass\n"
+        "        if first.read_text() == str(os.getpid()):\n            raise ValueError('mine')\n"
+        "    return nn.Identity()\n"
+    )
+    mine = Network(
+        Config("resnet20", "synthetic", conv="mine", conv_digest="d", batch_size=8),
+        Own(conv=str(path)),
+        10,
+        (3, 8, 8),
+    )
+    found = REAL([mine, PLAIN], 2, 1, False, True)
+    assert set(found) == ({PLAIN.key} if broken else {PLAIN.key, mine.key})
+    assert all(value > 0 for value in found.values())
+
+
 def test_a_pace_is_remembered_for_its_place_but_not_of_a_users_file(monkeypatch):
     asked = []
 

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
+from dataclasses import replace
 
 import pytest
 import torch
@@ -148,14 +149,27 @@ def test_the_epochs_before_a_divergence_are_told(behind, tmp_path, monkeypatch):
     assert told == [1, 2] and record.status == "diverged" and len(record.epochs) == 2
 
 
+def test_nothing_is_being_written_when_a_search_may_end_its_trial(behind, tmp_path):
+    store, searched = Store(tmp_path), replace(TRIAL, config=replace(TRIAL.config, test=False))
+    for epochs in run(searched, store, device="cpu"):
+        assert len(store.checkpoint(searched.id)[1]) == epochs[-1].epoch
+
+
 @pytest.mark.parametrize(
-    ("seconds", "epoch_s", "thread"), [(0.1, 0.1, False), (0.5, 30.0, False), (0.5, 3.0, True)]
+    ("seconds", "epoch_s", "behind", "thread"),
+    [
+        (0.1, 0.1, True, False),  # not worth it
+        (0.5, 29.0, True, False),  # less than a twentieth
+        (5.0, 31.0, True, False),  # its report would wait for long
+        (0.5, 3.0, False, False),  # a search's
+        (0.5, 3.0, True, True),
+    ],
 )
-def test_a_thread_is_used_where_writing_would_hold_up(seconds, epoch_s, thread, tmp_path):
+def test_a_thread_is_used_where_writing_would_hold_up(seconds, epoch_s, behind, thread, tmp_path):
     store, threads = Store(tmp_path), []
     store.save = lambda *_: threads.append(threading.current_thread())  # type: ignore[method-assign]
     epochs = [records.epoch(n, seconds=epoch_s) for n in (1, 2)]
-    with Saver(store, "t", 0) as saver:
+    with Saver(store, "t", 0, behind=behind) as saver:
         saver.save({}, epochs[:1])
         saver._seconds = seconds
         saver.save({}, epochs)

@@ -29,7 +29,14 @@ def test_a_gpu_is_known_by_the_name_that_torch_gives_it(name, half, full):
     assert peak(name, "fp32") == pytest.approx(full * 1e12)
 
 
-@pytest.mark.parametrize("name", ["NVIDIA A10G", "NVIDIA A1000", "NVIDIA B300", "AMD Instinct"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("NVIDIA A10G", "NVIDIA A1000", "NVIDIA B300", "AMD Instinct", "NVIDIA H200 NVL"),
+        *("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "NVIDIA A40-48Q", "GRID A100-10C"),
+        *("NVIDIA GeForce RTX 3090 Ti", "NVIDIA GeForce RTX 4090 Laptop GPU", "RTX 4090 D"),
+    ],
+)
 def test_no_figure_is_made_up_for_another_gpu(name):
     assert peak(name, "bf16") is None
 
