@@ -25,6 +25,7 @@ from runners.trial.provenance import processor
 ON_A_GPU = (1, 2, 4, 8)
 PROCESS_MIB = 600  # of a GPU, for CUDA's context and its libraries' workspaces in a process
 NETWORKS = 3  # that are measured: the cheapest, the dearest and one between
+MOST = 32  # trials at a time that are tried: each takes a process while it is measured
 UNKNOWN = (
     "packing: nothing could be measured (`compile: true` is not); one trial on each GPU, or on "
     "each core where there is none"
@@ -64,19 +65,18 @@ def resolved(sweep: Sweep, measures: dict[str, Measured], *, here: bool) -> tupl
             f"{sweep.path}: resources.gpu: auto measures this machine, and --address names a "
             "cluster; use a number, such as --set resources.gpu=0.5"
         )
-    gpus = pace.gpus()
+    gpus, written = pace.gpus(), sweep.resources.cpu
+    if not gpus and written != 1:
+        numbers = replace(sweep.resources, gpu=0.0)
+        return replace(sweep, resources=numbers), f"packing: by resources.cpu: {written:g}"
     memory, key = cache.Memory("packings", code()), _key(sweep, measures, gpus)
     if not (known := memory.get(key)):
         if not (known := _measured(sweep, measures, len(gpus))):
             return replace(sweep, resources=replace(sweep.resources, gpu=None)), UNKNOWN
         memory.put(key, known)
     trials, threads, said = known
-    written = sweep.resources.cpu
-    numbers = replace(
-        sweep.resources,
-        gpu=1 / trials if gpus else 0.0,
-        cpu=written if gpus or written != 1 else threads,
-    )
+    share = 1 / trials if gpus else 0.0
+    numbers = replace(sweep.resources, gpu=share, cpu=written if gpus else threads)
     return replace(sweep, resources=numbers), said
 
 
@@ -84,10 +84,10 @@ def _key(sweep: Sweep, measures: dict[str, Measured], gpus: list[str]) -> str:
     """Of what is remembered: the same for one sweep, however many seeds and variants are asked for,
     so long as its dearest network is the same.
     """
-    dearest = _ranked(measures)[-1]
-    config = sweep.variants[dearest]
-    network = pace.Network.of(config, sweep.own(config)).key
-    return json.dumps([gpus or processor(), cores(), sweep.resources.cpu, sweep.name, network])
+    dearest = _ranked(sweep, measures)[-1:]
+    networks = [pace.Network.of(sweep.variants[v], sweep.own(sweep.variants[v])) for v in dearest]
+    key = [network.key for network in networks]
+    return json.dumps([gpus or processor(), cores(), sweep.resources.cpu, sweep.name, key])
 
 
 def _measured(
@@ -96,7 +96,9 @@ def _measured(
     """The packing that ends the sweep first: its trials, their threads, and a line about it; None
     where nothing could be measured.
     """
-    chosen = _chosen(measures)
+    chosen = _chosen(sweep, measures)
+    if not chosen:
+        return None
     networks = {v: pace.Network.of(sweep.variants[v], sweep.own(sweep.variants[v])) for v in chosen}
     found: dict[Packing, dict[str, float]] = {}
     for packing in candidates(sweep, measures, gpus):
@@ -120,30 +122,33 @@ def _measured(
 
 
 def candidates(sweep: Sweep, measures: dict[str, Measured], gpus: int) -> list[Packing]:
-    """What is possible on this machine, the fewest trials first."""
-    usable, threads = cores(), sweep.resources.threads
+    """What is possible on this machine and not more than the trials need, the fewest first."""
+    usable, cpu, threads = cores(), sweep.resources.cpu, sweep.resources.threads
     if gpus:
         there = estimate.gpu_mib() or float("inf")
         each = max(found.train_mib for found in measures.values()) + PROCESS_MIB
-        fitting = (n for n in ON_A_GPU if n == 1 or (n * each <= there))
-        return [Packing(n, threads) for n in fitting if n == 1 or n * gpus * threads <= usable]
-    if sweep.resources.cpu != 1:  # as it was written
-        return [Packing(max(1, int(usable // sweep.resources.cpu)), threads)]
-    split = {usable, *(2**i for i in range(usable.bit_length()))}
-    return [Packing(usable // each, each) for each in sorted(split, reverse=True)]
+        found = [Packing(n, threads) for n in ON_A_GPU if n * each <= there]
+        found = [packing for packing in found if packing.trials * gpus * cpu <= usable]
+    else:
+        split = {usable, *(2**i for i in range(usable.bit_length()))}
+        found = [Packing(usable // each, each) for each in sorted(split, reverse=True)]
+    # of six trials, eight at a time are all
+    most = MOST if sweep.search else min(MOST, (2 * len(sweep.distinct) - 1) // max(1, gpus))
+    return [packing for packing in found if packing.trials <= most] or [Packing(1, threads)]
 
 
-def _chosen(measures: dict[str, Measured]) -> list[str]:
+def _chosen(sweep: Sweep, measures: dict[str, Measured]) -> list[str]:
     """The variants whose networks are measured."""
-    ranked = _ranked(measures)
+    ranked = _ranked(sweep, measures)
     if len(ranked) <= NETWORKS:
         return ranked
     return [ranked[0], ranked[len(ranked) // 2], ranked[-1]]
 
 
-def _ranked(measures: dict[str, Measured]) -> list[str]:
-    """The variants by their multiply-adds."""
-    return sorted(measures, key=lambda v: measures[v].counts["macs"])
+def _ranked(sweep: Sweep, measures: dict[str, Measured]) -> list[str]:
+    """The variants by their multiply-adds, but for those whose pace cannot be measured."""
+    possible = [v for v in measures if not sweep.variants[v].compile]
+    return sorted(possible, key=lambda v: measures[v].counts["macs"])
 
 
 def _seconds(

@@ -18,7 +18,7 @@ from runners.output import watched
 from runners.plan import Sweep, Trial, load
 from runners.store import Record, State, Store, advance, shown
 from runners.store.evaluation import UNFILLED
-from runners.trial import conditions, datasets
+from runners.trial import conditions, datasets, pace
 from runners.trial.evaluate import evaluate
 from runners.trial.network import measure
 from runners.trial.run import pick_device, run
@@ -40,7 +40,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _train(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
     trial = _trial(sweep, args.variant, args.seed)
-    if sweep.resources.gpu == "auto" and not args.threads:
+    # what is found is the number of threads alone: on a GPU, and where it is written, it stands
+    threads = args.threads or sweep.resources.cpu != 1 or pace.gpus()
+    if sweep.resources.gpu == "auto" and not threads:
         from runners import packing
         from runners.trial.networks import networks
 

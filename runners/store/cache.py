@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,26 +25,34 @@ def folder() -> Path:
 
 
 def make(place: Path) -> None:
-    """Make a folder that only this user can read, and those above it.
+    """Make a folder of the cache, which only this user can read.
 
     Raises:
         OSError: it cannot be made, or is another user's.
     """
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not _ours(place):
+    folder().parent.mkdir(parents=True, exist_ok=True)
+    for path in dict.fromkeys((folder(), place)):
+        path.mkdir(mode=0o700, exist_ok=True)
+        check(path)
+
+
+def check(place: Path) -> None:
+    """That a folder is this user's: in the folder of temporary files anybody could make it.
+
+    Raises:
+        OSError: it is another user's, a link, or not there.
+    """
+    found = place.lstat()
+    if hasattr(os, "getuid") and (stat.S_ISLNK(found.st_mode) or found.st_uid != os.getuid()):
         raise PermissionError(f"{place} is another user's")
-
-
-def _ours(place: Path) -> bool:
-    """Whether a folder is this user's: in the folder of temporary files anybody could make it."""
-    return not hasattr(os, "getuid") or place.stat().st_uid == os.getuid()
 
 
 @functools.cache
 def _folder(named: str, home: str) -> Path:
-    # some containers give a user no home
+    # some containers give a user no home, or the root
     with contextlib.suppress(RuntimeError):
-        return Path(named or Path.home() / ".cache") / "scconv-sweeps"
+        if named or Path.home() != Path("/"):
+            return Path(named or Path.home() / ".cache") / "scconv-sweeps"
     return Path(tempfile.gettempdir()) / f"scconv-sweeps-{system.user()}"
 
 
@@ -108,7 +117,8 @@ def code(*places: str) -> str:
 @functools.cache
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = file.read_text(encoding="utf-8") if _ours(file.parent) else ""
+        check(file.parent)
+        content = file.read_text(encoding="utf-8")
     except (OSError, ValueError):
         return {}
     found: dict[str, Any] = {}

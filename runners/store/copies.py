@@ -27,6 +27,7 @@ class Copies:
     def get(self, key: str, version: str) -> bytes | None:
         """The content of this version; None where there is no sound copy."""
         with contextlib.suppress(OSError):
+            cache.check(self.folder)
             found = (self.folder / _name(key, version)).read_bytes()
             if hashlib.sha256(found[DIGEST:]).digest() == found[:DIGEST]:
                 return found[DIGEST:]
@@ -47,6 +48,7 @@ class Copies:
         """Remove the copies of all but these (key, version)."""
         wanted = {_name(*found) for found in there}
         with contextlib.suppress(OSError):
+            cache.check(self.folder)
             for file in self.folder.iterdir():
                 if file.name not in wanted:
                     file.unlink(missing_ok=True)

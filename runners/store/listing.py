@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-GONE = (FileNotFoundError, NotADirectoryError, PermissionError)
+GONE = (FileNotFoundError, NotADirectoryError)
 
 
 class Listed(NamedTuple):
@@ -19,19 +19,21 @@ class Listed(NamedTuple):
 
 
 def walk(folder: Path, above: str) -> Iterator[tuple[str, Listed]]:
-    """(key, what is said of it) of all files below the folder; nothing of what just goes away.
+    """(key, what is said of it) of all files below the folder; nothing of what just goes away, and
+    of folders in it that this user may not read, such as a disk's lost+found.
 
     Args:
         above: what a key has before the path below the folder.
 
     Raises:
-        OSError: the disk cannot read a folder.
+        OSError: the disk cannot read a folder, or this user may not read the first one.
     """
     waiting = [(os.fspath(folder), above)]
     while waiting:
         path, below = waiting.pop()
         # a folder or a file may just be moved, into place or away
-        with contextlib.suppress(*GONE), os.scandir(path) as entries:
+        hidden = GONE if path == os.fspath(folder) else (*GONE, PermissionError)
+        with contextlib.suppress(*hidden), os.scandir(path) as entries:
             for entry in entries:
                 name = below + entry.name
                 if entry.is_dir(follow_symlinks=False):

@@ -1,7 +1,7 @@
 """How fast networks train on this machine, measured for seconds before anything is launched.
 
 Each network trains on random images of its data's shape, in a process apart: the plan needs no
-torch. As many processes measure at a time as trials will run at a time on the machine, or on one of
+torch. Several processes measure at a time, as trials will run at a time on the machine or on one of
 its GPUs: they take memory bandwidth and kernels' time from each other.
 """
 
@@ -71,11 +71,12 @@ def gpus() -> list[str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return found
-    # by their numbers, or by names that the driver's files do not have; a -1 ends the list
-    named = list(itertools.takewhile(lambda name: name not in ("", "-1"), visible.split(",")))
-    if all(name.isdecimal() for name in named):
-        return [found[int(name)] for name in named if int(name) < len(found)]
-    return found[: len(named)]
+    # by their numbers, or by names that the driver's files do not have; another word ends the list
+    names = visible.split(",")
+    by_number = itertools.takewhile(lambda n: n.isdecimal() and int(n) < len(found), names)
+    if numbers := dict.fromkeys(by_number):
+        return [found[int(number)] for number in numbers]
+    return found[: len([*itertools.takewhile(lambda n: n.startswith(("GPU-", "MIG-")), names)])]
 
 
 def paces(

@@ -107,13 +107,12 @@ def test_few_trials_do_not_leave_cores_idle(write_sweep, machine):
     assert resolved(many)[0].resources.threads == 1
 
 
-@pytest.mark.parametrize(
-    ("cpu", "asked"), [(4, (2, 4, False)), (0.5, (16, 1, False)), (1.5, (5, 1, False))]
-)
-def test_threads_that_are_written_are_kept(cpu, asked, write_sweep, machine):
+@pytest.mark.parametrize("cpu", [4, 0.5, 1.5])
+def test_cores_that_are_written_are_kept(cpu, write_sweep, machine):
     device = machine(cores=8)
-    found, _ = resolved(write_sweep(resources=AUTO | {"cpu": cpu}))
-    assert device.asked == [asked] and found.resources.cpu == cpu
+    found, said = resolved(write_sweep(resources=AUTO | {"cpu": cpu}))
+    assert (found.resources.gpu, found.resources.cpu) == (0, cpu) and not device.asked
+    assert said == f"packing: by resources.cpu: {cpu:g}"
 
 
 def test_what_was_chosen_stays(write_sweep, machine):
@@ -135,21 +134,46 @@ def test_what_was_chosen_stays(write_sweep, machine):
     assert (written.threads, written.cpu) == (2, 2)
 
 
-@pytest.mark.parametrize("gpus", [0, 1])
-def test_what_could_not_be_measured_is_as_without_auto_and_tried_again(gpus, write_sweep, machine):
+@pytest.mark.parametrize(("gpus", "cpu"), [(0, 1), (1, 2)])
+def test_what_could_not_be_measured_is_as_without_auto_and_tried_again(
+    gpus, cpu, write_sweep, machine
+):
     device = machine(gpus=gpus, together=lambda n, _: 0.0)
-    path = write_sweep(resources=AUTO | {"cpu": 2})
+    path = write_sweep(resources=AUTO | {"cpu": cpu})
     found, said = resolved(path)
-    assert (found.resources.gpu, found.resources.cpu) == (None, 2)
+    assert (found.resources.gpu, found.resources.cpu) == (None, cpu)
     assert said.startswith("packing: nothing could be measured")
     device.together = lambda n, _: 100.0 * n
     assert resolved(path)[0].resources.gpu is not None
 
 
+def test_a_compiled_variant_is_left_out_of_the_measurement(write_sweep, machine):
+    device = machine(cores=4, together=lambda n, _: 100.0 * n)
+    variants = {"R20": {}, "S+C": {"conv": "scconv", "compile": True}}
+    found, _ = resolved(write_sweep(variants=variants, resources=AUTO, seeds=9))
+    assert found.resources.threads == 1 and len(device.asked) == 3
+    compiled = write_sweep("all", base={"compile": True}, resources=AUTO)
+    assert resolved(compiled)[1].startswith("packing: nothing could be measured (`compile: true`")
+
+
+def test_no_more_trials_are_tried_at_a_time_than_there_are(write_sweep, machine):
+    device = machine(cores=128, together=lambda n, _: 100.0 * n)
+    resolved(write_sweep(resources=AUTO, seeds=3))  # six trials
+    assert max(n for n, *_ in device.asked) == 8
+    resolved(write_sweep("large", resources=AUTO, seeds=99, base={"batch_size": 16}))
+    assert max(n for n, *_ in device.asked) == 32
+
+
+def test_a_gpus_trials_have_the_cores_that_are_written(write_sweep, machine):
+    device = machine(gpus=1, cores=8)
+    resolved(write_sweep(resources=AUTO | {"cpu": 2.5}, seeds=20))
+    assert max(n for n, *_ in device.asked) == 2
+
+
 @pytest.mark.parametrize(
     ("visible", "seen"),
     [(None, "ABC"), ("", ""), ("-1", ""), ("1", "B"), ("2,0", "CA"), ("0,-1,1", "A"), ("7", ""),
-     ("GPU-1a,GPU-2b", "AB")],
+     ("GPU-1a,GPU-2b", "AB"), ("0,7,1", "A"), ("0,0", "A"), ("NoDevFiles", ""), ("none", "")],
 )  # fmt: skip
 def test_gpus_that_this_process_may_not_use_are_not_counted(visible, seen, monkeypatch, tmp_path):
     for n, name in enumerate("ABC"):

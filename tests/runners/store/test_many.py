@@ -1,16 +1,19 @@
 """A store of many trials is read with few requests and few checks, and never wrongly."""
 
+import hashlib
 import json
+import tempfile
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from runners import sweep
 from runners.errors import StoreError, SweepError
 from runners.plan import Config, Trial
-from runners.store import Store, bucket_reading, record_file, several
+from runners.store import Store, bucket_reading, cache, record_file, several
 from runners.store import place as files
 from runners.store import records as store_records
 from tests import records
@@ -122,6 +125,32 @@ def test_copies_are_this_users_alone_and_go_with_their_objects(many, bucket, tmp
         copy.write_bytes(copy.read_bytes().replace(b"finished", b"diverged"))
     with store.files.listed("trials", 3):
         assert {r.status for r in store.records(TRIALS[:3]).values()} == {"finished"}
+
+
+def test_the_copies_of_another_user_are_not_believed(many, bucket, tmp_path, monkeypatch):
+    store = filled(bucket("runs"), TRIALS[:1])
+    with store.files.listed("trials", 1):
+        store.records(TRIALS[:1])
+    (folder,) = (tmp_path / "cache").glob("*/objects-*")
+    assert (folder.parent.stat().st_mode | folder.stat().st_mode) & 0o077 == 0
+    (copy,) = folder.iterdir()
+    forged = copy.read_bytes()[32:].replace(b'"variant": "v"', b'"variant": "w"')
+    copy.write_bytes(hashlib.sha256(forged).digest() + forged)
+    folder.rename(tmp_path / "theirs")
+    folder.symlink_to(tmp_path / "theirs")
+    with store.files.listed("trials", 1):
+        assert store.records(TRIALS[:1])[TRIALS[0].id].variant == "v"
+    assert [*(tmp_path / "theirs").iterdir()]
+
+
+@pytest.mark.parametrize("home", ["/", ""])
+def test_without_a_home_the_cache_is_among_the_temporary_files(home, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.setattr(cache.Path, "home", lambda: Path("/"))
+    cache._folder.cache_clear()
+    assert cache.folder().parent == Path(tempfile.gettempdir())
+    cache._folder.cache_clear()
 
 
 def test_a_store_of_far_more_trials_is_not_listed(many, proxy, behind_proxy, monkeypatch):
