@@ -132,7 +132,7 @@ def candidates(sweep: Sweep, measures: dict[str, Measured], gpus: int) -> list[P
     else:
         split = {usable, *(2**i for i in range(usable.bit_length()))}
         found = [Packing(usable // each, each) for each in sorted(split, reverse=True)]
-    # of six trials, eight at a time are all
+    # eight at a time are all of six trials, and sixteen would be no more
     most = MOST if sweep.search else min(MOST, (2 * len(sweep.distinct) - 1) // max(1, gpus))
     return [packing for packing in found if packing.trials <= most] or [Packing(1, threads)]
 

@@ -22,9 +22,9 @@ from runners.store.records import MANY
 from runners.store.state import counted
 
 NO_PLAN = "(no plan names them)"
-Said = tuple[str, str]  # the sweep and the state that a trial's file names; "" for neither
-UNSAID: Said = ("", "")
-DAMAGED: Said = ("", "damaged")
+Summary = tuple[str, str]  # the sweep and the state that a trial's file names; "": it does not
+NOTHING: Summary = ("", "")
+DAMAGED: Summary = ("", "damaged")
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,16 @@ def kept(store: Store) -> dict[str, Kept]:
     for key, file in files.items():
         _, trial_id, *name = key.split("/")
         sizes[trial_id]["/".join(name)] = file.bytes
-    ended = {_id(key): said for key, said in _said(store, files, "record.json", _of_record)}
+    ended = {
+        _id(key): summary for key, summary in _summaries(store, files, "record.json", _of_record)
+    }
     # what a record does not say, its trial's first start has
-    unsaid = {key: file for key, file in files.items() if not ended.get(_id(key), UNSAID)[0]}
-    begun = {_id(key): said for key, said in _said(store, unsaid, "trial.json", _of_start)}
+    unsaid = {key: file for key, file in files.items() if not ended.get(_id(key), NOTHING)[0]}
+    begun = {
+        _id(key): summary for key, summary in _summaries(store, unsaid, "trial.json", _of_start)
+    }
     return {
-        trial_id: _kept(trial_id, its, ended.get(trial_id, UNSAID), begun.get(trial_id, UNSAID))
+        trial_id: _kept(trial_id, its, ended.get(trial_id, NOTHING), begun.get(trial_id, NOTHING))
         for trial_id, its in sizes.items()
     }
 
@@ -58,20 +62,25 @@ def _id(key: str) -> str:
     return key.split("/")[1]
 
 
-def _said(
-    store: Store, files: dict[str, Listed], name: str, say: Callable[[Store, str, bytes], Said]
-) -> Iterator[tuple[str, Said]]:
+def _summaries(
+    store: Store,
+    files: dict[str, Listed],
+    name: str,
+    summarise: Callable[[Store, str, bytes], Summary],
+) -> Iterator[tuple[str, Summary]]:
     """What every file of this name says; of those of a large store it is remembered here."""
     marks = {key: f"{key} {file.version}" for key, file in files.items() if _named(key, name)}
-    memory = store.memory("said") if len(marks) > MANY else None
-    known = {key: said for key, mark in marks.items() if memory and (said := memory.get(mark))}
+    memory = store.memory("summaries") if len(marks) > MANY else None
+    known = {
+        key: summary for key, mark in marks.items() if memory and (summary := memory.get(mark))
+    }
     yield from known.items()
     new = {}
     for key, content in store.files.several([key for key in marks if key not in known]):
-        said = say(store, key, content)
-        if said != DAMAGED:
-            new[marks[key]] = said
-        yield key, said
+        summary = summarise(store, key, content)
+        if summary != DAMAGED:
+            new[marks[key]] = summary
+        yield key, summary
     if memory:
         memory.put_all(new)
 
@@ -80,7 +89,7 @@ def _named(key: str, name: str) -> bool:
     return key.split("/")[2:] == [name]
 
 
-def _of_record(store: Store, key: str, content: bytes) -> Said:
+def _of_record(store: Store, key: str, content: bytes) -> Summary:
     try:
         record = record_file.load(content, _id(key), store.files.address(key))
     except SweepError:
@@ -88,12 +97,12 @@ def _of_record(store: Store, key: str, content: bytes) -> Said:
     return record.sweep, str(record.status)
 
 
-def _of_start(store: Store, key: str, content: bytes) -> Said:
+def _of_start(store: Store, key: str, content: bytes) -> Summary:
     found = plans.named(content)
     return (found.sweep if found else ""), ""
 
 
-def _kept(trial_id: str, files: dict[str, int], ended: Said, begun: Said) -> Kept:
+def _kept(trial_id: str, files: dict[str, int], ended: Summary, begun: Summary) -> Kept:
     state = str(State.NEW)
     if "record.json" in files:
         state = ended[1] or state

@@ -9,7 +9,6 @@ import functools
 import hashlib
 import json
 import os
-import stat
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -40,11 +39,13 @@ def check(place: Path) -> None:
     """That a folder is this user's: in the folder of temporary files anybody could make it.
 
     Raises:
-        OSError: it is another user's, a link, or not there.
+        OSError: it is another user's, a link (but the cache itself may be one), or not there.
     """
-    found = place.lstat()
-    if hasattr(os, "getuid") and (stat.S_ISLNK(found.st_mode) or found.st_uid != os.getuid()):
-        raise PermissionError(f"{place} is another user's")
+    if not hasattr(os, "getuid"):
+        return
+    owners = {place.lstat().st_uid, place.stat().st_uid}
+    if owners != {os.getuid()} or (place.is_symlink() and place != folder()):
+        raise PermissionError(f"{place} is not a folder of this user")
 
 
 @functools.cache

@@ -143,6 +143,16 @@ def test_the_copies_of_another_user_are_not_believed(many, bucket, tmp_path, mon
     assert [*(tmp_path / "theirs").iterdir()]
 
 
+def test_the_cache_itself_may_be_on_another_disk(many, bucket, tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "cache/scconv-sweeps").symlink_to(tmp_path / "disk")
+    store = filled(bucket("runs"), TRIALS[:2])
+    with store.files.listed("trials", 2):
+        store.records(TRIALS[:2])
+    assert len([*(tmp_path / "disk").glob("objects-*/*")]) == 2
+
+
 @pytest.mark.parametrize("home", ["/", ""])
 def test_without_a_home_the_cache_is_among_the_temporary_files(home, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
