@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -33,11 +34,26 @@ def plain() -> Iterator[None]:
         _switched_off = before
 
 
-def usable(x: Tensor, layers: Sequence[nn.Module]) -> bool:
-    """Whether a kernel may compute what these layers of torch would from the map x."""
+def possible(x: Tensor) -> bool:
+    """Whether there are kernels for the map x, and nothing looks between the layers."""
     if _switched_off or x.dim() != 4 or not x.numel() or x.dtype not in DTYPES:
         return False
-    return _seen(x) and not _watched() and all(_as_built(layer, x) for layer in layers)
+    return _seen(x) and not _watched() and _compiles()
+
+
+def as_built(layers: Sequence[nn.Module], dtype: torch.dtype) -> bool:
+    """Whether a kernel may compute what these layers of torch would from a map of the type."""
+    return all(_as_built(layer, dtype) for layer in layers)
+
+
+@cache
+def _compiles() -> bool:
+    """Whether Numba is here: a new Python or numpy can come before its release of Numba."""
+    try:
+        import numba  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def _seen(x: Tensor) -> bool:
@@ -58,7 +74,7 @@ def _watched() -> bool:
     )
 
 
-def _as_built(layer: nn.Module, x: Tensor) -> bool:
+def _as_built(layer: nn.Module, dtype: torch.dtype) -> bool:
     """A layer of torch's own class, which nobody listens to, with the parameters it was built
     with.
     """
@@ -67,7 +83,6 @@ def _as_built(layer: nn.Module, x: Tensor) -> bool:
         return False
     if own["_backward_hooks"] or own["_backward_pre_hooks"]:
         return False
-    dtype = x.dtype
     for parameter in own["_parameters"].values():
         if parameter is not None and (
             type(parameter) is not nn.Parameter

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 from torch import Tensor
 
 from scconv.kernels.groupwise import Geometry
@@ -12,12 +14,14 @@ from scconv.kernels.groupwise import Geometry
 @dataclass(frozen=True)
 class Form(Geometry):
     """What is fixed about a CRU: how many channels its upper part has, whether the output keeps the
-    squeezed lower part, and `eps` of the norms (of both squeezes, up and low, and of both outputs).
+    squeezed lower part, `eps` of the norms (of both squeezes, up and low, and of both outputs), and
+    the maps' type.
     """
 
     upper: int
     keeps: bool
     eps: tuple[float, float, float, float]
+    dtype: np.dtype
 
 
 @dataclass(frozen=True)
@@ -38,17 +42,14 @@ class Weights:
     shift2: Tensor
 
 
-@dataclass(frozen=True)
-class Seen:
-    """The mean and the variance that each norm would see if there were no biases: those of the
-    squeezes, of y1, and of y2, whose kept channels are the squeeze's less its mean.
+class Seen(NamedTuple):
+    """What each norm would see if there were no biases: mean and variance (2, c) of both squeezes;
+    the means of y1 and of y2, whose kept channels are the squeeze's less its mean, and the
+    variances of both, (2, c).
     """
 
-    mean_up: Tensor
-    var_up: Tensor
-    mean_low: Tensor
-    var_low: Tensor
-    mean1: Tensor
-    var1: Tensor
-    mean2: Tensor
-    var2: Tensor
+    of_up: np.ndarray
+    of_low: np.ndarray
+    mean1: np.ndarray
+    mean2: np.ndarray
+    variances: np.ndarray

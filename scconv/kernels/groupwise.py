@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scconv.kernels.rows import channels_last, rows
+from scconv.kernels import numbers
+from scconv.kernels.rows import array, channels_last, rows
 
 # With no more channels than this the group-wise convolution leaves most of a vector register empty,
 # and one full convolution with the point-wise weights in its centre costs less than the two. With
@@ -60,23 +61,15 @@ def _weight(gwc: Tensor, pwc: Tensor, form: Geometry) -> tuple[Tensor, int]:
     """The weight and the groups of the convolution that is computed."""
     if not form.merges(pwc):
         return gwc, form.groups
-    merged = gwc.new_zeros(*pwc.shape[:2], *gwc.shape[2:])
-    for i, (out, into) in enumerate(_groups(merged, form)):
-        merged[out, into] = gwc.chunk(form.groups)[i]
-    centre = gwc.shape[2] // 2
-    merged[:, :, centre, centre] += pwc.flatten(1)
-    return channels_last(merged), 1
+    c2, c, *_ = pwc.shape
+    merged = gwc.new_zeros(c2, *gwc.shape[2:], c)
+    numbers.merge(array(gwc), array(pwc), form.groups, array(merged))
+    return merged.permute(0, 3, 1, 2), 1
 
 
 def _apart(d_merged: Tensor, gwc: Tensor, form: Geometry) -> tuple[Tensor, Tensor]:
     """The gradients of both weights, for that of the one that stands for them."""
-    d_gwc = torch.cat([d_merged[out, into] for out, into in _groups(d_merged, form)])
-    centre = gwc.shape[2] // 2
-    return d_gwc, d_merged[:, :, centre, centre, None, None].contiguous()
-
-
-def _groups(merged: Tensor, form: Geometry) -> list[tuple[slice, slice]]:
-    """Each group's output and input channels."""
-    wide, deep = (size // form.groups for size in merged.shape[:2])
-    numbers = range(form.groups)
-    return [(slice(i * wide, i * wide + wide), slice(i * deep, i * deep + deep)) for i in numbers]
+    d = d_merged.permute(0, 2, 3, 1).contiguous()
+    d_gwc, d_pwc = torch.empty_like(gwc), gwc.new_empty(*d_merged.shape[:2], 1, 1)
+    numbers.take_apart(array(d), form.groups, array(d_gwc), array(d_pwc))
+    return d_gwc, d_pwc

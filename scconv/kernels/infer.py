@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from scconv.kernels import fuse
+from scconv.kernels import fuse, numbers
 from scconv.kernels.groupwise import convolve
-from scconv.kernels.rows import image, matrix, pool, rows
+from scconv.kernels.rows import array, image, matrix, pool, rows
 
 if TYPE_CHECKING:
     from scconv.convs.scconv import CRU
@@ -34,24 +35,25 @@ def cru(module: CRU, x: Tensor, form: Form) -> Tensor:
     z = _linear(low, module.pwc2.weight.flatten(1), module.pwc2.bias)
     y2 = torch.cat((z, low), dim=2) if form.keeps else z
     norms = _norm(module.norm_up), _norm(module.norm_low)
-    s1, s2 = (
-        norm.average(y.mean(1, keepdim=True)) for norm, y in zip(norms, (y1, y2), strict=True)
-    )
-    return image(fuse.output(y1, y2, (s1 - s2).sigmoid(), *norms), small)
+    fusion = fuse.empty(array(y1.mean(1)), array(y2.mean(1)))
+    fusion.norm1[:], fusion.norm2[:] = norms
+    numbers.weights(*fusion)
+    return image(fuse.output(y1, y2, fusion), small)
 
 
 def _squeeze(v: Tensor, conv: Any, norm: Any) -> Tensor:
     """The 1x1 convolution with its norm's gain in the weight and the rest in the bias."""
-    n = _norm(norm)
-    scale = n.gain * n.r
-    bias = n.shift + scale * (conv.bias - n.mean)
-    return _linear(v, conv.weight.flatten(1) * scale[:, None], bias)
+    mean, r, gain, shift = _norm(norm)
+    scale = gain * r
+    bias = shift + scale * (array(conv.bias) - mean)
+    weight = array(conv.weight.flatten(1)) * scale[:, None]
+    return _linear(v, torch.from_numpy(weight), torch.from_numpy(bias))
 
 
 def _linear(v: Tensor, weight: Tensor, bias: Any) -> Tensor:
     return torch.addmm(bias, matrix(v), weight.t()).view(*v.shape[:2], -1)
 
 
-def _norm(norm: Any) -> fuse.Norm:
-    r = (norm.running_var + norm.eps).rsqrt()
-    return fuse.Norm(norm.running_mean, r, norm.weight, norm.bias)
+def _norm(norm: Any) -> np.ndarray:
+    r = 1 / np.sqrt(array(norm.running_var) + norm.eps)
+    return np.stack((array(norm.running_mean), r, array(norm.weight), array(norm.bias)))

@@ -16,107 +16,97 @@ are fused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from scconv.kernels import fuse
+from scconv.kernels import fuse, loops, numbers
 from scconv.kernels.form import Form, Seen, Weights
 from scconv.kernels.groupwise import convolve, convolve_backward
 from scconv.kernels.rows import (
-    blocks,
+    array,
     channels_last,
     image,
     matrix,
+    moments,
     pool,
     rows,
     scaled,
-    side_by_side,
-    statistics,
-    tile,
     unpool,
-    widen,
+    wide,
 )
 
 Size = tuple[int, ...]
+Array = np.ndarray
 
 LEARNED = len(Weights.__dataclass_fields__)
-SEEN = tuple(Seen.__dataclass_fields__)
 
 
 class Reconstruct(torch.autograd.Function):
-    """apply(x, form, *weights, *cancelled) -> the output (n, c2, h2, w2), and the fields of `Seen`.
+    """apply(x, form, track, *weights, *cancelled) -> the output (n, c2, h2, w2).
 
-    x: (n, c1, h, w) in channels_last. `cancelled`: the parameters that change nothing.
+    x: (n, c1, h, w) in channels_last. `track` is called with what the norms saw. `cancelled`: the
+    parameters that change nothing.
     """
 
     @staticmethod
-    def forward(ctx, x, form, *parameters):  # type: ignore[override]
+    def forward(ctx, x, form, track, *parameters):  # type: ignore[override]
         w, size = Weights(*parameters[:LEARNED]), tuple(x.shape[2:])
         v = rows(x)
         u = _product(v[..., : form.upper], w.squeeze_up)
-        of_up = statistics(u)
-        scale = w.gain_up * (of_up[1] + form.eps[0]).rsqrt()
-        up = scaled(u, scale, w.shift_up - scale * of_up[0])
+        seen_up = np.empty((2, u.shape[2]), form.dtype)
+        scale = np.empty_like(seen_up)
+        gain, shift = array(w.gain_up), array(w.shift_up)
+        numbers.normalised(moments(u), v.shape[1], form.eps[0], gain, shift, *seen_up, *scale)
+        up = scaled(u, *scale)
         y1 = convolve(image(up, size), w.gwc, w.pwc1, form)
         small, y1 = tuple(y1.shape[2:]), rows(y1)
         if not form.merges(w.pwc1):
             read = pool(up, size) if form.stride == 2 else up
             matrix(y1).addmm_(matrix(read), w.pwc1.flatten(1).t())
-        y2, low, of_low = _lower(v[..., form.upper :], size, w, form)
-        of_1, of_2 = statistics(y1), statistics(y2)
+        y2, low, seen_low = _lower(v[..., form.upper :], size, w, form)
 
-        seen = Seen(*of_up, *of_low, *of_1, *of_2)
-        norms = _norms(w, form, seen)
-        averages = y1.mean(1, keepdim=True), y2.mean(1, keepdim=True)
-        s1, s2 = (norm.average(of) for norm, of in zip(norms, averages, strict=True))
-        p = (s1 - s2).sigmoid()
-        out = fuse.output(y1, y2, p, *norms)
-
-        ctx.form, ctx.small = form, small
-        values = [getattr(seen, name) for name in SEEN]
-        kept = None if form.keeps else low
-        ctx.save_for_backward(x, u, up, kept, y1, y2, p, *averages, *values, *parameters)
-        ctx.mark_non_differentiable(*values)
-        return image(out, small), *values
+        fusion, variances = _fusion(moments(y1), moments(y2), y1.shape[1], seen_low[1], w, form)
+        out = fuse.output(y1, y2, fusion)
+        track(Seen(seen_up, seen_low, fusion.norm1[0], fusion.norm2[0], variances))
+        ctx.form, ctx.small, ctx.numbers = form, small, (seen_up, seen_low, fusion)
+        ctx.save_for_backward(x, u, up, None if form.keeps else low, y1, y2, *parameters)
+        return image(out, small)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, g, *_):  # type: ignore[override]
-        x, u, up, low, y1, y2, p, average1, average2, *rest = ctx.saved_tensors
-        form, seen, parameters = ctx.form, Seen(*rest[: len(SEEN)]), rest[len(SEEN) :]
+    def backward(ctx, g):  # type: ignore[override]
+        x, u, up, low, y1, y2, *parameters = ctx.saved_tensors
+        form, (seen_up, seen_low, fusion) = ctx.form, ctx.numbers
         w, g, v, size = Weights(*parameters[:LEARNED]), rows(channels_last(g)), rows(x), x.shape[2:]
-        low = y2[..., -w.squeeze_low.shape[0] :] if form.keeps else low
-        norms = _norms(w, form, seen)
-        first, second = fuse.gradients(g, (y1, y2), (average1, average2), p, norms)
+        lines, of_norms = fuse.gradients(g, y1, y2, fusion)
+        d_y2 = torch.empty_like(y2)
+        lines.along(1, g, y2, d_y2)
+        d_low, d_gain_low, d_pwc2 = _lower_backward(d_y2, y2, low, of_norms[1], seen_low, w, form)
+        del d_y2
 
         # y1's gradient is needed as a whole, but only until x's is written: they share memory
         memory = v.new_empty(max(v.numel(), y1.numel()))
         dx, d_y1 = memory[: v.numel()].view_as(v), memory[: y1.numel()].view_as(y1)
-        by_low = torch.zeros_like(w.pwc2.flatten(1))
-        for i in blocks(g):
-            first.along(i, g, y1, out=d_y1[i])
-            d_z = second.along(i, g, y2)[..., : len(by_low)]
-            by_low.addmm_(matrix(d_z).t(), matrix(low[i]))
-
+        lines.along(0, g, y1, d_y1)
         d_up, d_gwc, d_pwc1 = _upper_backward(d_y1, ctx.small, up, size, w, form)
-        upper = _norm_backward(d_up, u, seen.mean_up, seen.var_up, w.gain_up, form.eps[0])
-        lower, d_gain_low, d_pwc2 = _lower_backward(by_low, second, seen, w, form)
-        d_squeeze_up, d_squeeze_low = _squeeze_backward(
-            dx, v, size, (upper, d_up, u), (lower, second, g, y2, low), w, form
-        )
+        d_gain_up, d_shift_up = _norm_backward(d_up, u, seen_up, array(w.gain_up), form.eps[0])
 
-        grads = (d_squeeze_up, upper.centred, upper.shift, d_gwc, d_pwc1, d_squeeze_low, d_gain_low)
-        of_norms = (
-            norms[0].r * first.centred,
-            first.shift,
-            norms[1].r * second.centred,
-            second.shift,
-        )
+        to_up, to_low = dx[..., : form.upper], dx[..., form.upper :]
+        d_squeeze_up = _product_backward(d_up, v[..., : form.upper], w.squeeze_up, to_up)
+        d_squeeze_low = _read_backward(d_low, v[..., form.upper :], size, w, form, to_low)
+
+        of_up = d_squeeze_up, *_tensors(d_gain_up, d_shift_up), d_gwc, d_pwc1
+        of_low = d_squeeze_low, *_tensors(d_gain_low, d_pwc2)
+        (gain1, shift1, _), (gain2, shift2, _) = of_norms
         of_cancelled = (torch.zeros_like(t) for t in parameters[LEARNED:])
-        return image(dx, size), None, *grads, d_pwc2, *of_norms, *of_cancelled
+        learned = *of_up, *of_low, *_tensors(gain1, shift1, gain2, shift2)
+        return image(dx, size), None, None, *learned, *of_cancelled
+
+
+def _tensors(*arrays: np.ndarray) -> list[Tensor]:
+    return [torch.from_numpy(a) for a in arrays]
 
 
 def _lower(read: Tensor, size: Size, w: Weights, form: Form):
@@ -129,34 +119,29 @@ def _lower(read: Tensor, size: Size, w: Weights, form: Form):
     if form.stride == 2:
         read = pool(read, size)
     low = _product(read, w.squeeze_low)
-    mean, var = statistics(low)
-    weight = w.pwc2.flatten(1) * _scale_low(w, var, form)
-    if not form.keeps:
-        low -= mean
-        return _product(low, weight), low, (mean, var)
-    point = len(weight)
-    y2 = low.new_empty(*low.shape[:2], point + low.shape[2])
-    kept = torch.sub(low, mean, out=y2[..., point:])
-    _product(kept, weight, y2[..., :point])
-    return y2, kept, (mean, var)
+    pwc2, seen = array(w.pwc2.flatten(1)), np.empty((2, low.shape[2]), form.dtype)
+    weight = np.empty_like(pwc2)
+    eps, gain = form.eps[1], array(w.gain_low)
+    numbers.scaled_weight(moments(low), low.shape[1], eps, gain, pwc2, *seen, weight)
+    point = len(weight) if form.keeps else 0
+    y = low.new_empty(*low.shape[:2], point + low.shape[2])
+    loops.moved_in.over_images(len(low), low.numel(), array(low), seen[0], point, array(y))
+    kept = y[..., point:]
+    y2 = _product(kept, torch.from_numpy(weight), y[..., :point] if form.keeps else None)
+    return (y if form.keeps else y2), kept, seen
 
 
-def _scale_low(w: Weights, var_low: Tensor, form: Form) -> Tensor:
-    return w.gain_low * (var_low + form.eps[1]).rsqrt()
-
-
-def _norms(w: Weights, form: Form, seen: Seen) -> tuple[fuse.Norm, fuse.Norm]:
-    """Those of both outputs. Of the kept channels, their squeeze's norm has only taken the mean, so
-    what it multiplies by is part of the second.
-    """
-    r2 = (seen.var2 + form.eps[3]).rsqrt()
-    if form.keeps:
-        scale = _scale_low(w, seen.var_low, form)
-        point = len(r2) - len(scale)
-        r_kept = (scale.square() * seen.var2[point:] + form.eps[3]).rsqrt() * scale
-        r2 = torch.cat((r2[:point], r_kept))
-    norm1 = fuse.Norm(seen.mean1, (seen.var1 + form.eps[2]).rsqrt(), w.gain1, w.shift1)
-    return norm1, fuse.Norm(seen.mean2, r2, w.gain2, w.shift2)
+def _fusion(
+    images1: Array, images2: Array, hw: int, variance_low: Array, w: Weights, form: Form
+) -> tuple[fuse.Fusion, Array]:
+    """How both maps are fused; and the variances that the norms saw, (2, c)."""
+    fusion, (_, _, *eps) = fuse.empty(images1[0], images2[0]), form.eps
+    variances = np.empty((2, images1.shape[2]), form.dtype)
+    of_norms = map(array, (w.gain1, w.shift1, w.gain2, w.shift2))
+    before = variance_low, form.eps[1], array(w.gain_low)
+    kept = len(variance_low) if form.keeps else 0
+    numbers.fusion(images1, images2, hw, *of_norms, *eps, *before, kept, *variances, *fusion[2:])
+    return fusion, variances
 
 
 def _upper_backward(d_y1: Tensor, small: Size, up: Tensor, size: Size, w: Weights, form: Form):
@@ -175,82 +160,67 @@ def _upper_backward(d_y1: Tensor, small: Size, up: Tensor, size: Size, w: Weight
     return d_up, d_gwc, (d.t() @ matrix(up)).view_as(w.pwc1)
 
 
-@dataclass(frozen=True)
-class _Squeezed:
-    """The gradient of a squeeze's output v, p * d + q * v + r for the gradient d of its norm's; per
-    channel.
+def _norm_backward(d: Tensor, v: Tensor, seen: Array, gain: Array, eps: float) -> Array:
+    """Through a norm over the batch: writes the gradient of v (n, hw, c) in the place of d, that of
+    the norm's output; the gradients of its gain and its shift, (2, c).
     """
-
-    p: Tensor
-    q: Tensor
-    r: Tensor
-    centred: Tensor  # the gain's gradient
-    shift: Tensor
-
-    def along(self, d: Tensor, v: Tensor) -> None:
-        """Writes it in the place of d."""
-        k = side_by_side(v)
-        p, q, r = (tile(numbers, k) for numbers in (self.p, self.q, self.r))
-        d, v = widen(d, k), widen(v, k)
-        for i in blocks(v):
-            torch.addcmul(r, d[i], p, out=d[i]).addcmul_(v[i], q)
+    n, hw, c = d.shape
+    sums, line = np.empty((2, n, c), gain.dtype), np.empty((3, c), gain.dtype)
+    grads = np.empty((2, c), gain.dtype)
+    d_wide, v_wide = wide(d), wide(v)
+    loops.products.over_images(n, d_wide.size, d_wide, v_wide, *sums)
+    numbers.through_a_norm(sums, hw, *seen, gain, eps, *line, grads)
+    of_d, of_v, rest = line
+    loops.combined_in_place.over_images(n, d_wide.size, d_wide, of_d, v_wide, of_v, rest)
+    return grads
 
 
-def _norm_backward(d: Tensor, v: Tensor, mean: Tensor, var: Tensor, gain: Tensor, eps: float):
-    """Through a norm over the batch, for the gradient d (n, hw, c) of its output."""
-    r, m, k = (var + eps).rsqrt(), d.shape[0] * d.shape[1], side_by_side(v)
-    d, v = widen(d, k), widen(v, k)
-    both = d.new_zeros(2, d.shape[2])
-    for i in blocks(d):
-        both[0] += d[i].sum((0, 1))
-        both[1] += (d[i] * v[i]).sum((0, 1))
-    shift, by_v = both.view(2, k, -1).sum(1)
-    of_gain = r * (by_v - mean * shift)
-    p, q = gain * r, -gain * r.square() * of_gain / m
-    return _Squeezed(p, q, -p * shift / m - q * mean, of_gain, shift)
-
-
-def _lower_backward(by_low: Tensor, line: fuse.Line, seen: Seen, w: Weights, form: Form):
-    """Through the lower squeeze's norm, from `by_low`, the product of the gradient of the second
-    map's point-wise part with `low`. The norm's shift has no gradient: the next norm cancels it.
+def _lower_backward(
+    d_y2: Tensor,
+    y2: Tensor,
+    low: Tensor | None,
+    of_norm2: Array,
+    seen: Array,
+    w: Weights,
+    form: Form,
+) -> tuple[Tensor, Array, Array]:
+    """Through the cheap transform and the lower squeeze's norm: the gradients of what the squeeze's
+    convolution made, of the norm's gain and of `pwc2`. The norm's shift has none: the next norm
+    cancels it.
     """
-    r, positions = (seen.var_low + form.eps[1]).rsqrt(), line.positions
-    scale, pwc2 = w.gain_low * r, w.pwc2.flatten(1)
-    of_gain = (pwc2 * by_low).sum(0)
-    if form.keeps:
-        # of the kept part, two norms in a row: the second cancels the first one's gain, up to eps
-        kept = slice(len(pwc2), None)
-        rho = (scale.square() * seen.var_low + form.eps[3]).rsqrt()
-        of_gain += w.gain2[kept] * rho**3 * form.eps[3] * line.centred[kept]
-    of_gain = of_gain * r
-    q = -scale * r * of_gain / positions
-    return (pwc2 * scale, q), of_gain, (by_low * scale).view_as(w.pwc2)
+    pwc2 = array(w.pwc2.flatten(1))
+    point = len(pwc2)
+    read = y2[..., point:] if low is None else low
+    d_z = matrix(d_y2[..., :point])
+    by_low = array(torch.mm(d_z.t(), matrix(read)))
+    through, d_pwc2 = np.empty((2, *pwc2.shape), form.dtype)
+    of_low, d_gain = np.empty((2, pwc2.shape[1]), form.dtype)
+    positions = d_y2.shape[0] * d_y2.shape[1]
+    norm = seen[1], form.eps[1], array(w.gain_low), positions
+    norm2 = array(w.gain2)[point:], form.eps[3], of_norm2[2, point:]
+    numbers.through_the_lower(by_low, pwc2, *norm, *norm2, through, of_low, d_gain, d_pwc2)
+
+    if low is None:
+        d_low = torch.empty_like(read, memory_format=torch.contiguous_format)
+        maps = array(d_y2), array(y2), point, of_low, array(d_low)
+        loops.moved_out.over_images(len(y2), d_low.numel(), *maps)
+    else:
+        d_low = scaled(low, of_low, np.zeros_like(of_low))
+    matrix(d_low).addmm_(d_z, torch.from_numpy(through))
+    return d_low, d_gain, d_pwc2.reshape(w.pwc2.shape)
 
 
-def _squeeze_backward(dx: Tensor, v: Tensor, size: Size, upper, lower, w: Weights, form: Form):
-    """Through both squeezes: writes dx, and returns the gradients of both weights."""
-    line_up, d_up, u = upper
-    (through, q), line, g, y2, low = lower
-    point = len(through)
-    line_up.along(d_up, u)
-    if form.keeps:
-        line = line.steeper(point, q)
-    d_low = low.new_empty(low.shape)
-    for i in blocks(y2):
-        d_y2 = line.along(i, g, y2)
-        kept = d_y2[..., point:] if form.keeps else low[i] * q
-        torch.addmm(matrix(kept), matrix(d_y2[..., :point]), through, out=matrix(d_low[i]))
-
-    to_up, to_low = dx[..., : form.upper], dx[..., form.upper :]
-    d_squeeze_up = _product_backward(d_up, v[..., : form.upper], w.squeeze_up, to_up)
-    read = v[..., form.upper :]
+def _read_backward(d_low: Tensor, v: Tensor, size: Size, w: Weights, form: Form, d_v: Tensor):
+    """Through the lower squeeze's convolution: writes the gradient of the lower part v, and returns
+    that of the weight.
+    """
     if form.stride == 1:
-        return d_squeeze_up, _product_backward(d_low, read, w.squeeze_low, to_low)
-    read = pool(read, size)
-    d_small = torch.empty_like(read)
-    d_squeeze_low = _product_backward(d_low, read, w.squeeze_low, d_small)
-    to_low.copy_(unpool(d_small, size))
-    return d_squeeze_up, d_squeeze_low
+        return _product_backward(d_low, v, w.squeeze_low, d_v)
+    read = pool(v, size)
+    d_read = torch.empty_like(read)
+    d_weight = _product_backward(d_low, read, w.squeeze_low, d_read)
+    d_v.copy_(unpool(d_read, size))
+    return d_weight
 
 
 def _product(v: Tensor, weight: Tensor, out: Tensor | None = None) -> Tensor:
@@ -262,4 +232,4 @@ def _product(v: Tensor, weight: Tensor, out: Tensor | None = None) -> Tensor:
 def _product_backward(d: Tensor, read: Tensor, weight: Tensor, d_read: Tensor) -> Tensor:
     """Writes the input's gradient, and returns the weight's."""
     torch.mm(matrix(d), weight.flatten(1), out=matrix(d_read))
-    return (matrix(d).t() @ matrix(read)).view_as(weight)
+    return torch.mm(matrix(d).t(), matrix(read)).view_as(weight)

@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import scconv
 from scconv import SCConv, kernels
-from scconv.kernels import Reconstruct, Select
+from scconv.kernels.reconstruct import Reconstruct
+from scconv.kernels.select import Select
 
 ROOT = Path(scconv.__file__).parents[1]
 

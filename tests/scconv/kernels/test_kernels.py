@@ -9,16 +9,21 @@ import torch
 from torch import nn
 
 from scconv import CRU, SRU, SCConv, kernels
-from scconv.kernels import Reconstruct, Select, rows
+from scconv.kernels import compiled
+from scconv.kernels.reconstruct import Reconstruct
+from scconv.kernels.select import Select
 from scconv.options import ORDERS
 
 FORMS = [*itertools.product((1, 2), ("paper", "eq11", "eq11-full"), (0.5, 0.25))]
 
 
-@pytest.fixture(params=[False, True], ids=["one block", "many blocks"])
-def small_blocks(request, monkeypatch):
-    if request.param:
-        monkeypatch.setattr(rows, "BLOCK_BYTES", 2 * 32 * 64 * 8)
+@pytest.fixture(params=[1, 3], ids=["one thread", "three threads"])
+def threads(request, monkeypatch):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    monkeypatch.setattr(compiled, "ENOUGH", 1)
+    yield request.param
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -74,7 +79,7 @@ def same(got, want, tolerance):
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("stride, lower, alpha", FORMS)
-def test_a_step_is_that_of_the_layers(order, stride, lower, alpha, used, small_blocks):
+def test_a_step_is_that_of_the_layers(order, stride, lower, alpha, used, threads):
     module = made(order=order, stride=stride, lower=lower, alpha=alpha, dilation=stride)
     x = torch.randn(5, 32, 8, 7, dtype=torch.float64) + 0.3
     got, want = ran(module, x, layers=False), ran(module, x, layers=True)

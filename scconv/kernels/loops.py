@@ -1,0 +1,267 @@
+"""The passes over maps, as loops.
+
+A map (n, c, h, w) in channels_last is (n, h * w, c) in memory. A loop over few channels is slow, so
+that most passes see k positions side by side as one of k c channels: (n, h * w / k, k c). Numbers
+per channel are (c,), per image and channel (n, c).
+
+Sums run over 64 rows in the map's own precision, and over these in float64.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from scconv.kernels.compiled import compiled, inlined
+
+ROWS = 64
+
+
+@inlined
+def _tile(numbers, wide):
+    """Writes the numbers per channel for each of the positions side by side."""
+    c = len(numbers)
+    for first in range(0, len(wide), c):
+        for j in range(c):
+            wide[first + j] = numbers[j]
+
+
+@inlined
+def _fold(wide, numbers):
+    """Writes the sums of each channel over the positions side by side."""
+    c = len(numbers)
+    for j in range(c):
+        total = wide[j]
+        for first in range(c, len(wide), c):
+            total += wide[first + j]
+        numbers[j] = total
+
+
+@compiled
+def moments(start, stop, v, mean, squares):
+    """Each image's mean of each channel, and the sum of squared differences from it."""
+    rows, width, c = v.shape[1], v.shape[2], mean.shape[1]
+    part, centre = np.empty(width, v.dtype), np.empty(width, v.dtype)
+    total, sums = np.empty(width, np.float64), np.empty(c, np.float64)
+    count = rows * (width // c)
+    for n in range(start, stop):
+        total[:] = 0
+        for first in range(0, rows, ROWS):
+            part[:] = 0
+            for row in range(first, min(first + ROWS, rows)):
+                for j in range(width):
+                    part[j] += v[n, row, j]
+            for j in range(width):
+                total[j] += part[j]
+        _fold(total, sums)
+        for j in range(c):
+            mean[n, j] = sums[j] / count
+        _tile(mean[n], centre)
+
+        total[:] = 0
+        for first in range(0, rows, ROWS):
+            part[:] = 0
+            for row in range(first, min(first + ROWS, rows)):
+                for j in range(width):
+                    part[j] += (v[n, row, j] - centre[j]) * (v[n, row, j] - centre[j])
+            for j in range(width):
+                total[j] += part[j]
+        _fold(total, sums)
+        for j in range(c):
+            squares[n, j] = sums[j]
+
+
+@compiled
+def products(start, stop, d, v, of_d, of_both):
+    """Each image's sums of d and of d * v of each channel."""
+    rows, width, c = v.shape[1], v.shape[2], of_d.shape[1]
+    part1, part2 = np.empty(width, v.dtype), np.empty(width, v.dtype)
+    total1, total2 = np.empty(width, np.float64), np.empty(width, np.float64)
+    sums = np.empty(c, np.float64)
+    for n in range(start, stop):
+        total1[:] = 0
+        total2[:] = 0
+        for first in range(0, rows, ROWS):
+            part1[:] = 0
+            part2[:] = 0
+            for row in range(first, min(first + ROWS, rows)):
+                for j in range(width):
+                    part1[j] += d[n, row, j]
+                    part2[j] += d[n, row, j] * v[n, row, j]
+            for j in range(width):
+                total1[j] += part1[j]
+                total2[j] += part2[j]
+        _fold(total1, sums)
+        for j in range(c):
+            of_d[n, j] = sums[j]
+        _fold(total2, sums)
+        for j in range(c):
+            of_both[n, j] = sums[j]
+
+
+@compiled
+def products_of_two(start, stop, d, v1, v2, of_d, of_v1, of_v2):
+    """The same with two maps beside d."""
+    rows, width, c = d.shape[1], d.shape[2], of_d.shape[1]
+    part, total = np.empty((3, width), d.dtype), np.empty((3, width), np.float64)
+    sums = np.empty(c, np.float64)
+    for n in range(start, stop):
+        total[:] = 0
+        for first in range(0, rows, ROWS):
+            part[:] = 0
+            for row in range(first, min(first + ROWS, rows)):
+                for j in range(width):
+                    part[0, j] += d[n, row, j]
+                    part[1, j] += d[n, row, j] * v1[n, row, j]
+                    part[2, j] += d[n, row, j] * v2[n, row, j]
+            total += part
+        _fold(total[0], sums)
+        for j in range(c):
+            of_d[n, j] = sums[j]
+        _fold(total[1], sums)
+        for j in range(c):
+            of_v1[n, j] = sums[j]
+        _fold(total[2], sums)
+        for j in range(c):
+            of_v2[n, j] = sums[j]
+
+
+@compiled
+def scaled(start, stop, v, scale, shift, out):
+    """Writes scale * v + shift, with numbers per channel."""
+    rows, width = v.shape[1], v.shape[2]
+    a, b = np.empty(width, v.dtype), np.empty(width, v.dtype)
+    _tile(scale, a)
+    _tile(shift, b)
+    for n in range(start, stop):
+        for row in range(rows):
+            for j in range(width):
+                out[n, row, j] = a[j] * v[n, row, j] + b[j]
+
+
+@compiled
+def combined(start, stop, v, of_v, y, of_y, r, out):
+    """Writes of_v * v + of_y * y + r, with numbers per image and channel."""
+    rows, width = v.shape[1], v.shape[2]
+    a, b, d = np.empty(width, v.dtype), np.empty(width, v.dtype), np.empty(width, v.dtype)
+    for n in range(start, stop):
+        _tile(of_v[n], a)
+        _tile(of_y[n], b)
+        _tile(r[n], d)
+        for row in range(rows):
+            for j in range(width):
+                out[n, row, j] = a[j] * v[n, row, j] + b[j] * y[n, row, j] + d[j]
+
+
+@compiled
+def combined_in_place(start, stop, v, of_v, y, of_y, r):
+    """Writes of_v * v + of_y * y + r in the place of v, with numbers per channel."""
+    rows, width = v.shape[1], v.shape[2]
+    a, b, d = np.empty(width, v.dtype), np.empty(width, v.dtype), np.empty(width, v.dtype)
+    _tile(of_v, a)
+    _tile(of_y, b)
+    _tile(r, d)
+    for n in range(start, stop):
+        for row in range(rows):
+            for j in range(width):
+                v[n, row, j] = a[j] * v[n, row, j] + b[j] * y[n, row, j] + d[j]
+
+
+@compiled
+def moved_in(start, stop, v, mean, first, y):
+    """Writes v - mean to the channels of y from `first` on, with a number per channel; v and y are
+    seen with one position in a row.
+    """
+    for n in range(start, stop):
+        for row in range(v.shape[1]):
+            x, to = v[n, row], y[n, row, first:]
+            for j in range(len(mean)):
+                to[j] = x[j] - mean[j]
+
+
+@compiled
+def moved_out(start, stop, d, y, first, of_y, out):
+    """Writes d + of_y * y of the channels from `first` on, with a number per channel; the maps are
+    seen with one position in a row.
+    """
+    for n in range(start, stop):
+        for row in range(d.shape[1]):
+            a, b, to = d[n, row, first:], y[n, row, first:], out[n, row]
+            for j in range(len(of_y)):
+                to[j] = a[j] + of_y[j] * b[j]
+
+
+@compiled
+def levels(start, stop, v, groups, t, eps, level):
+    """Writes mean + deviation * t of each image's groups of channels, for each channel."""
+    rows, width, c = v.shape[1], v.shape[2], level.shape[1]
+    part, total = np.empty(width, v.dtype), np.empty(width, np.float64)
+    sums, centre = np.empty(c, np.float64), np.empty(width, v.dtype)
+    deep, side = c // groups, width // c
+    count = rows * side * deep
+    for n in range(start, stop):
+        total[:] = 0
+        for first in range(0, rows, ROWS):
+            part[:] = 0
+            for row in range(first, min(first + ROWS, rows)):
+                for j in range(width):
+                    part[j] += v[n, row, j]
+            total += part
+        _fold(total, sums)
+        for j in range(0, c, deep):
+            mean = 0.0
+            for i in range(j, j + deep):
+                mean += sums[i]
+            for i in range(j, j + deep):
+                level[n, i] = mean / count
+        if not np.any(t):
+            continue
+
+        _tile(level[n], centre)
+        total[:] = 0
+        for first in range(0, rows, ROWS):
+            part[:] = 0
+            for row in range(first, min(first + ROWS, rows)):
+                for j in range(width):
+                    part[j] += (v[n, row, j] - centre[j]) * (v[n, row, j] - centre[j])
+            total += part
+        _fold(total, sums)
+        for j in range(0, c, deep):
+            squares = 0.0
+            for i in range(j, j + deep):
+                squares += sums[i]
+            for i in range(j, j + deep):
+                level[n, i] += math.sqrt(squares / count + eps) * t[i]
+
+
+@compiled
+def recombined(start, stop, v, level, out):
+    """Writes the halves of v (n, rows, c), crosswise: what is above the level of one half, and not
+    above that of the other.
+    """
+    half, zero = v.shape[2] // 2, v.dtype.type(0)
+    for n in range(start, stop):
+        level1, level2 = level[n, :half].copy(), level[n, half:].copy()
+        for row in range(v.shape[1]):
+            x, to = v[n, row], out[n, row]
+            for j in range(half):
+                a, b = x[j], x[j + half]
+                above_a = a if a > level1[j] else zero
+                above_b = b if b > level2[j] else zero
+                to[j] = above_a + (b - above_b)
+                to[j + half] = above_b + (a - above_a)
+
+
+@compiled
+def recombined_backward(start, stop, g, v, level, out):
+    """Writes the gradient of v for that of what `recombined` wrote."""
+    half = v.shape[2] // 2
+    for n in range(start, stop):
+        level1, level2 = level[n, :half].copy(), level[n, half:].copy()
+        for row in range(v.shape[1]):
+            x, d, to = v[n, row], g[n, row], out[n, row]
+            for j in range(half):
+                a, b = d[j], d[j + half]
+                to[j] = a if x[j] > level1[j] else b
+                to[j + half] = b if x[j + half] > level2[j] else a

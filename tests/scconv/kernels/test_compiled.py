@@ -1,0 +1,117 @@
+"""Kernels are compiled and stored where they can be, split among threads, and absent without Numba."""
+
+import multiprocessing
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from scconv import SCConv
+from scconv.kernels import compiled as module
+from scconv.kernels import conditions
+from scconv.kernels.compiled import compiled
+from scconv.kernels.reconstruct import Reconstruct
+
+
+def doubled(start, stop, v, out):
+    for n in range(start, stop):
+        out[n] = 2 * v[n]
+
+
+def refuse(error):
+    def stored(_function):
+        raise error
+
+    return stored
+
+
+def no_space(_function):
+    def run(*_):
+        raise OSError(28, "No space left on device")
+
+    return run
+
+
+@pytest.mark.parametrize("stored", [refuse(RuntimeError("no locator available")), no_space])
+def test_where_nothing_can_be_stored_it_is_compiled_all_the_same(stored, monkeypatch):
+    monkeypatch.setattr(module, "_stored", stored)
+    function, out = compiled(doubled), np.zeros(4)
+    for _ in range(2):
+        function(1, 3, np.arange(4.0), out)
+    assert out.tolist() == [0, 2, 4, 0]
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 7])
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_each_image_is_computed_once_on_any_number_of_threads(n, threads, monkeypatch):
+    parts = []
+
+    class Recorded(compiled):
+        def __call__(self, start, stop, *args):
+            parts.append((start, stop))
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    Recorded(doubled).over_images(n, 10 * module.ENOUGH)
+    assert len(parts) == min(n, threads)
+    assert sorted(i for start, stop in parts for i in range(start, stop)) == [*range(n)]
+
+
+def test_few_elements_stay_on_one_thread(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(module, "_pools", None)  # an error, if it is asked for
+    out = np.zeros(4)
+    compiled(doubled).over_images(4, 4, np.arange(4.0), out)
+    assert out.tolist() == [0, 2, 4, 6]
+
+
+def test_an_error_in_another_thread_is_raised(monkeypatch):
+    class Failing(compiled):
+        def __call__(self, start, *_):
+            if start:
+                raise ValueError("in a thread")
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    with pytest.raises(ValueError, match="in a thread"):
+        Failing(doubled).over_images(4, 10 * module.ENOUGH)
+
+
+def step(threads: int) -> float:
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    x = torch.randn(4, 32, 8, 8, requires_grad=True)
+    return SCConv(32, 32)(x).square().sum().item()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere torch does not outlive a fork")
+def test_a_forked_process_starts_threads_of_its_own(monkeypatch):
+    monkeypatch.setattr(module, "ENOUGH", 1)
+    before = torch.get_num_threads()
+    try:
+        want = step(2)
+    finally:
+        torch.set_num_threads(before)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        # one thread of torch's, whose own do not outlive a fork; two here
+        got = pool.apply_async(forked_step).get(timeout=120)
+    assert got == pytest.approx(want, rel=1e-6)
+
+
+def forked_step() -> float:
+    torch.set_num_threads(1)
+    torch.get_num_threads = lambda: 2  # type: ignore[assignment]
+    torch.set_num_threads = lambda _: None  # type: ignore[assignment]
+    return step(2)
+
+
+def test_without_numba_the_layers_are_run(monkeypatch):
+    torch.manual_seed(0)
+    scconv, x = SCConv(32, 32), torch.randn(2, 32, 5, 5)
+    want = scconv(x)
+    conditions._compiles.cache_clear()
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.setattr(Reconstruct, "apply", lambda *_: pytest.fail("a kernel ran"))
+    try:
+        torch.testing.assert_close(scconv(x), want)
+    finally:
+        conditions._compiles.cache_clear()
