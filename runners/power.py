@@ -25,7 +25,7 @@ def sentence(sweep: Sweep, records: dict[str, Record], found: Estimate | None) -
         record = records.get(trial.id)
         if record and record.result:
             scores.setdefault(trial.variant, []).append(record.result.score)
-    spreads = [statistics.variance(x) for x in scores.values() if len(x) > 1]
+    spreads = [_variance(x) for x in scores.values() if len(x) > 1]
     sd = math.sqrt(statistics.mean(spreads)) if spreads else ASSUMED_SD
     if not sd:
         return []
@@ -46,3 +46,9 @@ def sentence(sweep: Sweep, records: dict[str, Record], found: Estimate | None) -
             more = sum(found.whole) / seeds * (needed - seeds) / found.at_a_time
             line += f", about {duration(found.seconds + more)}"
     return [line]
+
+
+def _variance(scores: list[float]) -> float:
+    """As `statistics.variance` but for its last digits; that is felt with thousands of variants."""
+    mean = math.fsum(scores) / len(scores)
+    return math.fsum((score - mean) ** 2 for score in scores) / (len(scores) - 1)

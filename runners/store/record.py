@@ -6,6 +6,7 @@ records without it stay readable (runners/store/record_file.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -168,6 +169,20 @@ class Record:
     result: Result | None
     provenance: dict[str, Any]
     weights_sha256: str = ""
+
+    @classmethod
+    def reading_epochs_later(cls, read: Callable[[], list[Epoch]], **others: Any) -> Record:
+        """One whose epochs are read when they are first asked for."""
+        made = cls(epochs=[], **others)
+        del made.__dict__["epochs"]
+        made.__dict__["_read"] = read
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        # only for what is not there
+        if name != "epochs" or "_read" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self.__dict__.setdefault("epochs", self.__dict__["_read"]())
 
     @property
     def primary(self) -> str:

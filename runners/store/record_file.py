@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, fields
+from functools import partial
 from typing import Any
 
 import pydantic_core
@@ -23,6 +24,8 @@ from runners.store.state import State
 
 VERSION = 2
 EPOCH = {field.name for field in fields(Epoch)}
+RESULT = [field.name for field in fields(Result)]
+BUT_EPOCHS = [field.name for field in fields(Record) if field.name != "epochs"]
 TUPLES = [key for key, default in Config.defaults().items() if isinstance(default, tuple)]
 _RECORD = TypeAdapter(Record)
 
@@ -56,7 +59,7 @@ def load(content: bytes, trial_id: str, path: str, *, checked: bool = False) -> 
         SweepError: it is damaged, another trial's, or of a later version; says the way out.
     """
     try:
-        return _rebuilt(_current(_decoded(content))) if checked else read(content, trial_id)
+        return _in_order(content) if checked else read(content, trial_id)
     except NewerRecord as error:
         raise SweepError(
             f"{path}: written by a later version of this code ({error});"
@@ -138,14 +141,35 @@ def _shaped(raw: dict[str, Any]) -> Record:
         raise ValueError(f"{place}: {rule}, got {_clip(first['input'])}") from None
 
 
-def _rebuilt(raw: dict[str, Any]) -> Record:
-    """What `_shaped` makes of a mapping that is known to be in order."""
-    values = {field.name: raw[field.name] for field in fields(Record) if field.name in raw}
+def _in_order(content: bytes) -> Record:
+    """What `read` makes of a content that is known to be in order.
+
+    Its epochs are most of it, and only some readers want them: they are read when they are first
+    asked for. `write` indents by one, so that nothing but the list's end follows a line's end and
+    one space.
+    """
+    head, start, rest = content.partition(b'\n "epochs": [')
+    epochs, end, tail = rest.partition(b"\n ]")
+    if start and end:
+        raw = _decoded(head + start + b"]" + tail)
+        if raw.get("version") == VERSION:
+            later = partial(_epochs, b"[" + epochs + b"]")
+            return Record.reading_epochs_later(later, **_fields(_current(raw)))
+    raw = _current(_decoded(content))
+    return Record(epochs=[_epoch(row) for row in raw["epochs"]], **_fields(raw))
+
+
+def _fields(raw: dict[str, Any]) -> dict[str, Any]:
+    """All fields of a record but the epochs, of a mapping that is known to be in order."""
+    values = {name: raw[name] for name in BUT_EPOCHS if name in raw}
     values["status"] = State(raw["status"])
-    values["epochs"] = [_epoch(row) for row in raw["epochs"]]
     if found := raw["result"]:
-        values["result"] = Result(**{field.name: found[field.name] for field in fields(Result)})
-    return Record(**values)
+        values["result"] = Result(**{name: found[name] for name in RESULT})
+    return values
+
+
+def _epochs(content: bytes) -> list[Epoch]:
+    return [_epoch(row) for row in _decoded(content)]
 
 
 def _epoch(row: dict[str, Any]) -> Epoch:

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from analysis import stats
-from analysis.stats import effects
+from analysis.stats import comparison, effects
 
 
 def scores(rows, seeds=None):
@@ -118,6 +118,16 @@ def test_unequal_variances_and_incomplete_blocks_go_by_welch_and_holm(random):
         "Welch",
         "not every seed has finished in every variant",
     ) and found.differences["v1"].n == 3
+
+
+@pytest.mark.parametrize("n", [3, 4, 9])
+def test_brown_and_forsythes_test_is_scipys(n, random):
+    values = random.normal(70, [[0.1], [1.0], [5.0]], (3, n))
+    want = scipy_stats.levene(*values, center="median").pvalue
+    assert comparison._unequal(values) == pytest.approx(want)
+    # every distance from the median is 1 in one group and 2 in the other
+    apart = np.array([[69.0, 69, 71, 71], [68, 68, 72, 72]])
+    assert comparison._unequal(apart) == 0 and comparison._unequal(apart[:1].repeat(2, 0)) == 1
 
 
 def test_holm_by_hand():

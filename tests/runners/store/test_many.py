@@ -5,6 +5,7 @@ import json
 import tempfile
 import threading
 import time
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +54,22 @@ def test_records_that_were_checked_before_come_back_the_same(many, place):
     assert lacking.id not in first and len(first) == 41
     assert first[TRIALS[3].id] == store.record(TRIALS[3].id)
     assert all(type(record.config["milestones"]) is tuple for record in again.values())
+
+
+def test_the_epochs_of_records_that_were_checked_before_are_read_when_asked_for(many, tmp_path):
+    filled(str(tmp_path)).records(TRIALS)
+    read = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(record_file, "_epoch", lambda row: read.append(row["epoch"]))
+        found = Store(tmp_path).records(TRIALS)
+        assert all(record.score and record.result for record in found.values()) and not read
+        record = found[TRIALS[0].id]
+        assert len(record.epochs) == len(record.epochs) == 2 and read == [1, 2]
+    again = Store(tmp_path).records(TRIALS)[TRIALS[0].id]
+    copied = deepcopy(again)
+    assert replace(again, reason="x").epochs == copied.epochs == again.epochs
+    with pytest.raises(AttributeError, match="'Record' object has no attribute 'epoch'"):
+        _ = again.epoch  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in OLD.glob("*.json")))
