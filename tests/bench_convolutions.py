@@ -164,7 +164,13 @@ def networks(name: str, batch: int, rounds: int) -> list[dict]:
 
 
 def training_step(model: nn.Module, batch: int, *, layers: bool) -> Callable[[], None]:
-    optimizer = torch.optim.SGD(model.parameters(), 0.05, 0.9, weight_decay=5e-4, nesterov=True)
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        *(0.05, 0.9),
+        weight_decay=5e-4,
+        nesterov=True,
+        foreach=True,  # as a trial's on a CPU
+    )
     x, y = channels_last(torch.randn(batch, 3, 32, 32)), torch.randint(100, (batch,))
 
     def step() -> None:

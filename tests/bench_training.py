@@ -81,7 +81,8 @@ def network(name: str, conv: str) -> nn.Module:
 def bare(name: str, conv: str) -> Callable[[], None]:
     """An epoch of steps whose batches are ready."""
     model = network(name, conv).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.SGD(model.parameters(), **RECIPE)
+    # as a trial's on a CPU
+    optimizer = torch.optim.SGD(model.parameters(), **RECIPE, foreach=True)
     x, y = channels_last(torch.randn(BATCH, 3, 32, 32)), torch.randint(100, (BATCH,))
 
     def epoch() -> None:

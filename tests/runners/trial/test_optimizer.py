@@ -36,6 +36,25 @@ def test_one_step_of_each_by_hand():
     assert one_step(replace(base, optimizer="adamw"), -0.3) == pytest.approx(0.95 + 0.1)
 
 
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_all_parameters_at_once_come_to_the_bits_of_one_after_another(name):
+    config = Config("resnet20", "digits", lr=0.1, weight_decay=5e-4, optimizer=name)
+    ended = []
+    for foreach in (True, False):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(72, 2))
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        steps = optimizer(config, model)
+        assert steps.param_groups[0]["foreach"] is True
+        steps.param_groups[0]["foreach"] = foreach
+        for _ in range(3):
+            steps.zero_grad()
+            model(torch.randn(4, 3, 5, 5)).square().sum().backward()
+            steps.step()
+        ended.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert torch.equal(*ended)
+
+
 def test_a_constant_rate_stays_after_the_warm_up():
     config = Config("resnet20", "digits", lr=0.2, schedule="constant", warmup=0.5)
     assert [learning_rate(config, p) for p in (0.25, 0.5, 0.75, 1)] == [0.1, 0.2, 0.2, 0.2]
