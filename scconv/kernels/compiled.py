@@ -41,8 +41,8 @@ class compiled:
     def __call__(self, *args: Any) -> Any:
         try:
             return self.run(*args)
-        except OSError:
-            # no space to store it
+        except Exception:
+            # no space to store it, or what was stored is damaged, which shows in any error
             self.run = _compiled(self.literal)
             return self.run(*args)
 
@@ -69,7 +69,13 @@ class compiled:
         parts = [(start, stop, *args) for start, stop in itertools.pairwise(ends)]
         if threads not in _pools:
             _pools[threads] = ThreadPoolExecutor(threads - 1, thread_name_prefix="scconv")
-        others = [_pools[threads].submit(self, *part) for part in parts[1:]]
+        others = []
+        for part in parts[1:]:
+            try:
+                others.append(_pools[threads].submit(self, *part))
+            except RuntimeError:
+                # the main thread has ended, and Python starts no more threads
+                self(*part)
         self(*parts[0])
         for other in others:
             other.result()
@@ -81,6 +87,8 @@ def inlined(function: Callable[..., Any]) -> Any:
     return njit(inspect.unwrap(function))
 
 
+# What Numba has stored, it finds by the file that a function is in and that file's last change, not
+# by these options: who changes them changes loops.py and numbers.py, too.
 def _stored(function: Callable[..., Any]) -> Callable[..., Any]:
     return njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")(function)
 

@@ -7,6 +7,7 @@ layers themselves.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import cache
 
@@ -36,9 +37,9 @@ def plain() -> Iterator[None]:
 
 def possible(x: Tensor) -> bool:
     """Whether there are kernels for the map x, and nothing looks between the layers."""
-    if _switched_off or x.dim() != 4 or not x.numel() or x.dtype not in DTYPES:
+    if _switched_off or not _seen(x) or x.dtype not in DTYPES:
         return False
-    return _seen(x) and not _watched() and _compiles()
+    return x.dim() == 4 and x.numel() > 0 and not _watched() and _compiles()
 
 
 def as_built(layers: Sequence[nn.Module], dtype: torch.dtype) -> bool:
@@ -48,10 +49,17 @@ def as_built(layers: Sequence[nn.Module], dtype: torch.dtype) -> bool:
 
 @cache
 def _compiles() -> bool:
-    """Whether Numba is here: a new Python or numpy can come before its release of Numba."""
+    """Whether Numba is here and works: a new Python or numpy can come before its release of Numba,
+    and what it raises then is of any kind.
+    """
     try:
         import numba  # noqa: F401
-    except ImportError:
+    except Exception as error:
+        warnings.warn(
+            f"SCConv runs layer by layer, which takes up to twice as long on a CPU: Numba cannot "
+            f"be imported ({error})",
+            stacklevel=2,
+        )
         return False
     return True
 
@@ -90,4 +98,12 @@ def _as_built(layer: nn.Module, dtype: torch.dtype) -> bool:
             or parameter.device.type != "cpu"
         ):
             return False
-    return True
+    return all(_is_usual(buffer, dtype) for buffer in own["_buffers"].values())
+
+
+def _is_usual(buffer: Tensor | None, dtype: torch.dtype) -> bool:
+    """A buffer in memory, of the map's type if it has fractions."""
+    if buffer is None:
+        return True
+    fits = buffer.dtype == dtype if buffer.is_floating_point() else buffer.dtype == torch.int64
+    return type(buffer) is Tensor and fits and buffer.device.type == "cpu"

@@ -13,6 +13,7 @@ Maps are (n, hw, c), numbers per image and channel (n, c), norms as in numbers.p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,8 +43,11 @@ class Fusion(NamedTuple):
 
 def empty(average1: Array, average2: Array) -> Fusion:
     """To be written."""
-    norms = np.empty((2, 4, average1.shape[1]), average1.dtype)
-    return Fusion(average1, average2, *norms, *np.empty((4, *average1.shape), average1.dtype))
+    norm1, norm2 = np.empty((2, 4, average1.shape[1]), average1.dtype)
+    # p is kept for the backward: in memory of its own
+    p = np.empty_like(average1)
+    of_y1, of_y2, rest = np.empty((3, *p.shape), p.dtype)
+    return Fusion(average1, average2, norm1, norm2, p, of_y1, of_y2, rest)
 
 
 def output(y1: Tensor, y2: Tensor, fusion: Fusion) -> Tensor:
@@ -71,15 +75,15 @@ class Lines(NamedTuple):
         loops.combined.over_images(len(seen), seen.size, *maps)
 
 
-def gradients(g: Tensor, y1: Tensor, y2: Tensor, fusion: Fusion) -> tuple[Lines, Array]:
+def gradients(g: Tensor, y1: Tensor, y2: Tensor, fusion: Sequence[Array]) -> tuple[Lines, Array]:
     """Those of the maps, and of each norm (2, 3, c): of its gain and its shift, and of the gain
-    without 1 / deviation.
+    without 1 / deviation. `fusion`: its averages, norms and p.
     """
     n, hw, c = g.shape
-    dtype = fusion.p.dtype
+    dtype = fusion[0].dtype
     sums, found = np.empty((3, n, c), dtype), Lines(*np.empty((3, 2, n, c), dtype))
     grads = np.empty((2, 3, c), dtype)
     seen = wide(g)
     loops.products_of_two.over_images(n, seen.size, seen, wide(y1), wide(y2), *sums)
-    numbers.lines(sums, *fusion[:5], hw, *found, grads)
+    numbers.lines(sums, *fusion, hw, *found, grads)
     return found, grads

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scconv.kernels import numbers
+from scconv.kernels.compiled import compiled
 from scconv.kernels.rows import array, channels_last, rows
 
 # With no more channels than this the group-wise convolution leaves most of a vector register empty,
@@ -63,7 +63,7 @@ def _weight(gwc: Tensor, pwc: Tensor, form: Geometry) -> tuple[Tensor, int]:
         return gwc, form.groups
     c2, c, *_ = pwc.shape
     merged = gwc.new_zeros(c2, *gwc.shape[2:], c)
-    numbers.merge(array(gwc), array(pwc), form.groups, array(merged))
+    _merge(array(gwc), array(pwc), form.groups, array(merged))
     return merged.permute(0, 3, 1, 2), 1
 
 
@@ -71,5 +71,37 @@ def _apart(d_merged: Tensor, gwc: Tensor, form: Geometry) -> tuple[Tensor, Tenso
     """The gradients of both weights, for that of the one that stands for them."""
     d = d_merged.permute(0, 2, 3, 1).contiguous()
     d_gwc, d_pwc = torch.empty_like(gwc), gwc.new_empty(*d_merged.shape[:2], 1, 1)
-    numbers.take_apart(array(d), form.groups, array(d_gwc), array(d_pwc))
+    _take_apart(array(d), form.groups, array(d_gwc), array(d_pwc))
     return d_gwc, d_pwc
+
+
+@compiled
+def _merge(group_wise, point_wise, groups, merged):
+    """Writes, into zeros (c2, k, k, c), the weight of one convolution that does what a group-wise
+    (c2, c / groups, k, k) and a point-wise one (c2, c, 1, 1) of the same map do together.
+    """
+    c2, k, _, c = merged.shape
+    deep, high = c // groups, c2 // groups
+    for i in range(c2):
+        first = i // high * deep
+        for row in range(k):
+            for column in range(k):
+                for j in range(deep):
+                    merged[i, row, column, first + j] = group_wise[i, j, row, column]
+        for j in range(c):
+            merged[i, k // 2, k // 2, j] += point_wise[i, j, 0, 0]
+
+
+@compiled
+def _take_apart(d_merged, groups, d_group_wise, d_point_wise):
+    """Writes the gradients of both, for that of the weight that `_merge` writes."""
+    c2, k, _, c = d_merged.shape
+    deep, high = c // groups, c2 // groups
+    for i in range(c2):
+        first = i // high * deep
+        for row in range(k):
+            for column in range(k):
+                for j in range(deep):
+                    d_group_wise[i, j, row, column] = d_merged[i, row, column, first + j]
+        for j in range(c):
+            d_point_wise[i, j, 0, 0] = d_merged[i, k // 2, k // 2, j]

@@ -213,8 +213,10 @@ def levels(start, stop, v, groups, t, eps, level):
             mean = 0.0
             for i in range(j, j + deep):
                 mean += sums[i]
+            # above infinity is nothing, and above minus infinity neither: GroupNorm's value is NaN
+            mean = mean / count if math.isfinite(mean) else math.nan
             for i in range(j, j + deep):
-                level[n, i] = mean / count
+                level[n, i] = mean
         if not np.any(t):
             continue
 
@@ -240,28 +242,31 @@ def recombined(start, stop, v, level, out):
     """Writes the halves of v (n, rows, c), crosswise: what is above the level of one half, and not
     above that of the other.
     """
-    half, zero = v.shape[2] // 2, v.dtype.type(0)
+    half, zero, one = v.shape[2] // 2, v.dtype.type(0), v.dtype.type(1)
     for n in range(start, stop):
         level1, level2 = level[n, :half].copy(), level[n, half:].copy()
         for row in range(v.shape[1]):
             x, to = v[n, row], out[n, row]
             for j in range(half):
                 a, b = x[j], x[j + half]
-                above_a = a if a > level1[j] else zero
-                above_b = b if b > level2[j] else zero
-                to[j] = above_a + (b - above_b)
-                to[j + half] = above_b + (a - above_a)
+                # multiplied, so that what is not finite spreads as it does in the layers
+                mask1 = one if a > level1[j] else zero
+                mask2 = one if b > level2[j] else zero
+                to[j] = mask1 * a + (one - mask2) * b
+                to[j + half] = mask2 * b + (one - mask1) * a
 
 
 @compiled
 def recombined_backward(start, stop, g, v, level, out):
     """Writes the gradient of v for that of what `recombined` wrote."""
-    half = v.shape[2] // 2
+    half, zero, one = v.shape[2] // 2, v.dtype.type(0), v.dtype.type(1)
     for n in range(start, stop):
         level1, level2 = level[n, :half].copy(), level[n, half:].copy()
         for row in range(v.shape[1]):
             x, d, to = v[n, row], g[n, row], out[n, row]
             for j in range(half):
                 a, b = d[j], d[j + half]
-                to[j] = a if x[j] > level1[j] else b
-                to[j + half] = b if x[j + half] > level2[j] else a
+                mask1 = one if x[j] > level1[j] else zero
+                mask2 = one if x[j + half] > level2[j] else zero
+                to[j] = mask1 * a + (one - mask1) * b
+                to[j + half] = mask2 * b + (one - mask2) * a

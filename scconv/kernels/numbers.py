@@ -1,8 +1,8 @@
 """The numbers per channel by which the passes multiply maps, and the running statistics.
 
 A norm over the batch makes gain * (y - mean) / deviation + shift of a map y. Statistics of a map's
-images are (2, n, c): each image's average, and its sum of squared differences from it. A norm is
-(4, c): mean, 1 / deviation, gain, shift; its variance is an array of its own.
+images are two arrays (n, c): each image's average, and its sum of squared differences from it. A
+norm is (4, c): mean, 1 / deviation, gain, shift; its variance is an array of its own.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from scconv.kernels.compiled import compiled, inlined
 @inlined
 def _over_batch(images, hw, mean, variance):
     """Writes each channel's mean and variance over all images, of hw positions each."""
-    n, c = images.shape[1:]
+    average, squares = images
+    n, c = average.shape
     totals = np.zeros((2, c))
     for i in range(n):
         for j in range(c):
-            totals[0, j] += images[0, i, j]
+            totals[0, j] += average[i, j]
     for j in range(c):
         totals[0, j] /= n
         mean[j] = totals[0, j]
     for i in range(n):
         for j in range(c):
-            apart = images[0, i, j] - totals[0, j]
-            totals[1, j] += images[1, i, j] / hw + apart * apart
+            apart = average[i, j] - totals[0, j]
+            totals[1, j] += squares[i, j] / hw + apart * apart
     for j in range(c):
         variance[j] = totals[1, j] / n
 
@@ -106,7 +107,7 @@ def _weights(average1, average2, norm1, norm2, p, a, b, d):
             s1 = k1 * (average1[i, j] - norm1[0, j]) + norm1[3, j]
             s2 = k2 * (average2[i, j] - norm2[0, j]) + norm2[3, j]
             # in float64 an overflow makes 0 or 1 of it
-            share = 1 / (1 + math.exp(np.float64(s2 - s1)))
+            share = 1 / (1 + np.exp(np.float64(s2 - s1)))
             p[i, j] = share
             a[i, j], b[i, j] = share * k1, (1 - share) * k2
             d[i, j] = share * (norm1[3, j] - k1 * norm1[0, j])
@@ -250,38 +251,6 @@ def track(running_mean, running_var, batches, mean, variance, bias, momentum, po
 
 
 @compiled
-def merge(group_wise, point_wise, groups, merged):
-    """Writes, into zeros (c2, k, k, c), the weight of one convolution that does what a group-wise
-    (c2, c / groups, k, k) and a point-wise one (c2, c, 1, 1) of the same map do together.
-    """
-    c2, k, _, c = merged.shape
-    deep, high = c // groups, c2 // groups
-    for i in range(c2):
-        first = i // high * deep
-        for row in range(k):
-            for column in range(k):
-                for j in range(deep):
-                    merged[i, row, column, first + j] = group_wise[i, j, row, column]
-        for j in range(c):
-            merged[i, k // 2, k // 2, j] += point_wise[i, j, 0, 0]
-
-
-@compiled
-def take_apart(d_merged, groups, d_group_wise, d_point_wise):
-    """Writes the gradients of both, for that of the weight that `merge` writes."""
-    c2, k, _, c = d_merged.shape
-    deep, high = c // groups, c2 // groups
-    for i in range(c2):
-        first = i // high * deep
-        for row in range(k):
-            for column in range(k):
-                for j in range(deep):
-                    d_group_wise[i, j, row, column] = d_merged[i, row, column, first + j]
-        for j in range(c):
-            d_point_wise[i, j, 0, 0] = d_merged[i, k // 2, k // 2, j]
-
-
-@compiled
 def thresholds(weight, bias, score, t):
     """Writes t of select.py for a group norm's weight and bias, and the score that is the
     threshold; the sum of the weights.
@@ -294,5 +263,7 @@ def thresholds(weight, bias, score, t):
             # every score of the channel is 0
             t[j] = -math.inf if score < 0 else math.inf
         else:
-            t[j] = (score * total - bias[j] * weight[j]) / (weight[j] * weight[j])
+            # in float64: the square of a small weight is 0 in float32
+            w = np.float64(weight[j])
+            t[j] = (score * total - bias[j] * w) / (w * w)
     return total

@@ -39,6 +39,7 @@ from scconv.kernels.rows import (
 
 Size = tuple[int, ...]
 Array = np.ndarray
+Images = tuple[Array, Array]
 
 LEARNED = len(Weights.__dataclass_fields__)
 
@@ -70,15 +71,16 @@ class Reconstruct(torch.autograd.Function):
         fusion, variances = _fusion(moments(y1), moments(y2), y1.shape[1], seen_low[1], w, form)
         out = fuse.output(y1, y2, fusion)
         track(Seen(seen_up, seen_low, fusion.norm1[0], fusion.norm2[0], variances))
-        ctx.form, ctx.small, ctx.numbers = form, small, (seen_up, seen_low, fusion)
-        ctx.save_for_backward(x, u, up, None if form.keeps else low, y1, y2, *parameters)
+        ctx.form, ctx.small, low = form, small, None if form.keeps else low
+        kept = _tensors(seen_up, seen_low, *fusion[:5])
+        ctx.save_for_backward(x, u, up, low, y1, y2, *kept, *parameters)
         return image(out, small)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, g):  # type: ignore[override]
-        x, u, up, low, y1, y2, *parameters = ctx.saved_tensors
-        form, (seen_up, seen_low, fusion) = ctx.form, ctx.numbers
+        (x, u, up, low, y1, y2), rest = ctx.saved_tensors[:6], ctx.saved_tensors[6:]
+        (seen_up, seen_low, *fusion), parameters, form = map(array, rest[:7]), rest[7:], ctx.form
         w, g, v, size = Weights(*parameters[:LEARNED]), rows(channels_last(g)), rows(x), x.shape[2:]
         lines, of_norms = fuse.gradients(g, y1, y2, fusion)
         d_y2 = torch.empty_like(y2)
@@ -132,11 +134,11 @@ def _lower(read: Tensor, size: Size, w: Weights, form: Form):
 
 
 def _fusion(
-    images1: Array, images2: Array, hw: int, variance_low: Array, w: Weights, form: Form
+    images1: Images, images2: Images, hw: int, variance_low: Array, w: Weights, form: Form
 ) -> tuple[fuse.Fusion, Array]:
     """How both maps are fused; and the variances that the norms saw, (2, c)."""
     fusion, (_, _, *eps) = fuse.empty(images1[0], images2[0]), form.eps
-    variances = np.empty((2, images1.shape[2]), form.dtype)
+    variances = np.empty((2, len(w.gain1)), form.dtype)
     of_norms = map(array, (w.gain1, w.shift1, w.gain2, w.shift2))
     before = variance_low, form.eps[1], array(w.gain_low)
     kept = len(variance_low) if form.keeps else 0

@@ -73,16 +73,17 @@ def wide(v: Tensor) -> np.ndarray:
     return v.detach().numpy().reshape(n, hw // k, k * c)
 
 
-def moments(v: Tensor) -> np.ndarray:
-    """(2, n, c): of each image, each channel's average, and the sum of squared differences from it.
+def moments(v: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Of each image, each channel's average and the sum of squared differences from it; (n, c).
 
     In two passes over an image: a sum of squares less the square of the mean would lose digits
     where the mean is large.
     """
     seen = wide(v)
-    images = np.empty((2, v.shape[0], v.shape[2]), seen.dtype)
-    loops.moments.over_images(len(seen), seen.size, seen, *images)
-    return images
+    average = np.empty((v.shape[0], v.shape[2]), seen.dtype)
+    squares = np.empty_like(average)
+    loops.moments.over_images(len(seen), seen.size, seen, average, squares)
+    return average, squares
 
 
 def scaled(v: Tensor, scale: np.ndarray, shift: np.ndarray) -> Tensor:

@@ -5,7 +5,7 @@ it needs of them.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from scconv.kernels import infer, numbers
 from scconv.kernels.conditions import as_built
 from scconv.kernels.form import Form, Seen
+from scconv.kernels.layers import BUFFERS, Layers, fits
 from scconv.kernels.reconstruct import Reconstruct
 from scconv.kernels.rows import array, channels_last
 from scconv.kernels.select import Gate, Select
 
 if TYPE_CHECKING:
     from scconv.convs.scconv import CRU, SRU
-
-BUFFERS = "running_mean", "running_var", "num_batches_tracked"
 
 
 def sru(module: SRU, x: Tensor) -> Tensor | None:
@@ -34,8 +33,8 @@ def sru(module: SRU, x: Tensor) -> Tensor | None:
 
 def cru(module: CRU, x: Tensor) -> Tensor | None:
     """CRU of x; None where the layers have to be run."""
-    layers = _Layers.of(module)
-    if layers is None or not _fits(module, layers, x):
+    layers = Layers.of(module)
+    if layers is None or not fits(module, layers, x):
         return None
     if layers.norm_up.training:
         return _as(x, _train(module, layers, x))
@@ -47,53 +46,15 @@ def _gate(module: SRU, x: Tensor) -> Gate | None:
     norm = module.norm
     if module.gate != "hard" or type(norm) is not nn.GroupNorm or norm.weight is None:
         return None
-    if x.shape[1] != norm.num_channels or not as_built([norm], x.dtype):
+    c = (x.shape[1],)
+    if c != (norm.num_channels,) or not as_built([norm], x.dtype):
+        return None
+    if norm.weight.shape != c or norm.bias is None or norm.bias.shape != c:
         return None
     return Gate.of(norm, module.threshold)
 
 
-class _Layers(NamedTuple):
-    """A CRU's layers, read from torch's own dictionaries: an attribute of a module takes longer."""
-
-    squeeze_up: Any
-    norm_of_up: Any
-    gwc: Any
-    pwc1: Any
-    squeeze_low: Any
-    norm_of_low: Any
-    pwc2: Any
-    norm_up: Any
-    norm_low: Any
-
-    @classmethod
-    def of(cls, module: CRU) -> _Layers | None:
-        """None where somebody has put other layers in a squeeze's place."""
-        own: dict[str, Any] = module._modules
-        up, low = [*own["squeeze_up"]._modules.values()], [*own["squeeze_low"]._modules.values()]
-        if len(up) != 2 or len(low) != 2:
-            return None
-        return cls(
-            squeeze_up=up[0],
-            norm_of_up=up[1],
-            gwc=own["gwc"],
-            pwc1=own["pwc1"],
-            squeeze_low=low[0],
-            norm_of_low=low[1],
-            pwc2=own["pwc2"],
-            norm_up=own["norm_up"],
-            norm_low=own["norm_low"],
-        )
-
-    @property
-    def convs(self) -> tuple[Any, ...]:
-        return self.squeeze_up, self.gwc, self.pwc1, self.squeeze_low, self.pwc2
-
-    @property
-    def norms(self) -> tuple[Any, ...]:
-        return self.norm_of_up, self.norm_of_low, self.norm_up, self.norm_low
-
-
-def _train(module: CRU, layers: _Layers, x: Tensor) -> Tensor:
+def _train(module: CRU, layers: Layers, x: Tensor) -> Tensor:
     """CRU of x by the batch's statistics, which move the running ones."""
     n, _, h, w = x.shape
     stride = layers.gwc.stride[0]
@@ -103,37 +64,7 @@ def _train(module: CRU, layers: _Layers, x: Tensor) -> Tensor:
     return Reconstruct.apply(channels_last(x), form, track, *_parameters(layers))
 
 
-def _fits(module: CRU, layers: _Layers, x: Tensor) -> bool:
-    """Whether a kernel may compute what the CRU's layers would."""
-    convs, norms = layers.convs, layers.norms
-    if not all(type(conv) is nn.Conv2d and conv.padding_mode == "zeros" for conv in convs):
-        return False
-    if not all(type(norm) is nn.BatchNorm2d and _keeps_track(norm) for norm in norms):
-        return False
-    if module.lower_pool == "after" and layers.gwc.stride != (1, 1):
-        return False
-    if (
-        any(convs[i]._parameters["bias"] is None for i in (0, 3, 4))
-        or len({(n.training, n.momentum) for n in norms}) != 1
-    ):
-        return False
-    own: dict[str, Any] = module._modules
-    others = (own[name] for name in ("squeeze_up", "squeeze_low", "pool", "average"))
-    if x.shape[1] != sum(module.split) or not as_built([*layers, *others], x.dtype):
-        return False
-    if norms[0].training:
-        stride = layers.gwc.stride[0]
-        return x.shape[0] * -(-x.shape[2] // stride) * -(-x.shape[3] // stride) > 1
-    learns = x.requires_grad or any(p.requires_grad for p in module.parameters())
-    return not (torch.is_grad_enabled() and learns)
-
-
-def _keeps_track(norm: nn.BatchNorm2d) -> bool:
-    has_statistics = norm._buffers["running_mean"] is not None
-    return norm.affine and has_statistics and norm.momentum is not None
-
-
-def _form(module: CRU, layers: _Layers) -> Form:
+def _form(module: CRU, layers: Layers) -> Form:
     gwc = layers.gwc
     return Form(
         stride=gwc.stride[0],
@@ -147,7 +78,7 @@ def _form(module: CRU, layers: _Layers) -> Form:
     )
 
 
-def _parameters(layers: _Layers) -> tuple[Tensor, ...]:
+def _parameters(layers: Layers) -> tuple[Tensor, ...]:
     """In the order of `Weights`, then those that change nothing."""
     own = [layer._parameters for layer in layers]
     squeeze_up, up, gwc, pwc1, squeeze_low, low, pwc2, norm1, norm2 = own
@@ -157,7 +88,7 @@ def _parameters(layers: _Layers) -> tuple[Tensor, ...]:
     return (*learned, *(layer["bias"] for layer in (squeeze_up, squeeze_low, low, pwc2)))
 
 
-def _track(layers: _Layers, before: int, after: int, seen: Seen) -> None:
+def _track(layers: Layers, before: int, after: int, seen: Seen) -> None:
     """Move the running statistics by what the norms saw, with the biases that were left out.
 
     `before` and `after` are the positions in the batch of the input and of the output.
@@ -175,8 +106,10 @@ def _track(layers: _Layers, before: int, after: int, seen: Seen) -> None:
         (mean, var, none, after),
     )
     for norm, (mean, var, bias, positions) in zip(layers.norms, saw, strict=True):
-        buffers = (norm._buffers[name].numpy() for name in BUFFERS)
-        numbers.track(*buffers, mean, var, bias, norm.momentum, positions)
+        buffers = [norm._buffers[name] for name in BUFFERS]
+        numbers.track(*map(array, buffers), mean, var, bias, norm.momentum, positions)
+        # so that autograd refuses a backward through a forward in eval mode with the values before
+        torch.autograd.graph.increment_version(buffers)
 
 
 def _as(x: Tensor, y: Tensor) -> Tensor:

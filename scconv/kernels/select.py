@@ -51,20 +51,19 @@ class Select(torch.autograd.Function):
         seen = wide(v)
         loops.levels.over_images(len(v), seen.size, seen, gate.groups, gate.t, gate.eps, level)
         loops.recombined.over_images(len(v), seen.size, array(v), level, array(y))
-        ctx.level = level
-        ctx.save_for_backward(x, *affine)
+        ctx.save_for_backward(x, torch.from_numpy(level), *affine)
         return image(y, x.shape[2:])
 
     @staticmethod
     @once_differentiable
     def backward(ctx, g):  # type: ignore[override]
-        x, *affine = ctx.saved_tensors
+        x, level, *affine = ctx.saved_tensors
         # DDP waits for a gradient of every parameter that requires one
         zeros = [torch.zeros_like(parameter) for parameter in affine]
         if not ctx.needs_input_grad[0]:
             return None, None, *zeros
         v, g = rows(x), rows(channels_last(g))
         dx = torch.empty_like(v)
-        maps = array(g), array(v), ctx.level, array(dx)
+        maps = array(g), array(v), array(level), array(dx)
         loops.recombined_backward.over_images(len(v), v.numel(), *maps)
         return image(dx, x.shape[2:]), None, *zeros

@@ -1,17 +1,22 @@
 """Kernels are compiled and stored where they can be, split among threads, and absent without Numba."""
 
 import multiprocessing
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import scconv as package
 from scconv import SCConv
 from scconv.kernels import compiled as module
 from scconv.kernels import conditions
 from scconv.kernels.compiled import compiled
 from scconv.kernels.reconstruct import Reconstruct
+
+ROOT = Path(package.__file__).parents[1]
 
 
 def doubled(start, stop, v, out):
@@ -33,7 +38,16 @@ def no_space(_function):
     return run
 
 
-@pytest.mark.parametrize("stored", [refuse(RuntimeError("no locator available")), no_space])
+def damaged(_function):
+    def run(*_):
+        raise EOFError("Ran out of input")
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "stored", [refuse(RuntimeError("no locator available")), no_space, damaged]
+)
 def test_where_nothing_can_be_stored_it_is_compiled_all_the_same(stored, monkeypatch):
     monkeypatch.setattr(module, "_stored", stored)
     function, out = compiled(doubled), np.zeros(4)
@@ -76,6 +90,26 @@ def test_an_error_in_another_thread_is_raised(monkeypatch):
         Failing(doubled).over_images(4, 10 * module.ENOUGH)
 
 
+def test_a_thread_goes_on_when_the_main_thread_has_ended(tmp_path):
+    """Python starts no further threads then."""
+    code = """
+import threading, torch
+from scconv import SCConv
+from scconv.kernels import compiled
+
+def train():
+    threading.main_thread().join()
+    torch.set_num_threads(2)
+    SCConv(32, 32)(torch.randn(4, 32, 8, 8)).sum().backward()
+    print("trained")
+
+compiled.ENOUGH = 1
+threading.Thread(target=train).start()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.stdout, done.returncode) == ("trained\n", 0), done.stderr
+
+
 def step(threads: int) -> float:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -112,6 +146,8 @@ def test_without_numba_the_layers_are_run(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.setattr(Reconstruct, "apply", lambda *_: pytest.fail("a kernel ran"))
     try:
+        with pytest.warns(UserWarning, match="SCConv runs layer by layer.*Numba cannot be import"):
+            torch.testing.assert_close(scconv(x), want)
         torch.testing.assert_close(scconv(x), want)
     finally:
         conditions._compiles.cache_clear()

@@ -1,6 +1,7 @@
 """Whoever looks between the layers, changes one or differentiates twice gets the layers."""
 
 import copy
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrize, prune
 from torch.utils.flop_counter import FlopCounterMode
 
 import scconv
@@ -74,6 +75,124 @@ def test_a_changed_layer_is_run(change, no_kernels):
     m = module()
     change(m)
     m(x())
+
+
+class Rectified(nn.Module):
+    """Two layers, as a squeeze has, and something more."""
+
+    def __init__(self, squeeze: nn.Sequential):
+        super().__init__()
+        self.conv, self.norm = squeeze
+
+    def forward(self, x):
+        return self.norm(self.conv(x)).relu()
+
+
+class Reversed(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x.flip(-1))
+
+
+def with_a_larger_squeeze(m: nn.Module) -> None:
+    m.squeeze_up = Rectified(m.squeeze_up)
+
+
+def with_a_squeeze_of_its_own_class(m: nn.Module) -> None:
+    m.squeeze_low = Reversed(*m.squeeze_low)
+
+
+def with_another_pool(m: nn.Module) -> None:
+    m.pool = nn.MaxPool2d(2, ceil_mode=True)
+
+
+def with_a_pool_of_another_setting(m: nn.Module) -> None:
+    m.pool = nn.AvgPool2d(2, ceil_mode=True, divisor_override=3)
+
+
+def with_another_average(m: nn.Module) -> None:
+    m.average = nn.AdaptiveMaxPool2d(1)
+
+
+def with_a_bias(m: nn.Module) -> None:
+    m.gwc.bias = nn.Parameter(torch.ones(32))
+
+
+def with_a_circular_point_wise_convolution(m: nn.Module) -> None:
+    m.pwc2 = nn.Conv2d(16, 16, 1, padding_mode="circular")
+
+
+def with_a_pruned_bias(m: nn.Module) -> None:
+    prune.l1_unstructured(m.pwc2, "bias", 0.5)
+
+
+def without_a_running_mean(m: nn.Module) -> None:
+    m.norm_up = nn.BatchNorm2d(32, track_running_stats=False)
+
+
+def with_an_average_over_all_batches(m: nn.Module) -> None:
+    m.norm_up.momentum = None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        with_a_larger_squeeze,
+        with_a_squeeze_of_its_own_class,
+        with_another_pool,
+        with_a_pool_of_another_setting,
+        with_another_average,
+        with_a_bias,
+        with_a_circular_point_wise_convolution,
+        with_a_pruned_bias,
+        without_a_running_mean,
+        with_an_average_over_all_batches,
+    ],
+)
+def test_an_exchanged_layer_is_run(change, no_kernels):
+    cru = SCConv(32, 32, stride=2).cru
+    change(cru)
+    got = cru(x())
+    with kernels.plain():
+        torch.testing.assert_close(cru(x()), got)
+
+
+def narrow(layer: nn.Module, name: str) -> None:
+    setattr(layer, name, nn.Parameter(getattr(layer, name).detach()[:4]))
+
+
+def exchange(m: nn.Module, name: str, layer: nn.Module) -> None:
+    m._modules[name] = layer
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda cru: exchange(cru, "norm_up", nn.BatchNorm2d(4)),
+        lambda cru: exchange(cru, "norm_low", nn.BatchNorm2d(64)),
+        lambda cru: exchange(cru.squeeze_up, "1", nn.BatchNorm2d(2)),
+        lambda cru: exchange(cru, "gwc", nn.Conv2d(16, 32, 3, padding=1, groups=2, bias=False)),
+        lambda cru: exchange(cru, "pwc2", nn.Conv2d(16, 20, 1)),
+        lambda cru: narrow(cru.pwc2, "bias"),
+        lambda cru: narrow(cru.norm_up, "weight"),
+        lambda cru: cru.norm_low._buffers.update(running_var=torch.ones(4)),
+    ],
+)
+def test_a_layer_of_another_width_is_torchs_error(damage, no_kernels):
+    """A compiled loop would read and write beyond its end."""
+    cru = module().cru
+    damage(cru)
+    with kernels.plain(), pytest.raises(RuntimeError) as layers:
+        cru(x())
+    with pytest.raises(RuntimeError, match=re.escape(str(layers.value))):
+        cru(x())
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_a_gate_of_another_width_is_torchs_error(name, no_kernels):
+    sru = module().sru
+    narrow(sru.norm, name)
+    with pytest.raises(RuntimeError, match="to be a vector of size equal to the number of channel"):
+        sru(x())
 
 
 def test_counting_and_autocast_see_the_layers(no_kernels):

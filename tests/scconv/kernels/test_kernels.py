@@ -4,6 +4,7 @@ import contextlib
 import copy
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -129,6 +130,30 @@ def test_the_gate_with_learned_weights_and_any_threshold(threshold, gamma, used)
     assert used == ["Select"]
 
 
+def test_small_weights_of_the_gate_have_a_square():
+    sru, x = SRU(32), torch.randn(2, 32, 4, 4)
+    want = sru(x)
+    with torch.no_grad():
+        sru.norm.weight.fill_(1e-24)
+    assert torch.equal(sru(x), want)
+
+
+def test_what_is_not_finite_spreads_as_it_does_in_the_layers():
+    sru = SRU(32)
+    x = torch.randn(2, 32, 4, 4)
+    x[0, 0, 0, 0], x[0, 5, 1, 1], x[1, 20, 2, 2] = torch.inf, torch.nan, -torch.inf
+    got, want = ran(sru, x, layers=False), ran(sru, x, layers=True)
+    torch.testing.assert_close(got, want, equal_nan=True)
+    x = torch.randn(2, 32, 4, 4, requires_grad=True)
+    gradient = torch.ones(2, 32, 4, 4)
+    gradient[0, 3] = torch.nan
+    sru(x).backward(gradient)
+    got, x.grad = x.grad, None
+    with kernels.plain():
+        sru(x).backward(gradient)
+    torch.testing.assert_close(got, x.grad, equal_nan=True)
+
+
 def test_weights_that_do_not_sum_to_a_positive_number_run_the_layers(used):
     sru, x = SRU(32), torch.randn(2, 32, 4, 4)
     with torch.no_grad():
@@ -207,6 +232,29 @@ def test_the_backward_keeps_at_most_four_maps_beside_the_input():
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         module(x)
     assert sum(kept.values()) / (x.numel() * 4) < 3.7
+
+
+def test_nothing_is_kept_after_the_backward():
+    """A loss that somebody adds up keeps its graph, but not what was saved for it."""
+    module = SCConv(64, 64)
+    y = module(torch.randn(8, 64, 6, 6, requires_grad=True))
+    y.sum().backward()
+    assert y.grad_fn is not None
+    nodes, kept = [y.grad_fn], []
+    while nodes:
+        node = nodes.pop()
+        own = getattr(node, "__dict__", {})
+        kept += [v for v in own.values() if isinstance(v, np.ndarray | torch.Tensor)]
+        nodes += [parent for parent, _ in node.next_functions if parent is not None]
+    assert not kept
+
+
+def test_moved_statistics_are_a_change_that_autograd_sees():
+    module = SCConv(32, 32).cru
+    norm = module.norm_low
+    before = norm.running_mean._version, norm.running_var._version
+    module(torch.randn(2, 32, 4, 4))
+    assert before < (norm.running_mean._version, norm.running_var._version)
 
 
 def test_a_state_dict_of_before_the_kernels_has_the_same_keys():
