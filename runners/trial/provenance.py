@@ -121,7 +121,7 @@ def machine(cuda: Any = None) -> dict[str, str]:
         cuda: torch, where the trial ran on a GPU of CUDA.
     """
     said = {"host": platform.node(), "python": platform.python_version()}
-    for package in ("torchvision", "numpy"):
+    for package in ("torchvision", "numpy", "numba"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             said[package] = metadata.version(package)
     for package in ("ray", "timm"):

@@ -58,32 +58,21 @@ def output(y1: Tensor, y2: Tensor, fusion: Fusion) -> Tensor:
     return out
 
 
-class Lines(NamedTuple):
-    """The gradients of y1 and y2 for the gradient g of the output: of_g * g + of_y * y + rest,
-    (2, n, c) each.
-    """
-
-    of_g: Array
-    of_y: Array
-    rest: Array
-
-    def along(self, which: int, g: Tensor, y: Tensor, out: Tensor) -> None:
-        """Writes that of y1 (0) or of y2 (1)."""
-        of_g, of_y, rest = (part[which] for part in self)
-        seen = wide(g)
-        maps = seen, of_g, wide(y), of_y, rest, wide(out)
-        loops.combined.over_images(len(seen), seen.size, *maps)
-
-
-def gradients(g: Tensor, y1: Tensor, y2: Tensor, fusion: Sequence[Array]) -> tuple[Lines, Array]:
-    """Those of the maps, and of each norm (2, 3, c): of its gain and its shift, and of the gain
-    without 1 / deviation. `fusion`: its averages, norms and p.
+def gradients(
+    g: Tensor, y1: Tensor, y2: Tensor, fusion: Sequence[Array], d_y1: Tensor, d_y2: Tensor
+) -> Array:
+    """Writes those of the maps for the gradient g of the output: of_g * g + of_y * y + rest, with
+    numbers per image and channel. Those of each norm, (2, 3, c): of its gain, of its shift, and of
+    the gain without 1 / deviation. `fusion`: its averages, norms and p.
     """
     n, hw, c = g.shape
     dtype = fusion[0].dtype
-    sums, found = np.empty((3, n, c), dtype), Lines(*np.empty((3, 2, n, c), dtype))
-    grads = np.empty((2, 3, c), dtype)
-    seen = wide(g)
-    loops.products_of_two.over_images(n, seen.size, seen, wide(y1), wide(y2), *sums)
-    numbers.lines(sums, *fusion, hw, *found, grads)
-    return found, grads
+    sums, grads = np.empty((3, n, c), dtype), np.empty((2, 3, c), dtype)
+    of_g, of_y, rest = np.empty((3, 2, n, c), dtype)
+    seen, seen1, seen2 = wide(g), wide(y1), wide(y2)
+    loops.products_of_two.over_images(n, seen.size, seen, seen1, seen2, *sums)
+    numbers.lines(sums, *fusion, hw, of_g, of_y, rest, grads)
+    first = of_g[0], seen1, of_y[0], rest[0], wide(d_y1)
+    second = of_g[1], seen2, of_y[1], rest[1], wide(d_y2)
+    loops.combined_twice.over_images(n, seen.size, seen, *first, *second)
+    return grads

@@ -155,6 +155,28 @@ def combined(start, stop, v, of_v, y, of_y, r, out):
 
 
 @compiled
+def combined_twice(start, stop, v, of_v1, y1, of_y1, r1, out1, of_v2, y2, of_y2, r2, out2):
+    """The same with two maps y, each with an output of its own."""
+    rows, width = v.shape[1], v.shape[2]
+    a, b, d = (
+        np.empty((2, width), v.dtype),
+        np.empty((2, width), v.dtype),
+        np.empty((2, width), v.dtype),
+    )
+    for n in range(start, stop):
+        _tile(of_v1[n], a[0])
+        _tile(of_y1[n], b[0])
+        _tile(r1[n], d[0])
+        _tile(of_v2[n], a[1])
+        _tile(of_y2[n], b[1])
+        _tile(r2[n], d[1])
+        for row in range(rows):
+            for j in range(width):
+                out1[n, row, j] = a[0, j] * v[n, row, j] + b[0, j] * y1[n, row, j] + d[0, j]
+                out2[n, row, j] = a[1, j] * v[n, row, j] + b[1, j] * y2[n, row, j] + d[1, j]
+
+
+@compiled
 def combined_in_place(start, stop, v, of_v, y, of_y, r):
     """Writes of_v * v + of_y * y + r in the place of v, with numbers per channel."""
     rows, width = v.shape[1], v.shape[2]
@@ -192,73 +214,75 @@ def moved_out(start, stop, d, y, first, of_y, out):
                 to[j] = a[j] + of_y[j] * b[j]
 
 
-@compiled
-def levels(start, stop, v, groups, t, eps, level):
-    """Writes mean + deviation * t of each image's groups of channels, for each channel."""
-    rows, width, c = v.shape[1], v.shape[2], level.shape[1]
-    part, total = np.empty(width, v.dtype), np.empty(width, np.float64)
-    sums, centre = np.empty(c, np.float64), np.empty(width, v.dtype)
-    deep, side = c // groups, width // c
-    count = rows * side * deep
-    for n in range(start, stop):
-        total[:] = 0
-        for first in range(0, rows, ROWS):
-            part[:] = 0
-            for row in range(first, min(first + ROWS, rows)):
+@inlined
+def _sums(v, centre, part, total, sums):
+    """Writes each channel's sum of squared differences from the centre over an image, or, without
+    a centre, its sum.
+    """
+    rows, width = v.shape
+    total[:] = 0
+    for first in range(0, rows, ROWS):
+        part[:] = 0
+        for row in range(first, min(first + ROWS, rows)):
+            if len(centre):
                 for j in range(width):
-                    part[j] += v[n, row, j]
-            total += part
-        _fold(total, sums)
-        for j in range(0, c, deep):
-            mean = 0.0
-            for i in range(j, j + deep):
-                mean += sums[i]
-            # above infinity is nothing, and above minus infinity neither: GroupNorm's value is NaN
-            mean = mean / count if math.isfinite(mean) else math.nan
-            for i in range(j, j + deep):
-                level[n, i] = mean
-        if not np.any(t):
-            continue
-
-        _tile(level[n], centre)
-        total[:] = 0
-        for first in range(0, rows, ROWS):
-            part[:] = 0
-            for row in range(first, min(first + ROWS, rows)):
+                    part[j] += (v[row, j] - centre[j]) * (v[row, j] - centre[j])
+            else:
                 for j in range(width):
-                    part[j] += (v[n, row, j] - centre[j]) * (v[n, row, j] - centre[j])
-            total += part
-        _fold(total, sums)
-        for j in range(0, c, deep):
-            squares = 0.0
-            for i in range(j, j + deep):
-                squares += sums[i]
-            for i in range(j, j + deep):
-                level[n, i] += math.sqrt(squares / count + eps) * t[i]
+                    part[j] += v[row, j]
+        total += part
+    _fold(total, sums)
 
 
-@compiled
-def recombined(start, stop, v, level, out):
-    """Writes the halves of v (n, rows, c), crosswise: what is above the level of one half, and not
+@inlined
+def _recombine(v, level, out):
+    """Writes the halves of v (rows, c), crosswise: what is above the level of one half, and not
     above that of the other.
     """
-    half, zero, one = v.shape[2] // 2, v.dtype.type(0), v.dtype.type(1)
-    for n in range(start, stop):
-        level1, level2 = level[n, :half].copy(), level[n, half:].copy()
-        for row in range(v.shape[1]):
-            x, to = v[n, row], out[n, row]
-            for j in range(half):
-                a, b = x[j], x[j + half]
-                # multiplied, so that what is not finite spreads as it does in the layers
-                mask1 = one if a > level1[j] else zero
-                mask2 = one if b > level2[j] else zero
-                to[j] = mask1 * a + (one - mask2) * b
-                to[j + half] = mask2 * b + (one - mask1) * a
+    half, zero, one = v.shape[1] // 2, v.dtype.type(0), v.dtype.type(1)
+    level1, level2 = level[:half].copy(), level[half:].copy()
+    for row in range(v.shape[0]):
+        x, to = v[row], out[row]
+        for j in range(half):
+            a, b = x[j], x[j + half]
+            # multiplied, so that what is not finite spreads as it does in the layers
+            mask1 = one if a > level1[j] else zero
+            mask2 = one if b > level2[j] else zero
+            to[j] = mask1 * a + (one - mask2) * b
+            to[j + half] = mask2 * b + (one - mask1) * a
 
 
 @compiled
-def recombined_backward(start, stop, g, v, level, out):
-    """Writes the gradient of v for that of what `recombined` wrote."""
+def gated(start, stop, v, by_position, groups, t, eps, level, out):
+    """Writes mean + deviation * t of each image's groups of channels, for each channel, and
+    `_recombine` of it and the image. `by_position` is v seen with one position in a row.
+    """
+    width, c = v.shape[2], level.shape[1]
+    part, total = np.empty(width, v.dtype), np.empty(width, np.float64)
+    sums, centre = np.empty(c, np.float64), np.empty(width, v.dtype)
+    none = centre[:0]
+    deep = c // groups
+    count = v.shape[1] * (width // c) * deep
+    spread = np.any(t)
+    for n in range(start, stop):
+        _sums(v[n], none, part, total, sums)
+        for j in range(0, c, deep):
+            mean = np.sum(sums[j : j + deep]) / count
+            # above infinity is nothing, and above minus infinity neither: GroupNorm's value is NaN
+            level[n, j : j + deep] = mean if math.isfinite(mean) else math.nan
+        if spread:
+            _tile(level[n], centre)
+            _sums(v[n], centre, part, total, sums)
+            for j in range(0, c, deep):
+                deviation = math.sqrt(np.sum(sums[j : j + deep]) / count + eps)
+                for i in range(j, j + deep):
+                    level[n, i] += deviation * t[i]
+        _recombine(by_position[n], level[n], out[n])
+
+
+@compiled
+def gated_backward(start, stop, g, v, level, out):
+    """Writes the gradient of v for that of what `gated` wrote; with one position in a row."""
     half, zero, one = v.shape[2] // 2, v.dtype.type(0), v.dtype.type(1)
     for n in range(start, stop):
         level1, level2 = level[n, :half].copy(), level[n, half:].copy()

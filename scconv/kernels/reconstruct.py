@@ -82,16 +82,14 @@ class Reconstruct(torch.autograd.Function):
         (x, u, up, low, y1, y2), rest = ctx.saved_tensors[:6], ctx.saved_tensors[6:]
         (seen_up, seen_low, *fusion), parameters, form = map(array, rest[:7]), rest[7:], ctx.form
         w, g, v, size = Weights(*parameters[:LEARNED]), rows(channels_last(g)), rows(x), x.shape[2:]
-        lines, of_norms = fuse.gradients(g, y1, y2, fusion)
-        d_y2 = torch.empty_like(y2)
-        lines.along(1, g, y2, d_y2)
-        d_low, d_gain_low, d_pwc2 = _lower_backward(d_y2, y2, low, of_norms[1], seen_low, w, form)
-        del d_y2
-
         # y1's gradient is needed as a whole, but only until x's is written: they share memory
         memory = v.new_empty(max(v.numel(), y1.numel()))
         dx, d_y1 = memory[: v.numel()].view_as(v), memory[: y1.numel()].view_as(y1)
-        lines.along(0, g, y1, d_y1)
+        d_y2 = torch.empty_like(y2)
+        of_norms = fuse.gradients(g, y1, y2, [*fusion], d_y1, d_y2)
+        d_low, d_gain_low, d_pwc2 = _lower_backward(d_y2, y2, low, of_norms[1], seen_low, w, form)
+        del d_y2
+
         d_up, d_gwc, d_pwc1 = _upper_backward(d_y1, ctx.small, up, size, w, form)
         d_gain_up, d_shift_up = _norm_backward(d_up, u, seen_up, array(w.gain_up), form.eps[0])
 

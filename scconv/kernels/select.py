@@ -49,8 +49,8 @@ class Select(torch.autograd.Function):
         v = rows(x)
         y, level = torch.empty_like(v), np.empty((len(v), v.shape[2]), gate.t.dtype)
         seen = wide(v)
-        loops.levels.over_images(len(v), seen.size, seen, gate.groups, gate.t, gate.eps, level)
-        loops.recombined.over_images(len(v), seen.size, array(v), level, array(y))
+        how = gate.groups, gate.t, gate.eps, level
+        loops.gated.over_images(len(v), seen.size, seen, array(v), *how, array(y))
         ctx.save_for_backward(x, torch.from_numpy(level), *affine)
         return image(y, x.shape[2:])
 
@@ -65,5 +65,5 @@ class Select(torch.autograd.Function):
         v, g = rows(x), rows(channels_last(g))
         dx = torch.empty_like(v)
         maps = array(g), array(v), array(level), array(dx)
-        loops.recombined_backward.over_images(len(v), v.numel(), *maps)
+        loops.gated_backward.over_images(len(v), v.numel(), *maps)
         return image(dx, x.shape[2:]), None, *zeros

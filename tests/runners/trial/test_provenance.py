@@ -165,7 +165,10 @@ def test_the_machine_and_the_packages_that_make_the_numbers(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(__version__="1.2"))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
     said = machine()
-    assert said.keys() == {"host", "python", "torchvision", "numpy", "ray"} and said["ray"] == "1.2"
+    assert (
+        said.keys() == {"host", "python", "torchvision", "numpy", "numba", "ray"}
+        and said["ray"] == "1.2"
+    )
     monkeypatch.delitem(sys.modules, "ray")
     assert "ray" not in machine()
     fake = SimpleNamespace(
