@@ -38,36 +38,39 @@ def _fold(wide, numbers):
         numbers[j] = total
 
 
+@inlined
+def _sums(v, centre, part, total, sums):
+    """Writes each channel's sum of squared differences from the centre over an image, or, without
+    a centre, its sum.
+    """
+    rows, width = v.shape
+    total[:] = 0
+    for first in range(0, rows, ROWS):
+        part[:] = 0
+        for row in range(first, min(first + ROWS, rows)):
+            if len(centre):
+                for j in range(width):
+                    part[j] += (v[row, j] - centre[j]) * (v[row, j] - centre[j])
+            else:
+                for j in range(width):
+                    part[j] += v[row, j]
+        total += part
+    _fold(total, sums)
+
+
 @compiled
 def moments(start, stop, v, mean, squares):
     """Each image's mean of each channel, and the sum of squared differences from it."""
-    rows, width, c = v.shape[1], v.shape[2], mean.shape[1]
-    part, centre = np.empty(width, v.dtype), np.empty(width, v.dtype)
-    total, sums = np.empty(width, np.float64), np.empty(c, np.float64)
-    count = rows * (width // c)
+    width, c = v.shape[2], mean.shape[1]
+    part, total = np.empty(width, v.dtype), np.empty(width, np.float64)
+    sums, centre = np.empty(c, np.float64), np.empty(width, v.dtype)
+    count = v.shape[1] * (width // c)
     for n in range(start, stop):
-        total[:] = 0
-        for first in range(0, rows, ROWS):
-            part[:] = 0
-            for row in range(first, min(first + ROWS, rows)):
-                for j in range(width):
-                    part[j] += v[n, row, j]
-            for j in range(width):
-                total[j] += part[j]
-        _fold(total, sums)
+        _sums(v[n], centre[:0], part, total, sums)
         for j in range(c):
             mean[n, j] = sums[j] / count
         _tile(mean[n], centre)
-
-        total[:] = 0
-        for first in range(0, rows, ROWS):
-            part[:] = 0
-            for row in range(first, min(first + ROWS, rows)):
-                for j in range(width):
-                    part[j] += (v[n, row, j] - centre[j]) * (v[n, row, j] - centre[j])
-            for j in range(width):
-                total[j] += part[j]
-        _fold(total, sums)
+        _sums(v[n], centre, part, total, sums)
         for j in range(c):
             squares[n, j] = sums[j]
 
@@ -215,26 +218,6 @@ def moved_out(start, stop, d, y, first, of_y, out):
 
 
 @inlined
-def _sums(v, centre, part, total, sums):
-    """Writes each channel's sum of squared differences from the centre over an image, or, without
-    a centre, its sum.
-    """
-    rows, width = v.shape
-    total[:] = 0
-    for first in range(0, rows, ROWS):
-        part[:] = 0
-        for row in range(first, min(first + ROWS, rows)):
-            if len(centre):
-                for j in range(width):
-                    part[j] += (v[row, j] - centre[j]) * (v[row, j] - centre[j])
-            else:
-                for j in range(width):
-                    part[j] += v[row, j]
-        total += part
-    _fold(total, sums)
-
-
-@inlined
 def _recombine(v, level, out):
     """Writes the halves of v (rows, c), crosswise: what is above the level of one half, and not
     above that of the other.
@@ -260,12 +243,11 @@ def gated(start, stop, v, by_position, groups, t, eps, level, out):
     width, c = v.shape[2], level.shape[1]
     part, total = np.empty(width, v.dtype), np.empty(width, np.float64)
     sums, centre = np.empty(c, np.float64), np.empty(width, v.dtype)
-    none = centre[:0]
     deep = c // groups
     count = v.shape[1] * (width // c) * deep
     spread = np.any(t)
     for n in range(start, stop):
-        _sums(v[n], none, part, total, sums)
+        _sums(v[n], centre[:0], part, total, sums)
         for j in range(0, c, deep):
             mean = np.sum(sums[j : j + deep]) / count
             # above infinity is nothing, and above minus infinity neither: GroupNorm's value is NaN
