@@ -50,5 +50,7 @@ def sentence(sweep: Sweep, records: dict[str, Record], found: Estimate | None) -
 
 def _variance(scores: list[float]) -> float:
     """As `statistics.variance` but for its last digits; that is felt with thousands of variants."""
+    if min(scores) == max(scores):
+        return 0.0
     mean = math.fsum(scores) / len(scores)
     return math.fsum((score - mean) ** 2 for score in scores) / (len(scores) - 1)

@@ -79,7 +79,8 @@ def _not_additive(scores: Scores) -> str:
     values = [[*s.values()] for s in scores.values()]
     if len(values[0]) < 3:
         return ""
-    variances = np.var(values, axis=1, ddof=1)
+    # the mean of equal numbers is not always the number
+    variances = np.where(np.ptp(values, axis=1) == 0, 0, np.var(values, axis=1, ddof=1))
     smallest, largest = float(variances.min()), float(variances.max())
     ratio = largest / smallest if smallest else math.inf
     if ratio <= UNEQUAL or (p := _unequal(np.array(values))) >= 0.05:

@@ -179,10 +179,14 @@ class Record:
         return made
 
     def __getattr__(self, name: str) -> Any:
-        # only for what is not there
-        if name != "epochs" or "_read" not in self.__dict__:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return self.__dict__.setdefault("epochs", self.__dict__["_read"]())
+        # only for what was not there when it was looked for
+        own = self.__dict__
+        if name == "epochs" and (read := own.get("_read")):
+            own.setdefault("epochs", read())
+            own.pop("_read", None)
+        if name == "epochs" and "epochs" in own:
+            return own["epochs"]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def primary(self) -> str:

@@ -24,6 +24,7 @@ from runners.store.state import State
 
 VERSION = 2
 EPOCH = {field.name for field in fields(Epoch)}
+WRITTEN = f'{{\n "version": {VERSION},\n "id": '.encode()  # how what `write` writes begins
 RESULT = [field.name for field in fields(Result)]
 BUT_EPOCHS = [field.name for field in fields(Record) if field.name != "epochs"]
 TUPLES = [key for key, default in Config.defaults().items() if isinstance(default, tuple)]
@@ -145,12 +146,12 @@ def _in_order(content: bytes) -> Record:
     """What `read` makes of a content that is known to be in order.
 
     Its epochs are most of it, and only some readers want them: they are read when they are first
-    asked for. `write` indents by one, so that nothing but the list's end follows a line's end and
-    one space.
+    asked for. `write` indents by one, so that the first bracket behind a line's end and one space
+    ends the list.
     """
-    head, start, rest = content.partition(b'\n "epochs": [')
+    head, start, rest = content.partition(b'\n "epochs": [\n')
     epochs, end, tail = rest.partition(b"\n ]")
-    if start and end:
+    if start and end and content.startswith(WRITTEN):
         raw = _decoded(head + start + b"]" + tail)
         if raw.get("version") == VERSION:
             later = partial(_epochs, b"[" + epochs + b"]")

@@ -30,7 +30,7 @@ if hasattr(os, "register_at_fork"):
 class compiled:
     """A function of arrays and numbers, compiled at its first call.
 
-    A product and a sum may become one instruction; sums keep their order.
+    It rounds as it is written: each product, and sums in their order.
     """
 
     def __init__(self, function: Callable[..., Any]):
@@ -87,11 +87,13 @@ def inlined(function: Callable[..., Any]) -> Any:
     return njit(inspect.unwrap(function))
 
 
-# What Numba has stored, it finds by the file that a function is in and that file's last change, not
-# by these options: who changes them changes loops.py and numbers.py, too.
+# Numba finds what it has stored by the file that a function is in and that file's last change, not
+# by these options: who changes them changes loops.py and numbers.py, too. No option lets the
+# compiler choose between two ways of rounding: it chose another one in the process that compiles
+# than in those that load what it has stored, and a trial's figures would differ.
 def _stored(function: Callable[..., Any]) -> Callable[..., Any]:
-    return njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")(function)
+    return njit(nogil=True, cache=True, error_model="numpy")(function)
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return njit(nogil=True, fastmath={"contract"}, error_model="numpy")(function)
+    return njit(nogil=True, error_model="numpy")(function)

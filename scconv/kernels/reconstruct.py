@@ -79,7 +79,8 @@ class Reconstruct(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, g):  # type: ignore[override]
-        (x, u, up, low, y1, y2), rest = ctx.saved_tensors[:6], ctx.saved_tensors[6:]
+        # read once: whoever packs saved tensors unpacks them at each reading
+        x, u, up, low, y1, y2, *rest = ctx.saved_tensors
         (seen_up, seen_low, *fusion), parameters, form = map(array, rest[:7]), rest[7:], ctx.form
         w, g, v, size = Weights(*parameters[:LEARNED]), rows(channels_last(g)), rows(x), x.shape[2:]
         # y1's gradient is needed as a whole, but only until x's is written: they share memory

@@ -130,6 +130,9 @@ def test_power_goes_by_the_finished_trials_spread(sweep, tmp_path):
     (known,) = power.sentence(sweep, records, None)
     assert "the spread of the finished trials over seeds (1.41 points)" in known
     assert power.sentence(replace(sweep, seeds=(0,)), {}, None) == []
+    # of five times this score, the mean is another number
+    same = {t.id: finished(t, 1.0, 60.22) for t in replace(sweep, seeds=(*range(5),)).trials}
+    assert power.sentence(replace(sweep, seeds=(*range(5),)), same, None) == []
 
 
 def test_the_plan_says_it_for_readers_and_programs(

@@ -130,6 +130,15 @@ def test_brown_and_forsythes_test_is_scipys(n, random):
     assert comparison._unequal(apart) == 0 and comparison._unequal(apart[:1].repeat(2, 0)) == 1
 
 
+def test_seeds_that_do_not_differ_are_said_to():
+    """Of six times this score, the mean is another number."""
+    rows = scores(
+        [[57.885454811967136] * 6, [57.0, 58, 59, 60, 61, 62], [50.0, 52, 54, 51, 53, 55]]
+    )
+    assert "(Brown-Forsythe p" in (why := stats.compare(rows, "v0").why)
+    assert why.endswith("one variant's seeds do not differ)")
+
+
 def test_holm_by_hand():
     assert stats.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert stats.holm([]) == [] and stats.holm([0.9, 0.8]) == [1.0, 1.0]

@@ -56,6 +56,20 @@ def test_records_that_were_checked_before_come_back_the_same(many, place):
     assert all(type(record.config["milestones"]) is tuple for record in again.values())
 
 
+@pytest.mark.parametrize("epochs", [0, 2])
+@pytest.mark.parametrize("indent", [1, 2, None])
+def test_the_epochs_are_found_in_any_text_of_a_record(epochs, indent):
+    text = '\n "epochs": [\n 7\n ]'
+    history = [records.epoch(n + 1) for n in range(epochs)]
+    record = records.record(TRIALS[0], "failed", epochs=history, reason=text)
+    raw = json.loads(record_file.write(record)) | {"extra": [text], "more": {"epochs": [[1]]}}
+    raw["sha256"] = record_file.checksum(raw)
+    content = json.dumps(raw, indent=indent).encode()
+    read = record_file.load(content, record.id, "here")
+    assert record_file.load(content, record.id, "here", checked=True) == read
+    assert read.reason == text and len(read.epochs) == epochs
+
+
 def test_the_epochs_of_records_that_were_checked_before_are_read_when_asked_for(many, tmp_path):
     filled(str(tmp_path)).records(TRIALS)
     read = []

@@ -1,6 +1,7 @@
 """Kernels are compiled and stored where they can be, split among threads, and absent without Numba."""
 
 import multiprocessing
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,37 @@ threading.Thread(target=train).start()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (done.stdout, done.returncode) == ("trained\n", 0), done.stderr
+
+
+@pytest.mark.slow
+def test_the_process_that_compiles_comes_to_the_bits_of_those_that_load(tmp_path):
+    code = """
+import hashlib, torch
+from scconv import SCConv
+torch.set_num_threads(1)
+for dtype in (torch.float32, torch.float64):
+    torch.manual_seed(0)
+    m, x = SCConv(64, 64).to(dtype), torch.randn(4, 64, 9, 9, dtype=dtype, requires_grad=True)
+    y = m(x)
+    y.cos().sum().backward()
+    found = [y, x.grad, *(p.grad for p in m.parameters() if p.grad is not None), *m.buffers()]
+    bits = b"".join(t.detach().double().numpy().tobytes() for t in found)
+    print(hashlib.sha256(bits).hexdigest())
+"""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=environment,
+            check=True,
+        ).stdout
+        for _ in range(2)
+    )
+    assert [*tmp_path.rglob("*.nbc")] and len(first.split()) == 2
+    assert first == second
 
 
 def step(threads: int) -> float:

@@ -3,11 +3,13 @@
 import contextlib
 import copy
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from scconv import CRU, SRU, SCConv, kernels
 from scconv.kernels import compiled
@@ -232,6 +234,28 @@ def test_the_backward_keeps_at_most_four_maps_beside_the_input():
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         module(x)
     assert sum(kept.values()) / (x.numel() * 4) < 3.7
+
+
+def test_what_is_saved_is_unpacked_once():
+    module, counts = SCConv(32, 32), {"packed": 0, "unpacked": 0}
+
+    def count(name, tensor):
+        counts[name] += 1
+        return tensor
+
+    hooks = partial(count, "packed"), partial(count, "unpacked")
+    with torch.autograd.graph.saved_tensors_hooks(*hooks):
+        module(torch.randn(2, 32, 4, 4, requires_grad=True)).sum().backward()
+    assert counts["packed"] == counts["unpacked"] > 0
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_a_forward_that_is_made_again_in_the_backward(reentrant):
+    module, x = made(), torch.randn(2, 32, 4, 4, dtype=torch.float64, requires_grad=True)
+    module(x).square().sum().backward()
+    want, x.grad = x.grad, None
+    checkpoint(module, x, use_reentrant=reentrant).square().sum().backward()
+    assert torch.equal(x.grad, want)
 
 
 def test_nothing_is_kept_after_the_backward():
