@@ -4,6 +4,7 @@ only).
 
 import functools
 import inspect
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,10 @@ import torch  # noqa: E402
 import yaml  # noqa: E402
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # started in a shell's background, whose programs ignore Ctrl-C, and with them all that they
+    # start; tests send it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # a test that comes to one of these names, itself or by its fixtures and helpers, starts processes
 PROCESSES = {"subprocess", "Popen", "ray", "Moto", "NotebookClient"}
