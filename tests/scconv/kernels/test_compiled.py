@@ -1,6 +1,5 @@
 """Kernels are compiled and stored where they can be, split among threads, and absent without Numba."""
 
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -142,32 +141,32 @@ for dtype in (torch.float32, torch.float64):
     assert first == second
 
 
-def step(threads: int) -> float:
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    x = torch.randn(4, 32, 8, 8, requires_grad=True)
-    return SCConv(32, 32)(x).square().sum().item()
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere torch does not outlive a fork")
-def test_a_forked_process_starts_threads_of_its_own(monkeypatch):
-    monkeypatch.setattr(module, "ENOUGH", 1)
-    before = torch.get_num_threads()
-    try:
-        want = step(2)
-    finally:
-        torch.set_num_threads(before)
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        # one thread of torch's, whose own do not outlive a fork; two here
-        got = pool.apply_async(forked_step).get(timeout=120)
-    assert got == pytest.approx(want, rel=1e-6)
+def test_a_forked_process_starts_threads_of_its_own():
+    """In a process of its own: a fork of this one would have the locks of its other threads."""
+    code = """
+import os, torch
+from scconv import SCConv
+from scconv.kernels import compiled
 
+def step():
+    torch.manual_seed(0)
+    return SCConv(32, 32)(torch.randn(4, 32, 8, 8, requires_grad=True)).square().sum().item()
 
-def forked_step() -> float:
-    torch.set_num_threads(1)
-    torch.get_num_threads = lambda: 2  # type: ignore[assignment]
-    torch.set_num_threads = lambda _: None  # type: ignore[assignment]
-    return step(2)
+compiled.ENOUGH = 1
+torch.set_num_threads(1)  # torch's own threads do not outlive a fork
+torch.get_num_threads = lambda: 2
+want = step()
+assert compiled._pools
+if os.fork() == 0:
+    os._exit(0 if not compiled._pools and step() == want else 1)
+_, status = os.wait()
+print(os.waitstatus_to_exitcode(status))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300
+    )
+    assert done.stdout == "0\n", done.stderr
 
 
 def test_without_numba_the_layers_are_run(monkeypatch):
