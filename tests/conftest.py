@@ -17,10 +17,11 @@ import torch  # noqa: E402
 import yaml  # noqa: E402
 
 torch.set_num_threads(1)
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    # started in a shell's background, whose programs ignore Ctrl-C, and with them all that they
-    # start; tests send it
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGINT, signal.SIGHUP):
+    # started with nohup or in a shell's background, whose programs ignore these, and with them all
+    # that they start; tests send them
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 # a test that comes to one of these names, itself or by its fixtures and helpers, starts processes
 PROCESSES = {"subprocess", "Popen", "ray", "Moto", "NotebookClient"}
