@@ -1,4 +1,4 @@
-"""Convolutions for ablation studies, in pure torch: the modules, the surgery that puts them into a
+"""Convolutions for ablation studies, in torch: the modules, the surgery that puts them into a
 network, and what they cost.
 
 from scconv import SCConv, replace_convs, cost

@@ -88,9 +88,9 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 
 # Numba finds what it has stored by the file that a function is in and that file's last change, not
-# by these options: who changes them changes loops.py and numbers.py, too. No option lets the
-# compiler choose between two ways of rounding: it chose another one in the process that compiles
-# than in those that load what it has stored, and a trial's figures would differ.
+# by these options: change loops.py, numbers.py and groupwise.py together with them. None of them
+# lets the compiler choose between two ways of rounding: it chose another one in the process that
+# compiles than in those that load what it has stored, and a trial's figures would differ.
 def _stored(function: Callable[..., Any]) -> Callable[..., Any]:
     return njit(nogil=True, cache=True, error_model="numpy")(function)
 

@@ -16,8 +16,6 @@ from scconv.kernels.conditions import as_built
 if TYPE_CHECKING:
     from scconv.convs.scconv import CRU
 
-CONVS = ("squeeze_up", "gwc", "pwc1", "squeeze_low", "pwc2")
-NORMS = ("norm_of_up", "norm_of_low", "norm_up", "norm_low")
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -36,7 +34,7 @@ class Layers(NamedTuple):
 
     @classmethod
     def of(cls, module: CRU) -> Layers | None:
-        """None where somebody has put other layers in a squeeze's or the pool's place."""
+        """None where somebody has put other layers in a squeeze's place."""
         own: dict[str, Any] = module._modules
         squeezes = own["squeeze_up"], own["squeeze_low"]
         if not all(type(s) is nn.Sequential and len(s._modules) == 2 for s in squeezes):
