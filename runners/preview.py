@@ -10,7 +10,7 @@ from typing import Any
 from analysis import report
 from runners import estimate, power
 from runners.estimate import Estimate
-from runners.plan import Sweep, Trial, reference
+from runners.plan import Config, Sweep, Trial, reference
 from runners.planned import Plan, PlannedEvaluation, PlannedTrial, PlannedVariant
 from runners.search import searching as search
 from runners.store import Record, State, Store
@@ -203,16 +203,26 @@ def _counts(sweep: Sweep, store: Store, records: dict[str, Record]) -> list[str]
 
 
 def _earlier(sweep: Sweep, store: Store) -> Counter[str]:
-    """conv (or "compile") -> how many of the trials were finished by an earlier version of it."""
+    """conv, stem, backbone or "compile" -> how many of the trials were finished by an earlier
+    version of it.
+    """
     found: Counter[str] = Counter()
     for trial in sweep.distinct:
         for config in trial.config.earlier:
             record = store.record(replace(trial, config=config).id)
             if record and record.status == State.FINISHED:
-                conv = config.conv_version < trial.config.conv_version
-                found[trial.config.conv if conv else "compile"] += 1
+                found[_of_earlier(config, trial.config)] += 1
                 break
     return found
+
+
+def _of_earlier(config: Config, now: Config) -> str:
+    """The first thing of which a config has an earlier version."""
+    if config.conv_version < now.conv_version:
+        return now.conv
+    if config.stem_version < now.stem_version:
+        return now.stem
+    return now.backbone if config.backbone_version < now.backbone_version else "compile"
 
 
 def _finished(sweep: Sweep, records: dict[str, Record]) -> list[tuple[str, Record]]:

@@ -169,7 +169,7 @@ def _defaults(kind: Kind, file: Path, changed: int, size: int) -> dict[str, Any]
 
 
 def version_of(file: Path) -> int:
-    """VERSION of a convolution of the catalogue, read from its source; 1 where it has none.
+    """VERSION of a file of the catalogue, read from its source; 1 where it has none.
 
     Raises:
         SweepError: it is not a whole number.

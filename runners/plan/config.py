@@ -69,6 +69,7 @@ LATER = (
     "drop_p",
     "warmup_epochs",
     "decay_fraction",
+    "backbone_version",
 )
 
 
@@ -126,8 +127,8 @@ class Config:
     )
     compile: bool = False
     test: bool = True  # read the test set after the last epoch; the trials of a search never do
-    # of the numbers of the convolution and of torch.compile, set by the plan: trials of another
-    # version are other trials
+    # of the numbers of the convolution and of torch.compile (below: of stem and backbone), set by
+    # the plan: trials of another version are other trials
     conv_version: int = 1
     compile_version: int = 1
     backbone_digest: str = ""
@@ -151,6 +152,7 @@ class Config:
     # of wsd: the warm-up, linear; and the part of the epochs, at the end, in which the rate decays
     warmup_epochs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     decay_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    backbone_version: int = 1
 
     def __post_init__(self) -> None:
         # a record has the plain values
@@ -190,8 +192,8 @@ class Config:
 
     @cached_property
     def earlier(self) -> Sequence[Config]:
-        """The same with every earlier version of its convolution, stem and torch.compile."""
-        names = ("conv_version", "stem_version", "compile_version")
+        """The same with every earlier version of what has versions."""
+        names = ("conv_version", "stem_version", "compile_version", "backbone_version")
         if all(getattr(self, name) == 1 for name in names):
             return ()
         versions = itertools.product(*(range(1, getattr(self, name) + 1) for name in names))
@@ -211,6 +213,7 @@ class Config:
 NETWORK = (
     "backbone",
     "backbone_digest",
+    "backbone_version",
     "backbone_options",
     "conv",
     "conv_digest",

@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+# 1: a convolution of one's own started from torch's default; 2: from the weights of what it
+# replaces, or by the backbone's rule
+SURGERY = 2
+
 
 @dataclass(frozen=True, eq=False)
 class Kind:
@@ -23,7 +27,13 @@ class Kind:
     room: str  # the package's own files, as a module's name
     functions: Mapping[str, str] = field(default_factory=dict)
     suffix: str = ".py"
-    versioned: bool = False  # the package's files have a VERSION, which is part of a trial's id
+    # the package's files have a VERSION, which is part of a trial's id. Of a file of one's own, the
+    # file itself is, and this is raised when the same file comes to other numbers
+    own_version: int = 0  # 0: neither has one
+
+    @property
+    def versioned(self) -> bool:
+        return self.own_version > 0
 
     @property
     def options(self) -> str:
@@ -56,13 +66,13 @@ CONV = Kind(
         "drop_in": "drop_in(conv, *, option=default, ...) -> nn.Module",
         "convert": "convert(model, *, option=default, ...) -> {path: nn.Module}",
     },
-    versioned=True,
+    own_version=SURGERY,
 )
 STEM = Kind(
     "stem",
     "scconv.convs",
     {"drop_in": "drop_in(conv, *, option=default, ...) -> nn.Module"},
-    versioned=True,
+    own_version=SURGERY,
 )
 BACKBONE = Kind(
     "backbone",
@@ -71,6 +81,7 @@ BACKBONE = Kind(
         "build": "build(classes, *, option=default, ...) -> nn.Module",
         "build_named": "build_named(model, classes, *, option=default, ...) -> nn.Module",
     },
+    own_version=1,
 )
 DATASET = Kind(
     "dataset",

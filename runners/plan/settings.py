@@ -11,10 +11,6 @@ from runners.plan.checking import validate
 from runners.plan.config import RECIPES, WSD, Config
 from runners.plan.kinds import DATASET, KINDS, Kind
 
-# Of a convolution of one's own, whose file is part of the id: raised when the same file comes to
-# other numbers. 1: its convolutions started from torch's default; 2: from the weights of what they
-# replace, or by the backbone's rule
-OWN_VERSION = 2
 # 1: a worker that had trained other variants may have run it uncompiled; 2: see trial/compiled.py
 COMPILE_VERSION = 2
 SGD_ALONE = ("momentum", "nesterov")
@@ -69,7 +65,8 @@ def config_of(place: str, base: dict, arm: dict, lookup: Lookup) -> Config:
         merged[kind.digest] = lookup.user_file(kind, name).digest
         merged[kind.options] = canonical(kind, name, options, file, at(kind.options))
         if kind.versioned:
-            merged[kind.version] = OWN_VERSION if merged[kind.digest] else version_of(file)
+            own = merged[kind.digest]
+            merged[kind.version] = kind.own_version if own else version_of(file)
     measured = lookup.data.get(
         data_key(config.dataset, merged[DATASET.digest], merged[DATASET.options])
     )

@@ -7,6 +7,8 @@ the families that the others share. A name that ends in _imagenet has the stem f
 else for 32x32. A file may instead define `build_named(model, classes, *, option=default)`: its
 models are called FILE:MODEL, such as torchvision:resnet18.
 
+VERSION is what it is in scconv/convs: raised when the numbers of the same network change.
+
 A network says in `places` which convolutions the paper replaces: the 3x3 of every bottleneck and
 dense layer, the second 3x3 of every basic block; never the stem. Of a network without `places`,
 every inner 3x3 convolution is replaced.

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from scconv.channels import Present
 from scconv.initial import initialise
+from scconv.kernels import norm_act
 
 
 class Dense(nn.Module):
@@ -27,8 +28,16 @@ class Dense(nn.Module):
         self.conv2 = nn.Conv2d(4 * growth, growth, 3, 1, 1, bias=False)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h w"]:
-        y = self.conv1(self.act1(self.bn1(x)))
-        return torch.cat((x, self.conv2(self.act2(self.bn2(y)))), dim=1)
+        y = self.conv1(norm_act(self.bn1, self.act1, x))
+        return torch.cat((x, self.conv2(norm_act(self.bn2, self.act2, y))), dim=1)
+
+
+class Transition(nn.Sequential):
+    """BatchNorm, ReLU, a convolution and a pool; (n, c, h, w) -> (n, c2, h / 2, w / 2)."""
+
+    def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h2 w2"]:
+        norm, act, conv, pool = self
+        return pool(conv(norm_act(norm, act, input)))
 
 
 class DenseNet(nn.Module):
@@ -44,7 +53,7 @@ class DenseNet(nn.Module):
             layers: list[nn.Module] = []
             if i:
                 layers += [
-                    nn.Sequential(
+                    Transition(
                         nn.BatchNorm2d(c),
                         nn.ReLU(inplace=True),
                         nn.Conv2d(c, c // 2, 1, bias=False),
@@ -66,5 +75,5 @@ class DenseNet(nn.Module):
         initialise(self)
 
     def forward(self, x: Float[Tensor, "n 3 h w"] | Present) -> Float[Tensor, "n classes"]:
-        y = F.relu(self.bn(self.stages(self.stem(x))))
+        y = norm_act(self.bn, F.relu, self.stages(self.stem(x)))
         return self.head(self.pool(y).flatten(1))

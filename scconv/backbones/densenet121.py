@@ -4,6 +4,8 @@ from torch import nn
 
 from scconv.backbones.densenet import DenseNet
 
+VERSION = 2  # 1: the sums of its norms had another order
+
 
 def build(classes: int, *, growth: int = 32) -> nn.Module:
     """(n, 3, h, w) -> (n, classes). `growth`: the channels that each dense layer adds."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from scconv.channels import Present
 from scconv.convs.octave import Octaves
 from scconv.initial import initialise
+from scconv.kernels import norm_act
 
 # layer -> the feature maps it reads and writes: the block's input, those inside, its output. For
 # designs that change the maps themselves
@@ -55,8 +56,8 @@ class Basic(nn.Module):
     def forward(
         self, x: Float[Tensor, "n c h w"] | Octaves
     ) -> Float[Tensor, "n c2 h2 w2"] | Octaves:
-        y = self.act1(self.bn1(self.conv1(x)))
-        return self.act2(self.bn2(self.conv2(y)) + self.shortcut(x))
+        y = norm_act(self.bn1, self.act1, self.conv1(x))
+        return norm_act(self.bn2, self.act2, self.conv2(y), self.shortcut(x))
 
 
 class Bottleneck(nn.Module):
@@ -86,9 +87,9 @@ class Bottleneck(nn.Module):
     def forward(
         self, x: Float[Tensor, "n c h w"] | Octaves
     ) -> Float[Tensor, "n c2 h2 w2"] | Octaves:
-        y = self.act1(self.bn1(self.conv1(x)))
-        y = self.act2(self.bn2(self.conv2(y)))
-        return self.act3(self.bn3(self.conv3(y)) + self.shortcut(x))
+        y = norm_act(self.bn1, self.act1, self.conv1(x))
+        y = norm_act(self.bn2, self.act2, self.conv2(y))
+        return norm_act(self.bn3, self.act3, self.conv3(y), self.shortcut(x))
 
     def narrow(self, channels: int) -> None:
         """Take this many channels from what replaces the 3x3."""
@@ -100,6 +101,17 @@ class Bottleneck(nn.Module):
             .train(self.conv3.training)
         )
         initialise(self.conv3)
+
+
+class Stem(nn.Sequential):
+    """A convolution, BatchNorm, ReLU, and what follows them."""
+
+    def forward(self, input: Float[Tensor, "n 3 h w"] | Present) -> Float[Tensor, "n c h2 w2"]:
+        conv, norm, act, *rest = self
+        y = norm_act(norm, act, conv(input))
+        for layer in rest:
+            y = layer(y)
+        return y
 
 
 class ResNet(nn.Module):
@@ -131,7 +143,7 @@ class ResNet(nn.Module):
             if large
             else nn.Conv2d(3, width, 3, 1, 1, bias=False)
         )
-        self.stem = nn.Sequential(first, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        self.stem = Stem(first, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
         if large or stem_pool:
             self.stem.append(nn.MaxPool2d(3, 2, 1))
         stages, c_in = [], width

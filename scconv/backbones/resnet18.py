@@ -4,6 +4,8 @@ from torch import nn
 
 from scconv.backbones.resnet import Basic, ResNet
 
+VERSION = 2  # 1: the sums of its norms had another order
+
 
 def build(classes: int, *, width: int = 64, pool: bool = False) -> nn.Module:
     """(n, 3, h, w) -> (n, classes).

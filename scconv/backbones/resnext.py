@@ -12,7 +12,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from scconv.backbones.resnet import Bottleneck
+from scconv.backbones.resnet import Bottleneck, Stem
 from scconv.channels import Present
 from scconv.initial import initialise
 
@@ -22,7 +22,7 @@ class ResNeXt(nn.Module):
 
     def __init__(self, classes: int, depth: int = 3, width: int = 320, cardinality: int = 8):
         super().__init__()
-        self.stem = nn.Sequential(
+        self.stem = Stem(
             nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True)
         )
         stages, c_in = [], 64

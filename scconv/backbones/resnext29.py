@@ -6,6 +6,8 @@ from torch import nn
 
 from scconv.backbones.resnext import ResNeXt
 
+VERSION = 2  # 1: the sums of its norms had another order
+
 
 def build(classes: int, *, width: int = 320) -> nn.Module:
     """(n, 3, h, w) -> (n, classes). `width`: the channels of the first stage's 3x3."""

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from scconv.channels import Present
 from scconv.convs.octave import Octaves
 from scconv.initial import initialise
+from scconv.kernels import norm_act
 
 
 class Wide(nn.Module):
@@ -44,8 +45,8 @@ class Wide(nn.Module):
     def forward(
         self, x: Float[Tensor, "n c h w"] | Octaves
     ) -> Float[Tensor, "n c2 h2 w2"] | Octaves:
-        y = self.conv1(self.act1(self.bn1(x)))
-        return self.conv2(self.act2(self.bn2(y))) + self.shortcut(x)
+        y = self.conv1(norm_act(self.bn1, self.act1, x))
+        return self.conv2(norm_act(self.bn2, self.act2, y)) + self.shortcut(x)
 
 
 class WideResNet(nn.Module):
@@ -69,5 +70,5 @@ class WideResNet(nn.Module):
         initialise(self)
 
     def forward(self, x: Float[Tensor, "n 3 h w"] | Present) -> Float[Tensor, "n classes"]:
-        y = F.relu(self.bn(self.stages(self.stem(x))))
+        y = norm_act(self.bn, F.relu, self.stages(self.stem(x)))
         return self.head(self.pool(y).flatten(1))

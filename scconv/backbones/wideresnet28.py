@@ -4,6 +4,8 @@ from torch import nn
 
 from scconv.backbones.wideresnet import WideResNet
 
+VERSION = 2  # 1: the sums of its norms had another order
+
 
 def build(classes: int, *, widen: int = 10) -> nn.Module:
     """(n, 3, h, w) -> (n, classes). `widen`: the factor on the channels of every stage."""

@@ -88,7 +88,7 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 
 # Numba finds what it has stored by the file that a function is in and that file's last change, not
-# by these options: change loops.py, numbers.py and groupwise.py together with them. None of them
+# by these options: change loops.py, numbers.py, rectify.py and groupwise.py with them. None of them
 # lets the compiler choose between two ways of rounding: it chose another one in the process that
 # compiles than in those that load what it has stored, and a trial's figures would differ.
 def _stored(function: Callable[..., Any]) -> Callable[..., Any]:

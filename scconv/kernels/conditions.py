@@ -56,8 +56,8 @@ def _compiles() -> bool:
         import numba  # noqa: F401
     except Exception as error:
         warnings.warn(
-            f"SCConv runs layer by layer, which takes up to twice as long on a CPU: Numba cannot "
-            f"be imported ({error})",
+            f"networks run layer by layer, which takes SCConv up to twice as long on a CPU: Numba "
+            f"cannot be imported ({error})",
             stacklevel=2,
         )
         return False

@@ -19,7 +19,7 @@ ROWS = 64
 
 
 @inlined
-def _tile(numbers, wide):
+def tile(numbers, wide):
     """Writes the numbers per channel for each of the positions side by side."""
     c = len(numbers)
     for first in range(0, len(wide), c):
@@ -28,7 +28,7 @@ def _tile(numbers, wide):
 
 
 @inlined
-def _fold(wide, numbers):
+def fold(wide, numbers):
     """Writes the sums of each channel over the positions side by side."""
     c = len(numbers)
     for j in range(c):
@@ -55,7 +55,7 @@ def _sums(v, centre, part, total, sums):
                 for j in range(width):
                     part[j] += v[row, j]
         total += part
-    _fold(total, sums)
+    fold(total, sums)
 
 
 @compiled
@@ -69,7 +69,7 @@ def moments(start, stop, v, mean, squares):
         _sums(v[n], centre[:0], part, total, sums)
         for j in range(c):
             mean[n, j] = sums[j] / count
-        _tile(mean[n], centre)
+        tile(mean[n], centre)
         _sums(v[n], centre, part, total, sums)
         for j in range(c):
             squares[n, j] = sums[j]
@@ -78,10 +78,9 @@ def moments(start, stop, v, mean, squares):
 @compiled
 def products(start, stop, d, v, of_d, of_both):
     """Each image's sums of d and of d * v of each channel."""
-    rows, width, c = v.shape[1], v.shape[2], of_d.shape[1]
+    rows, width = v.shape[1], v.shape[2]
     part1, part2 = np.empty(width, v.dtype), np.empty(width, v.dtype)
     total1, total2 = np.empty(width, np.float64), np.empty(width, np.float64)
-    sums = np.empty(c, np.float64)
     for n in range(start, stop):
         total1[:] = 0
         total2[:] = 0
@@ -95,20 +94,15 @@ def products(start, stop, d, v, of_d, of_both):
             for j in range(width):
                 total1[j] += part1[j]
                 total2[j] += part2[j]
-        _fold(total1, sums)
-        for j in range(c):
-            of_d[n, j] = sums[j]
-        _fold(total2, sums)
-        for j in range(c):
-            of_both[n, j] = sums[j]
+        fold(total1, of_d[n])
+        fold(total2, of_both[n])
 
 
 @compiled
 def products_of_two(start, stop, d, v1, v2, of_d, of_v1, of_v2):
     """The same with two maps beside d."""
-    rows, width, c = d.shape[1], d.shape[2], of_d.shape[1]
+    rows, width = d.shape[1], d.shape[2]
     part, total = np.empty((3, width), d.dtype), np.empty((3, width), np.float64)
-    sums = np.empty(c, np.float64)
     for n in range(start, stop):
         total[:] = 0
         for first in range(0, rows, ROWS):
@@ -119,15 +113,9 @@ def products_of_two(start, stop, d, v1, v2, of_d, of_v1, of_v2):
                     part[1, j] += d[n, row, j] * v1[n, row, j]
                     part[2, j] += d[n, row, j] * v2[n, row, j]
             total += part
-        _fold(total[0], sums)
-        for j in range(c):
-            of_d[n, j] = sums[j]
-        _fold(total[1], sums)
-        for j in range(c):
-            of_v1[n, j] = sums[j]
-        _fold(total[2], sums)
-        for j in range(c):
-            of_v2[n, j] = sums[j]
+        fold(total[0], of_d[n])
+        fold(total[1], of_v1[n])
+        fold(total[2], of_v2[n])
 
 
 @compiled
@@ -135,8 +123,8 @@ def scaled(start, stop, v, scale, shift, out):
     """Writes scale * v + shift, with numbers per channel."""
     rows, width = v.shape[1], v.shape[2]
     a, b = np.empty(width, v.dtype), np.empty(width, v.dtype)
-    _tile(scale, a)
-    _tile(shift, b)
+    tile(scale, a)
+    tile(shift, b)
     for n in range(start, stop):
         for row in range(rows):
             for j in range(width):
@@ -149,9 +137,9 @@ def combined(start, stop, v, of_v, y, of_y, r, out):
     rows, width = v.shape[1], v.shape[2]
     a, b, d = np.empty(width, v.dtype), np.empty(width, v.dtype), np.empty(width, v.dtype)
     for n in range(start, stop):
-        _tile(of_v[n], a)
-        _tile(of_y[n], b)
-        _tile(r[n], d)
+        tile(of_v[n], a)
+        tile(of_y[n], b)
+        tile(r[n], d)
         for row in range(rows):
             for j in range(width):
                 out[n, row, j] = a[j] * v[n, row, j] + b[j] * y[n, row, j] + d[j]
@@ -167,12 +155,12 @@ def combined_twice(start, stop, v, of_v1, y1, of_y1, r1, out1, of_v2, y2, of_y2,
         np.empty((2, width), v.dtype),
     )
     for n in range(start, stop):
-        _tile(of_v1[n], a[0])
-        _tile(of_y1[n], b[0])
-        _tile(r1[n], d[0])
-        _tile(of_v2[n], a[1])
-        _tile(of_y2[n], b[1])
-        _tile(r2[n], d[1])
+        tile(of_v1[n], a[0])
+        tile(of_y1[n], b[0])
+        tile(r1[n], d[0])
+        tile(of_v2[n], a[1])
+        tile(of_y2[n], b[1])
+        tile(r2[n], d[1])
         for row in range(rows):
             for j in range(width):
                 out1[n, row, j] = a[0, j] * v[n, row, j] + b[0, j] * y1[n, row, j] + d[0, j]
@@ -184,9 +172,9 @@ def combined_in_place(start, stop, v, of_v, y, of_y, r):
     """Writes of_v * v + of_y * y + r in the place of v, with numbers per channel."""
     rows, width = v.shape[1], v.shape[2]
     a, b, d = np.empty(width, v.dtype), np.empty(width, v.dtype), np.empty(width, v.dtype)
-    _tile(of_v, a)
-    _tile(of_y, b)
-    _tile(r, d)
+    tile(of_v, a)
+    tile(of_y, b)
+    tile(r, d)
     for n in range(start, stop):
         for row in range(rows):
             for j in range(width):
@@ -253,7 +241,7 @@ def gated(start, stop, v, by_position, groups, t, eps, level, out):
             # above infinity is nothing, and above minus infinity neither: GroupNorm's value is NaN
             level[n, j : j + deep] = mean if math.isfinite(mean) else math.nan
         if spread:
-            _tile(level[n], centre)
+            tile(level[n], centre)
             _sums(v[n], centre, part, total, sums)
             for j in range(0, c, deep):
                 deviation = math.sqrt(np.sum(sums[j : j + deep]) / count + eps)

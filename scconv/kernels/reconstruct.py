@@ -65,7 +65,7 @@ class Reconstruct(torch.autograd.Function):
         small, y1 = tuple(y1.shape[2:]), rows(y1)
         if not form.merges(w.pwc1):
             read = pool(up, size) if form.stride == 2 else up
-            matrix(y1).addmm_(matrix(read), w.pwc1.flatten(1).t())
+            matrix(y1).addmm_(matrix(read), _matrix(w.pwc1).t())
         y2, low, seen_low = _lower(v[..., form.upper :], size, w, form)
 
         fusion, variances = _fusion(moments(y1), moments(y2), y1.shape[1], seen_low[1], w, form)
@@ -120,7 +120,7 @@ def _lower(read: Tensor, size: Size, w: Weights, form: Form):
     if form.stride == 2:
         read = pool(read, size)
     low = _product(read, w.squeeze_low)
-    pwc2, seen = array(w.pwc2.flatten(1)), np.empty((2, low.shape[2]), form.dtype)
+    pwc2, seen = array(_matrix(w.pwc2)), np.empty((2, low.shape[2]), form.dtype)
     weight = np.empty_like(pwc2)
     eps, gain = form.eps[1], array(w.gain_low)
     numbers.scaled_weight(moments(low), low.shape[1], eps, gain, pwc2, *seen, weight)
@@ -152,7 +152,7 @@ def _upper_backward(d_y1: Tensor, small: Size, up: Tensor, size: Size, w: Weight
     )
     if d_pwc1 is not None:
         return d_up, d_gwc, d_pwc1
-    d, weight = matrix(d_y1), w.pwc1.flatten(1)
+    d, weight = matrix(d_y1), _matrix(w.pwc1)
     if form.stride == 1:
         matrix(d_up).addmm_(d, weight)
     else:
@@ -189,7 +189,7 @@ def _lower_backward(
     convolution made, of the norm's gain and of `pwc2`. The norm's shift has none: the next norm
     cancels it.
     """
-    pwc2 = array(w.pwc2.flatten(1))
+    pwc2 = array(_matrix(w.pwc2))
     point = len(pwc2)
     read = y2[..., point:] if low is None else low
     d_z = matrix(d_y2[..., :point])
@@ -227,10 +227,16 @@ def _read_backward(d_low: Tensor, v: Tensor, size: Size, w: Weights, form: Form,
 def _product(v: Tensor, weight: Tensor, out: Tensor | None = None) -> Tensor:
     """A 1x1 convolution: (n, hw, c) -> (n, hw, c2)."""
     to = None if out is None else matrix(out)
-    return torch.mm(matrix(v), weight.flatten(1).t(), out=to).unflatten(0, v.shape[:2])
+    made = torch.mm(matrix(v), _matrix(weight).t(), out=to)
+    return made.view(*v.shape[:2], len(weight))
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """Of a 1x1 convolution (c2, c, 1, 1), or (c2, c) as it is."""
+    return weight.view(weight.shape[:2])
 
 
 def _product_backward(d: Tensor, read: Tensor, weight: Tensor, d_read: Tensor) -> Tensor:
     """Writes the input's gradient, and returns the weight's."""
-    torch.mm(matrix(d), weight.flatten(1), out=matrix(d_read))
+    torch.mm(matrix(d), _matrix(weight), out=matrix(d_read))
     return torch.mm(matrix(d).t(), matrix(read)).view_as(weight)

@@ -38,12 +38,12 @@ def rows(x: Tensor) -> Tensor:
 
 def image(v: Tensor, size: tuple[int, ...]) -> Tensor:
     """(n, h * w, c) as a view (n, c, h, w)."""
-    return v.unflatten(1, size).permute(0, 3, 1, 2)
+    return v.view(len(v), *size, v.shape[2]).permute(0, 3, 1, 2)
 
 
 def matrix(v: Tensor) -> Tensor:
     """(n, h * w, c) as a view (n * h * w, c); the channels may be a slice of a wider map."""
-    return v.flatten(0, 1)
+    return v.view(-1, v.shape[2])
 
 
 def pool(v: Tensor, size: tuple[int, ...]) -> Tensor:

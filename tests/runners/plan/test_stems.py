@@ -29,11 +29,12 @@ def variant(write_sweep, **settings):
     [("quickstart", 3, "1852679b6a56a445"), ("order-small", 2, "90caf84a7a2514b3")],
 )
 def test_no_trial_of_an_earlier_sweep_has_another_id(name, seeds, digest):
-    """Of SCConv, by its version of that time, 3."""
+    """By the versions of that time: SCConv's was 3, and the backbones' 1."""
     ids = []
     for trial in load(ROOT / f"sweeps/{name}.yaml", seeds=seeds).trials:
-        scconv = trial.config.conv == "scconv"
-        ids.append(replace(trial, config=trial.config.earlier[2]).id if scconv else trial.id)
+        conv = 3 if trial.config.conv == "scconv" else 1
+        config = replace(trial.config, conv_version=conv, backbone_version=1)
+        ids.append(replace(trial, config=config).id)
     assert len(ids) == 6 * seeds
     assert hashlib.sha256(" ".join(ids).encode()).hexdigest()[:16] == digest
 

@@ -10,11 +10,12 @@ import torch
 from runners.errors import SweepError
 from runners.plan import Trial, load
 from runners.plan.catalogue import find, names, version_of
-from runners.plan.kinds import CONV
+from runners.plan.kinds import BACKBONE, CONV
 from runners.store import Store
 from runners.sweep import main
-from scconv import replace_convs
+from scconv import backbones, replace_convs
 from scconv.backbones.resnet import Bottleneck, ResNet
+from scconv.kernels.rectify import NormAct
 from tests import records
 
 ROOT = Path(__file__).parents[3]
@@ -43,6 +44,11 @@ R20 = ["43d8437221cd0694", "2dfc5804fcbf3bd6", "17201e7b1e3256a0"]
 S = ["8ec7ba4b9c7c2356", "4a3d667e7061482e", "8ee5b278be566204"]
 S_2 = ["5908f8bf2a1cfa72", "dedf8940113a6dd6", "00395ef6c89edba4"]  # of version 2
 S_3 = ["dcc44b17a3d6b6f3", "986b881950b00525", "a0e69c286373ed6a"]
+S_4 = [
+    "7823c38869ed2e9b",
+    "e9cb4cca604b4b52",
+    "dcb1df2e623a1d73",
+]  # of version 4, before its backbone
 
 
 def test_every_convolution_of_the_catalogue_is_in_the_list():
@@ -67,14 +73,31 @@ def test_changed_numbers_need_a_new_version(conv):
     assert [weights, outputs] == pytest.approx(figures, rel=2e-4)
 
 
-def test_the_quickstarts_baseline_keeps_its_ids_and_scconv_does_not():
-    trials = load(ROOT / "sweeps/quickstart.yaml").trials
-    assert [t.id for t in trials if t.variant == "R20"] == R20
-    changed = [t for t in trials if t.variant == "S"]
-    assert not {t.id for t in changed} & {*S, *S_2, *S_3}
-    for version, ids in enumerate((S, S_2, S_3)):
-        configs = [t.config.earlier[version] for t in changed]
-        assert [replace(t, config=c).id for t, c in zip(changed, configs, strict=True)] == ids
+@pytest.mark.parametrize(
+    "variant, conv_version, backbone_version, ids",
+    [("R20", 1, 1, R20), ("S", 1, 1, S), ("S", 2, 1, S_2), ("S", 3, 1, S_3), ("S", 4, 1, S_4)],
+)
+def test_the_quickstarts_ids_of_earlier_versions_are_known(
+    variant, conv_version, backbone_version, ids
+):
+    trials = [t for t in load(ROOT / "sweeps/quickstart.yaml").trials if t.variant == variant]
+    assert not {t.id for t in trials} & {*ids}
+    for trial, old in zip(trials, ids, strict=True):
+        versions = {"conv_version": conv_version, "backbone_version": backbone_version}
+        config = replace(trial.config, **versions)
+        assert config in trial.config.earlier and replace(trial, config=config).id == old
+
+
+@pytest.mark.parametrize("backbone", names(BACKBONE))
+def test_a_backbone_whose_norms_run_as_kernels_has_another_version(backbone, monkeypatch):
+    ran, apply = [], NormAct.apply
+    monkeypatch.setattr(NormAct, "apply", lambda *args: ran.append(1) or apply(*args))
+    others = backbone in ("torchvision", "timm")  # other people's networks
+    if not others:
+        model = backbones.build(backbone, 10).to(memory_format=torch.channels_last)
+        model(torch.zeros(2, 3, 32, 32).contiguous(memory_format=torch.channels_last))
+    file = find(BACKBONE, f"{backbone}:resnet18" if others else backbone, ROOT, "backbone")
+    assert version_of(file) == (2 if ran else 1)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +141,8 @@ def test_the_plan_says_what_an_earlier_version_has_finished(
     finished(store, r20)
     main([str(path), "--plan"])
     assert "earlier version" not in capsys.readouterr().out
-    finished(store, replace(s_c, config=s_c.config.earlier[-1]))
+    older = replace(s_c.config, conv_version=s_c.config.conv_version - 1)
+    finished(store, replace(s_c, config=older))
     main([str(path), "--plan"])
     said = capsys.readouterr().out
     assert (
@@ -128,3 +152,8 @@ def test_the_plan_says_what_an_earlier_version_has_finished(
     assert "4 trials (2 variants x 2 seeds): 1 finished, 3 new" in said
     main([str(path), "--plan", "--json"])
     assert json.loads(capsys.readouterr().out)["earlier_versions"] == {"scconv": 1}
+    first = next(t for t in load(path).trials if t.variant == r20.variant and t.seed != r20.seed)
+    finished(store, replace(first, config=replace(first.config, backbone_version=1)))
+    main([str(path), "--plan", "--json"])
+    found = json.loads(capsys.readouterr().out)["earlier_versions"]
+    assert found == {"scconv": 1, first.config.backbone: 1}

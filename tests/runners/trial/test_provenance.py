@@ -163,6 +163,8 @@ def test_the_code_is_read_when_it_is_imported(checkout, monkeypatch):
 
 def test_the_machine_and_the_packages_that_make_the_numbers(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(__version__="1.2"))
+    # another test in this process may have imported it
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
     said = machine()
     assert (

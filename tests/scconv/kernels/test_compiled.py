@@ -177,7 +177,7 @@ def test_without_numba_the_layers_are_run(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.setattr(Reconstruct, "apply", lambda *_: pytest.fail("a kernel ran"))
     try:
-        with pytest.warns(UserWarning, match="SCConv runs layer by layer.*Numba cannot be import"):
+        with pytest.warns(UserWarning, match="networks run layer by layer.*Numba cannot be import"):
             torch.testing.assert_close(scconv(x), want)
         torch.testing.assert_close(scconv(x), want)
     finally:
