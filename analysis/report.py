@@ -24,7 +24,7 @@ from analysis.writing import text, together, write
 from runners import command, output
 from runners.errors import SweepError
 from runners.plan import Sweep, load
-from runners.store import Evaluation, Record, Store, results
+from runners.store import Evaluation, Record, Store, results, stamp
 from runners.trial.datasets import identified
 
 __all__ = [
@@ -131,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
     """0: done; 1: no trial has ended, or --verify found differences; 2: bad input."""
     args = _arguments(argv)
     store = Store(args.storage)
-    found = _read(args, store)
+    found, inputs = _read(args, store)
     for table in found:
         # a wrong key is found before anything is written
         tables.chosen(table, args.columns)
@@ -149,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
         folders = [_folder(table, store, args.out, several) for table in found]
         return _verify(found, folders, store)
     folders = [_claimed(table, store, args.out, several) for table in found]
-    paths = _write(found, folders, args)
+    paths = _write(found, folders, args, inputs)
     for table in found:
         print(text(table))
         if args.pairs:
@@ -163,15 +163,18 @@ def _has_trials(table: Table) -> bool:
     return bool(ended) or any(study.proposals for study in table.studies)
 
 
-def _read(args: argparse.Namespace, store: Store) -> list[Table]:
-    """The tables of all sweeps that were named.
+def _read(args: argparse.Namespace, store: Store) -> tuple[list[Table], list[Any]]:
+    """The tables of all sweeps that were named, and what each was read from.
 
     Raises:
         SweepError: two of them have one name.
     """
     sweeps = [load(path, args.set, args.seeds, args.only) for path in args.sweeps]
     with store.files.listed("trials", sum(len(sweep.distinct) for sweep in sweeps)):
-        found = [read(identified(sweep, store, args.data), store) for sweep in sweeps]
+        sweeps = [identified(sweep, store, args.data) for sweep in sweeps]
+        # before the records are read: one that comes meanwhile makes the next report draw again
+        inputs = [stamp.made_from(sweep, store) for sweep in sweeps]
+        found = [read(sweep, store) for sweep in sweeps]
     # the label names the folder that a report is written to
     labels = [table.sweep.label for table in found]
     for label in labels:
@@ -180,7 +183,7 @@ def _read(args: argparse.Namespace, store: Store) -> list[Table]:
                 f"two of these sweeps are called {label}, and would overwrite each other's report; "
                 "rename one, or report on them apart"
             )
-    return found
+    return found, inputs
 
 
 def _folder(table: Table, store: Store, out: str | None, several: bool) -> Path:
@@ -201,11 +204,13 @@ def _claimed(table: Table, store: Store, out: str | None, several: bool) -> Path
     return folder
 
 
-def _write(found: list[Table], folders: list[Path], args: argparse.Namespace) -> list[Path]:
+def _write(
+    found: list[Table], folders: list[Path], args: argparse.Namespace, inputs: list[Any]
+) -> list[Path]:
     """A report of each sweep and, of several, the page of all of them; its path is the first."""
     paths = []
-    for table, folder in zip(found, folders, strict=True):
-        paths += write(table, folder, args.x, args.pairs, args.columns)
+    for table, folder, made_from in zip(found, folders, inputs, strict=True):
+        paths += write(table, folder, args.x, args.pairs, args.columns, made_from)
     if len(found) == 1:
         return paths
     page = Path(args.out or "results") / f"{'+'.join(t.sweep.label for t in found)}.html"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis import tables
 from analysis.answer import answer
@@ -19,6 +19,7 @@ from analysis.tables import (
     retention,
     search,
 )
+from runners.store import stamp
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,8 +96,13 @@ def write(
     x: str = "macs",
     all_pairs: bool = False,
     columns: Sequence[str] = (),
+    made_from: dict[str, Any] | None = None,
 ) -> list[Path]:
     """Write tables, figures and the page of one sweep; returns their paths, the page first.
+
+    Args:
+        made_from: what the table was read from, where that can be compared: figures that were drawn
+            from the same are kept.
 
     Raises:
         SweepError: the LaTeX table has no column of a name in `columns`.
@@ -107,13 +113,17 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in texts.items():
         (folder / name).write_text(content, encoding="utf-8")
-    # an earlier report may have had more to draw
-    for kind in ("svg", "png"):
-        for stem in FIGURES:
-            (folder / f"{stem}.{kind}").unlink(missing_ok=True)
-        for path in folder.glob(f"{CONFUSION}-*.{kind}"):
-            path.unlink()
-    drawn = _draw(table, folder, x, all_pairs)
+    inputs = made_from and made_from | {"x": x, "pairs": all_pairs}
+    drawn = stamp.kept_figures(folder, inputs)
+    if drawn is None:
+        # an earlier report may have had more to draw
+        for kind in ("svg", "png"):
+            for stem in FIGURES:
+                (folder / f"{stem}.{kind}").unlink(missing_ok=True)
+            for path in folder.glob(f"{CONFUSION}-*.{kind}"):
+                path.unlink()
+        drawn = _draw(table, folder, x, all_pairs)
+        stamp.keep_figures(folder, inputs, drawn)
     report = folder / "report.html"
     html = page.html([table], {table.sweep.label: drawings(table, folder)}, all_pairs)
     report.write_text(html, encoding="utf-8")

@@ -48,7 +48,7 @@ def _run(args: argparse.Namespace) -> int:
     try:
         sweep = load(args.sweep, args.set, args.seeds, args.only)
         store = Store(args.storage, PATIENCE_S)
-        with store.files.listed("trials", len(sweep.distinct)):
+        with store.files.listed("trials", sum(map(sweep.seeds_of, sweep.variants))):
             sweep = datasets.identified(sweep, store, args.data)
             reference.load(sweep)
             if not (args.plan or args.events) and (said := _said(sweep, store, args)):

@@ -3,8 +3,10 @@
     python -m tests.bench_commands --before ../an-older-checkout --out results/bench
 
 Every command is a whole process, in a folder of its own for each checkout, with a cache of its own.
-Both read the same made-up stores of finished trials, which the older code writes: on disk, and in a
-bucket of a server on this machine. Where a cache is named as empty it is removed before each run.
+Each reads made-up stores of finished trials, on disk and in a bucket of a server on this machine.
+Each writes its own, since a trial's id follows from versions; the trials and their epochs are the
+same. The large one is listed alone, and is one store for both. Where a cache is named as empty it
+is removed before each run.
 """
 
 from __future__ import annotations
@@ -26,9 +28,10 @@ from tests.bench_convolutions import ROOT, machine, save
 from tests.s3 import Moto, make_bucket
 
 EPOCHS = 50
-BUCKET = "s3://lab/runs?endpoint_override=127.0.0.1:{port}&scheme=http"
+OWN = "{own}"  # in a command line: the name of the checkout
+BUCKET = "s3://lab/{own}?endpoint_override=127.0.0.1:{port}&scheme=http"
 AWS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
-# writes a finished store of a sweep file, with so many epochs; runs with the older checkout's code
+# writes a finished store of a sweep file, with so many epochs
 STORE = """
 import os, random, sys
 from dataclasses import replace
@@ -88,7 +91,7 @@ class Checkout:
         environment = os.environ | AWS | own
         start = time.perf_counter()
         subprocess.run(
-            [sys.executable, *line],
+            [sys.executable, *(part.replace(OWN, self.folder.name) for part in line)],
             cwd=self.folder,
             check=True,
             stdout=subprocess.DEVNULL,
@@ -130,7 +133,7 @@ def of_far(trials: int, bucket: str) -> list[Command]:
 def prepare(
     before: Checkout, after: Checkout, sizes: argparse.Namespace, bucket: str
 ) -> list[Command]:
-    """Make the stores that are asked for, the same ones for both; what is to be measured on them."""
+    """Make the stores that are asked for; what is to be measured on them."""
     found = []
     for checkout in (before, after):
         for name, trials in (("many", sizes.trials), ("large", sizes.large), ("far", sizes.far)):
@@ -138,15 +141,14 @@ def prepare(
     if sizes.trials:
         for checkout in (before, after):
             checkout.run(["-m", "runners.sweep", "sweeps/quickstart.yaml"])
-        before.run(["-c", STORE, "many.yaml", "runs", str(EPOCHS)])
-        for source in (before.folder / "runs/trials").iterdir():
-            shutil.copytree(source, after.folder / "runs/trials" / source.name, dirs_exist_ok=True)
+            checkout.run(["-c", STORE, "many.yaml", "runs", str(EPOCHS)])
         found += of_trials(sizes.trials)
     if sizes.large:
         before.run(["-c", STORE, "large.yaml", "../large-runs", "2"])
         found += of_large(sizes.large)
     if sizes.far:
-        before.run(["-c", STORE, "far.yaml", bucket, str(EPOCHS)])
+        for checkout in (before, after):
+            checkout.run(["-c", STORE, "far.yaml", bucket, str(EPOCHS)])
         found += of_far(sizes.far, bucket)
     return found
 
@@ -185,7 +187,7 @@ def main() -> None:
         server = Moto()
         stack.callback(server.stop)
         make_bucket(server.port)
-        bucket = BUCKET.format(port=server.port)
+        bucket = BUCKET.replace("{port}", str(server.port))
         both = {
             "before": Checkout(args.before, Path(folder) / "before"),
             "after": Checkout(ROOT, Path(folder) / "after"),

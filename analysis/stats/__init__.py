@@ -4,7 +4,7 @@ from analysis.stats.additive import Additive, Scores, additive
 from analysis.stats.comparison import POWER, SCREENING, UNEQUAL, Comparison, compare
 from analysis.stats.dunnett import dunnett_cdf, dunnett_critical
 from analysis.stats.exact import mcnemar, sign_flip
-from analysis.stats.pairs import all_pairs
+from analysis.stats.pairs import all_pairs, apart
 from analysis.stats.retention import Retention, retention
 from analysis.stats.sequential import levels
 from analysis.stats.summary import LEVEL, Summary, seeds_by_images, summarise
@@ -23,6 +23,7 @@ __all__ = [
     "Summary",
     "additive",
     "all_pairs",
+    "apart",
     "compare",
     "dunnett_cdf",
     "dunnett_critical",

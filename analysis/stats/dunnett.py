@@ -18,8 +18,12 @@ from analysis.stats.summary import LEVEL
 
 @functools.cache
 def _nodes(df: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Nodes and weights of a standard normal, and of the root of a chi-squared over its df."""
+    """Nodes and weights of a standard normal's right half, since what is averaged is symmetrical,
+    as far as it weighs anything; and of the root of a chi-squared over its df.
+    """
     z, wz = np.polynomial.hermite_e.hermegauss(80)
+    counts = (z > 0) & (wz > wz.max() * 1e-20)
+    z, wz = z[counts], wz[counts]
     u, wu = np.polynomial.legendre.leggauss(80)
     # quantiles of the whole range, so that the weights are the density's
     s = np.sqrt(special.chdtri(df, 1 - (u + 1) / 2) / df)

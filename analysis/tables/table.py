@@ -150,8 +150,7 @@ class Table:
             return ""
         # adjusted for all pairs, since the two were chosen by their means
         a, b = ranked[0].variant, ranked[1].variant
-        pair = stats.all_pairs(self.scores, only=(b, a)).get((b, a))
-        return a if pair and pair.p is not None and pair.p < 1 - stats.LEVEL else ""
+        return a if stats.apart(self.scores, a, b) else ""
 
 
 def read(

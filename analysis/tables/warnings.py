@@ -75,16 +75,21 @@ def not_converged(table: Table) -> list[str]:
 
 def _gain(row: Row) -> float | None:
     """The mean gain over the last tenth of the epochs; None unless every seed gained."""
-    gains = [gain for r in row.records if (gain := _of(r)) is not None]
-    if not gains or min(gains) <= 0:
-        return None
-    return statistics.fmean(gains)
+    gains = []
+    for record in row.records:
+        gain = _of(record)
+        if gain is not None and gain <= 0:
+            return None
+        if gain is not None:
+            gains.append(gain)
+    return statistics.fmean(gains) if gains else None
 
 
 def _of(record: Record) -> float | None:
     """Of one trial: its last tenth of the epochs against the tenth before."""
-    scores = [e.train_score if e.val_score is None else e.val_score for e in record.epochs]
-    tenth = max(1, round(len(scores) / 10))
-    if len(scores) < 2 * tenth:
+    tenth = max(1, round(record.trained / 10))
+    if record.trained < 2 * tenth:
         return None
-    return statistics.fmean(scores[-tenth:]) - statistics.fmean(scores[-2 * tenth : -tenth])
+    last = record.last_epochs(2 * tenth)
+    scores = [e.train_score if e.val_score is None else e.val_score for e in last]
+    return statistics.fmean(scores[tenth:]) - statistics.fmean(scores[:tenth])

@@ -124,6 +124,17 @@ class Reference:
         return [*dict.fromkeys(found)]
 
 
+def file_of(sweep: Sweep) -> Path | None:
+    """The table that the sweep names; None where it names none.
+
+    Raises:
+        SweepError: there is no such table.
+    """
+    if not sweep.reference:
+        return None
+    return find(REFERENCE, sweep.reference, sweep.lookup.folder, "reference")
+
+
 def load(sweep: Sweep) -> Reference:
     """The rows of the table that the sweep names; none where it names none.
 
@@ -132,9 +143,8 @@ def load(sweep: Sweep) -> Reference:
     Raises:
         SweepError: no such table, or it has not what the sweep needs.
     """
-    if not sweep.reference:
+    if (file := file_of(sweep)) is None:
         return Reference()
-    file = find(REFERENCE, sweep.reference, sweep.lookup.folder, "reference")
     if file.parent != REFERENCE.folder:
         return _own(sweep, file)
     return _report(sweep, file) if sweep.reference in REPORTS else _papers(sweep)

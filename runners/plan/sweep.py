@@ -139,6 +139,10 @@ class Sweep:
     def _distinct(self) -> tuple[Trial, ...]:
         return _each_once(self._trials)
 
+    def grown_to_all(self) -> Sweep:
+        """The sweep with every seed that its variants may grow to."""
+        return replace(self, grown=dict.fromkeys(self.variants, len(self.seeds)))
+
     def trial(self, variant: str, config: Config, seed: int) -> Trial:
         """One variant with one seed, as this sweep plans it."""
         own, keep = self.own(config), self.resources.keep_stable

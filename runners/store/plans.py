@@ -60,8 +60,7 @@ class Plans:
         if sweep.growth is None:
             return sweep
         ids = self.plans().get(sweep.label, set())
-        every = replace(sweep, grown=dict.fromkeys(sweep.variants, len(sweep.seeds)))
-        planned = Counter(t.variant for t in every.trials if t.id in ids)
+        planned = Counter(t.variant for t in sweep.grown_to_all().trials if t.id in ids)
         first = sweep.growth.first
         return replace(sweep, grown={v: max(first, planned[v]) for v in sweep.variants})
 

@@ -6,9 +6,8 @@ records without it stay readable (runners/store/record_file.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import Field, GetPydanticSchema, PlainValidator
 from pydantic_core import CoreSchema, core_schema
@@ -148,6 +147,13 @@ class Result:
         return self.scores["top5"]
 
 
+class Later(Protocol):
+    """A record's epochs that have not been read."""
+
+    def __len__(self) -> int: ...
+    def last(self, count: int) -> list[Epoch]: ...
+
+
 @dataclass(frozen=True)
 class Record:
     """How a trial ended.
@@ -171,22 +177,33 @@ class Record:
     weights_sha256: str = ""
 
     @classmethod
-    def reading_epochs_later(cls, read: Callable[[], list[Epoch]], **others: Any) -> Record:
+    def reading_epochs_later(cls, later: Later, **others: Any) -> Record:
         """One whose epochs are read when they are first asked for."""
         made = cls(epochs=[], **others)
         del made.__dict__["epochs"]
-        made.__dict__["_read"] = read
+        made.__dict__["_later"] = later
         return made
 
     def __getattr__(self, name: str) -> Any:
         # only for what was not there when it was looked for
         own = self.__dict__
-        if name == "epochs" and (read := own.get("_read")):
-            own.setdefault("epochs", read())
-            own.pop("_read", None)
+        if name == "epochs" and (later := own.get("_later")):
+            own.setdefault("epochs", later.last(len(later)))
+            own.pop("_later", None)
         if name == "epochs" and "epochs" in own:
             return own["epochs"]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def trained(self) -> int:
+        """How many epochs there are, without reading them."""
+        later = self.__dict__.get("_later")
+        return len(self.epochs) if later is None else len(later)
+
+    def last_epochs(self, count: int) -> list[Epoch]:
+        """The last so many, without reading those before; all, where there are fewer."""
+        later = self.__dict__.get("_later")
+        return self.epochs[-count:] if later is None else later.last(count)
 
     @property
     def primary(self) -> str:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, fields
-from functools import partial
 from typing import Any
 
 import pydantic_core
@@ -24,6 +23,9 @@ from runners.store.state import State
 
 VERSION = 2
 EPOCH = {field.name for field in fields(Epoch)}
+FIRST = b'\n "epochs": [\n'  # what `write` writes before the first epoch,
+NEXT = b"\n  {"  # before every other,
+LAST = b'\n ],\n "result": '  # and behind the last
 WRITTEN = f'{{\n "version": {VERSION},\n "id": '.encode()  # how what `write` writes begins
 RESULT = [field.name for field in fields(Result)]
 BUT_EPOCHS = [field.name for field in fields(Record) if field.name != "epochs"]
@@ -146,15 +148,15 @@ def _in_order(content: bytes) -> Record:
     """What `read` makes of a content that is known to be in order.
 
     Its epochs are most of it, and only some readers want them: they are read when they are first
-    asked for. `write` indents by one, so that the first bracket behind a line's end and one space
-    ends the list.
+    asked for. `write` indents by one, so that a bracket behind a line's end and one space ends the
+    list.
     """
-    head, start, rest = content.partition(b'\n "epochs": [\n')
-    epochs, end, tail = rest.partition(b"\n ]")
-    if start and end and content.startswith(WRITTEN):
-        raw = _decoded(head + start + b"]" + tail)
+    start, end = content.find(FIRST), content.rfind(LAST)
+    if 0 <= start < end and content.startswith(WRITTEN):
+        begin = start + len(FIRST)
+        raw = _decoded(b"%b]%b" % (content[:begin], content[end + 3 :]))
         if raw.get("version") == VERSION:
-            later = partial(_epochs, b"[" + epochs + b"]")
+            later = _Epochs(content[begin:end])
             return Record.reading_epochs_later(later, **_fields(_current(raw)))
     raw = _current(_decoded(content))
     return Record(epochs=[_epoch(row) for row in raw["epochs"]], **_fields(raw))
@@ -169,8 +171,20 @@ def _fields(raw: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _epochs(content: bytes) -> list[Epoch]:
-    return [_epoch(row) for row in _decoded(content)]
+class _Epochs:
+    """Those of a record, as `write` writes the inside of their list."""
+
+    def __init__(self, content: bytes):
+        self.content = content
+
+    def __len__(self) -> int:
+        return self.content.count(NEXT) + 1
+
+    def last(self, count: int) -> list[Epoch]:
+        """The last so many; all, where there are fewer."""
+        _, *found = self.content.rsplit(NEXT, count)
+        content = b"{" + NEXT.join(found) if len(found) == count else self.content
+        return [_epoch(row) for row in _decoded(b"[%b]" % content)]
 
 
 def _epoch(row: dict[str, Any]) -> Epoch:

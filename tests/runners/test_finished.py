@@ -20,8 +20,10 @@ question: Does it work?
 baseline: R20
 base: {backbone: resnet20, dataset: synthetic, epochs: 1, batch_size: 32}
 variants: {R20: {}, S+C: {conv: scconv}}
+reference: printed
 seeds: 1
 """
+PRINTED = "variant,params_m,flops_m,synthetic\nR20,0.27,2.5,90\nS+C,0.16,1.6,91\n"
 TRIALS = "select run_uuid from tags where key = 'trial'"
 
 
@@ -30,6 +32,7 @@ def finished(tmp_path_factory):
     """A folder with a sweep that has finished, and whose report is written."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "tiny.yaml").write_text(TEXT)
+    (folder / "printed.csv").write_text(PRINTED)
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
         for variant in ("R20", "S+C"):
@@ -97,6 +100,10 @@ def edit_sweep(folder):
     (folder / "tiny.yaml").write_text(TEXT.replace("Does it work?", "Did it work?"))
 
 
+def edit_reference(folder):
+    (folder / "printed.csv").write_text(PRINTED.replace("91", "92"))
+
+
 def rewrite_record(folder):
     store = Store(folder / "runs")
     path = next(store.root.glob("trials/*/record.json"))
@@ -105,7 +112,7 @@ def rewrite_record(folder):
 
 @pytest.mark.parametrize(
     "change",
-    [delete_figure, edit_report, write_to_mlflow, edit_sweep, rewrite_record],
+    [delete_figure, edit_report, write_to_mlflow, edit_sweep, edit_reference, rewrite_record],
 )
 def test_whatever_has_changed_since_is_made_again(change, folder, start):
     start()

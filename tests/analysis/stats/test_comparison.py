@@ -357,3 +357,16 @@ def test_factorial_splits_the_sum_of_squares(random):
         effects.factorial({k: v for k, v in cells.items() if k != (4, "y")}, ["groups", "gate"])
         == []
     )
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.3, 0.9, 1.2, 1.5, 2.0, 4.0])
+def test_two_are_apart_where_the_test_of_all_pairs_says_so(gap, random):
+    for k, n in ((2, 3), (5, 4), (12, 2)):
+        found = scores(random.normal(70, 1, (k, n)) + gap * np.arange(k)[:, None])
+        p = stats.all_pairs(found)["v0", "v1"].p
+        assert stats.apart(found, "v0", "v1") == stats.apart(found, "v1", "v0") == (p < 0.05)
+
+
+def test_without_spread_or_common_seeds_none_are_apart():
+    assert not stats.apart(scores([[70.1, 71.3], [72.1, 73.3]]), "v0", "v1")
+    assert not stats.apart({"a": {0: 1.0}, "b": {1: 2.0}}, "a", "b")

@@ -507,6 +507,7 @@ def test_the_command_writes_tables_figures_and_a_page(screened, tmp_path, capsys
     assert report.main([path, "--storage", storage, "--out", str(out), "--pairs"]) == 0
     names = {p.name for p in out.iterdir()}
     assert names == {
+        ".figures.json",
         "report.html",
         "table.md",
         "table.csv",

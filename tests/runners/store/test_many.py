@@ -86,6 +86,22 @@ def test_the_epochs_of_records_that_were_checked_before_are_read_when_asked_for(
         _ = again.epoch  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("count", [1, 3, 7, 8])
+def test_the_last_epochs_are_read_without_those_before(count):
+    history = [records.epoch(n + 1) for n in range(7)]
+    content = record_file.write(records.record(TRIALS[0], epochs=history))
+    whole = record_file.load(content, TRIALS[0].id, "here")
+    assert whole.trained == 7 and whole.last_epochs(count) == history[-count:]
+    later, read = record_file.load(content, TRIALS[0].id, "here", checked=True), []
+    with pytest.MonkeyPatch.context() as patched:
+        epoch = record_file._epoch
+        patched.setattr(record_file, "_epoch", lambda row: read.append(row["epoch"]) or epoch(row))
+        assert later.trained == 7 and not read
+        assert later.last_epochs(count) == history[-count:]
+        assert len(read) == min(count, 7)
+    assert later == whole and later.trained == 7 and later.last_epochs(count) == history[-count:]
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in OLD.glob("*.json")))
 def test_an_old_record_is_rebuilt_as_it_is_read(name):
     content = (OLD / name).read_bytes()
