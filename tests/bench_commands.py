@@ -89,6 +89,8 @@ class Checkout:
             shutil.rmtree(cache, ignore_errors=True)
         own = {"PYTHONPATH": str(self.root), "XDG_CACHE_HOME": str(cache)}
         environment = os.environ | AWS | own
+        # as users have it: Python compiles a file once
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         start = time.perf_counter()
         subprocess.run(
             [sys.executable, *(part.replace(OWN, self.folder.name) for part in line)],
