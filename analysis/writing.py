@@ -122,8 +122,9 @@ def write(
                 (folder / f"{stem}.{kind}").unlink(missing_ok=True)
             for path in folder.glob(f"{CONFUSION}-*.{kind}"):
                 path.unlink()
-        drawn = _draw(table, folder, x, all_pairs)
-        stamp.keep_figures(folder, inputs, drawn)
+        drawn, anywhere = _draw(table, folder, x, all_pairs)
+        if anywhere:
+            stamp.keep_figures(folder, inputs, drawn)
     report = folder / "report.html"
     html = page.html([table], {table.sweep.label: drawings(table, folder)}, all_pairs)
     report.write_text(html, encoding="utf-8")
@@ -152,8 +153,10 @@ def _confusions(table: Table) -> list[tuple[str, str, class_scores.Look]]:
     ]
 
 
-def _draw(table: Table, folder: Path, x: str, all_pairs: bool) -> list[Path]:
-    """Draw the figures that the sweep asks for; returns their files."""
+def _draw(table: Table, folder: Path, x: str, all_pairs: bool) -> tuple[list[Path], bool]:
+    """Draw the figures that the sweep asks for; returns their files, and whether they would be the
+    same with other fonts.
+    """
     from analysis import figures  # matplotlib takes a second, and a table does not need it
 
     wanted: dict[str, Callable[[], Figure]] = {}
@@ -181,10 +184,12 @@ def _draw(table: Table, folder: Path, x: str, all_pairs: bool) -> list[Path]:
         if table.studies[0].written.mode == "front":
             wanted["front"] = lambda: figures.front(table)
         wanted["history"] = lambda: figures.history(table)
-    paths = []
+    paths, anywhere = [], True
     for stem, figure in wanted.items():
-        paths += figures.save(figure(), folder / stem)
-    return paths
+        files, own_letters = figures.saved(figure(), folder / stem)
+        paths += files
+        anywhere &= own_letters
+    return paths, anywhere
 
 
 def together(found: list[Table], folders: list[Path], path: Path, all_pairs: bool) -> None:

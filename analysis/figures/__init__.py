@@ -4,7 +4,7 @@ from analysis.figures.channels import channels
 from analysis.figures.confusion import figure as class_matrix
 from analysis.figures.curves import curves
 from analysis.figures.differences import conditions, effects, pairs
-from analysis.figures.drawing import STYLE, plt, save, style
+from analysis.figures.drawing import STYLE, plt, save, saved, style
 from analysis.figures.forest import forest, kept
 from analysis.figures.search import front, history
 from analysis.figures.tradeoff import AXES, costs_differ, pareto, tradeoff
@@ -26,6 +26,7 @@ __all__ = [
     "pareto",
     "plt",
     "save",
+    "saved",
     "style",
     "tradeoff",
 ]

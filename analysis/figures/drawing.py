@@ -34,19 +34,26 @@ def style(**settings: object) -> Iterator[None]:
 
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write `stem`.svg and `stem`.png, and close the figure."""
+    return saved(figure, stem)[0]
+
+
+def saved(figure: Figure, stem: Path) -> tuple[list[Path], bool]:
+    """What `save` does; and whether the figures' own font has all letters, so that the figure would
+    be the same with other fonts on this machine.
+    """
     svg, png = (stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png"))
     # texts that are only made while drawing, such as those at ticks, take their style now
     with style(), letters.unwarned():
         # the layout of a second axis needs one drawing more to come to rest
         figure.canvas.draw()
-        missing = letters.find_fonts(figure)
+        missing, own = letters.find_fonts(figure)
         # a browser has fonts that this machine lacks: there the text stays text
         with plt.rc_context({"svg.fonttype": "none"} if missing else {}):
             figure.savefig(svg, metadata={"Date": None})
         letters.spell(figure, missing)
         figure.savefig(png, dpi=150)
     plt.close(figure)
-    return [svg, png]
+    return [svg, png], own
 
 
 def wrap(text: str, width: int) -> str:

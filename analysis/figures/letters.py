@@ -23,18 +23,22 @@ def unwarned() -> Iterator[None]:
         yield
 
 
-def find_fonts(figure: Figure) -> frozenset[str]:
-    """Give each text the fonts that have its letters; returns the letters that no font here has."""
+def find_fonts(figure: Figure) -> tuple[frozenset[str], bool]:
+    """Give each text the fonts that have its letters; returns the letters that no font here has,
+    and whether the figures' own font has all.
+    """
     nowhere: set[str] = set()
+    own_has_all = True
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         own = _letters(font_manager.findfont(text.get_fontproperties()))
         missing = frozenset(c for c in text.get_text() if not c.isspace() and ord(c) not in own)
         if missing:
+            own_has_all = False
             families, unknown = _fallback(missing)
             text.set_fontfamily([*text.get_fontfamily(), *families])
             nowhere |= unknown
-    return frozenset(nowhere)
+    return frozenset(nowhere), own_has_all
 
 
 def spell(figure: Figure, missing: frozenset[str]) -> None:

@@ -28,7 +28,7 @@ FIGURES = ".figures.json"
 ROOT = Path(__file__).parents[2]
 CODE = ("analysis", "runners", "scconv")
 # their versions decide what a report looks like, and what MLflow has
-PACKAGES = ("matplotlib", "mlflow", "scipy")
+PACKAGES = ("matplotlib", "mlflow", "numpy", "scipy")
 
 
 def write(

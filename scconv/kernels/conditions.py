@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as of_all_modules
 from torch.utils import _python_dispatch
+from torch.utils._device import DeviceContext
 
 GLOBAL_HOOKS = tuple(
     f"_global_{when}_hooks" for when in ("forward", "forward_pre", "backward", "backward_pre")
@@ -68,7 +69,10 @@ def _seen(x: Tensor) -> bool:
     """An ordinary tensor in memory; not one that stands for others while something traces."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return False
-    return type(x) in (Tensor, nn.Parameter) and x.device.type == "cpu" and not x.is_quantized
+    if type(x) not in (Tensor, nn.Parameter) or x.device.type != "cpu":
+        return False
+    # one without storage stands for several, as gradients do with is_grads_batched
+    return torch._C._has_storage(x) and not (x.is_quantized or x.is_neg())
 
 
 def _watched() -> bool:
@@ -78,8 +82,15 @@ def _watched() -> bool:
         or torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0
         or _python_dispatch._get_current_dispatch_mode() is not None
+        or (torch._C._len_torch_function_stack() > 0 and _rewrites())
         or any(getattr(of_all_modules, hooks) for hooks in GLOBAL_HOOKS)
     )
+
+
+def _rewrites() -> bool:
+    """Whether a mode sees torch's functions that does more than to name a device."""
+    modes = torch.overrides._get_current_function_mode_stack()
+    return any(type(mode) is not DeviceContext for mode in modes)
 
 
 def _as_built(layer: nn.Module, dtype: torch.dtype) -> bool:
@@ -106,4 +117,5 @@ def _is_usual(buffer: Tensor | None, dtype: torch.dtype) -> bool:
     if buffer is None:
         return True
     fits = buffer.dtype == dtype if buffer.is_floating_point() else buffer.dtype == torch.int64
-    return type(buffer) is Tensor and fits and buffer.device.type == "cpu"
+    own = type(buffer) is Tensor and not buffer.requires_grad
+    return own and fits and buffer.device.type == "cpu"

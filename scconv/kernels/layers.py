@@ -83,7 +83,7 @@ def _as_made(module: CRU, layers: Layers) -> bool:
     convs, norms = layers.convs, layers.norms
     if not all(type(conv) is nn.Conv2d and conv.padding_mode == "zeros" for conv in convs):
         return False
-    if not all(type(norm) is nn.BatchNorm2d and norm.momentum is not None for norm in norms):
+    if not all(type(norm) is nn.BatchNorm2d and usual(norm) for norm in norms):
         return False
     if len({(norm.training, norm.momentum) for norm in norms}) != 1:
         return False
@@ -98,6 +98,12 @@ def _as_made(module: CRU, layers: Layers) -> bool:
     if not all(_is_point_wise(conv) for conv in points):
         return False
     return _shapes(layers) == _shapes_made(module, layers)
+
+
+def usual(norm: nn.BatchNorm2d) -> bool:
+    """Whether a norm's settings are numbers that torch takes, and its statistics are tracked."""
+    numbers = type(norm.eps) is float and isinstance(norm.momentum, int | float)
+    return numbers and norm.eps > 0 and norm.track_running_stats
 
 
 def _pools(module: CRU, stride: tuple[int, ...]) -> bool:

@@ -76,9 +76,11 @@ def moments(start, stop, v, mean, squares):
 
 
 @compiled
-def products(start, stop, d, v, of_d, of_both):
-    """Each image's sums of d and of d * v of each channel."""
+def products(start, stop, d, v, mean, of_d, of_both):
+    """Each image's sums of d and of d * (v - mean) of each channel."""
     rows, width = v.shape[1], v.shape[2]
+    centre = np.empty(width, v.dtype)
+    tile(mean, centre)
     part1, part2 = np.empty(width, v.dtype), np.empty(width, v.dtype)
     total1, total2 = np.empty(width, np.float64), np.empty(width, np.float64)
     for n in range(start, stop):
@@ -90,7 +92,7 @@ def products(start, stop, d, v, of_d, of_both):
             for row in range(first, min(first + ROWS, rows)):
                 for j in range(width):
                     part1[j] += d[n, row, j]
-                    part2[j] += d[n, row, j] * v[n, row, j]
+                    part2[j] += d[n, row, j] * (v[n, row, j] - centre[j])
             for j in range(width):
                 total1[j] += part1[j]
                 total2[j] += part2[j]

@@ -169,7 +169,7 @@ def through_a_norm(sums, hw, mean, variance, gain, eps, of_d, of_v, rest, grads)
     """of_d * d + of_v * v + rest, the gradient of v for the gradient d of what a norm over the
     batch made of it; and the gradients of the norm's gain and shift, (2, c).
 
-    sums: (2, n, c), of d and of d * v over each image.
+    sums: (2, n, c), of d and of d * (v - mean) over each image.
     """
     n, c = sums.shape[1:]
     totals = np.zeros((2, c))
@@ -179,7 +179,7 @@ def through_a_norm(sums, hw, mean, variance, gain, eps, of_d, of_v, rest, grads)
             totals[1, j] += sums[1, i, j]
     for j in range(c):
         r = 1 / math.sqrt(variance[j] + eps)
-        of_gain = r * (totals[1, j] - mean[j] * totals[0, j])
+        of_gain = r * totals[1, j]
         grads[0, j], grads[1, j] = of_gain, totals[0, j]
         of_d[j], of_v[j] = gain[j] * r, -gain[j] * r * r * of_gain / (n * hw)
         rest[j] = -gain[j] * r * totals[0, j] / (n * hw) - of_v[j] * mean[j]
@@ -243,10 +243,10 @@ def with_biases(mean2, variance2, weight, bias, shift, gain, variance, eps, mean
 def track(running_mean, running_var, batches, mean, variance, bias, momentum, positions):
     """Move a norm's running statistics by what it saw, with the bias that was left out."""
     for j in range(len(mean)):
-        running_mean[j] += momentum * (mean[j] + bias[j] - running_mean[j])
+        running_mean[j] = momentum * (mean[j] + bias[j]) + (1 - momentum) * running_mean[j]
         # of a batch, the running variance takes the unbiased estimate
         unbiased = variance[j] * positions / (positions - 1)
-        running_var[j] += momentum * (unbiased - running_var[j])
+        running_var[j] = momentum * unbiased + (1 - momentum) * running_var[j]
     batches[()] += 1
 
 

@@ -82,7 +82,9 @@ class Reconstruct(torch.autograd.Function):
         # read once: whoever packs saved tensors unpacks them at each reading
         x, u, up, low, y1, y2, *rest = ctx.saved_tensors
         (seen_up, seen_low, *fusion), parameters, form = map(array, rest[:7]), rest[7:], ctx.form
-        w, g, v, size = Weights(*parameters[:LEARNED]), rows(channels_last(g)), rows(x), x.shape[2:]
+        w, size = Weights(*parameters[:LEARNED]), x.shape[2:]
+        # whoever packs saved tensors may return them in another layout
+        g, v = rows(channels_last(g)), rows(channels_last(x))
         # y1's gradient is needed as a whole, but only until x's is written: they share memory
         memory = v.new_empty(max(v.numel(), y1.numel()))
         dx, d_y1 = memory[: v.numel()].view_as(v), memory[: y1.numel()].view_as(y1)
@@ -169,7 +171,7 @@ def _norm_backward(d: Tensor, v: Tensor, seen: Array, gain: Array, eps: float) -
     sums, line = np.empty((2, n, c), gain.dtype), np.empty((3, c), gain.dtype)
     grads = np.empty((2, c), gain.dtype)
     d_wide, v_wide = wide(d), wide(v)
-    loops.products.over_images(n, d_wide.size, d_wide, v_wide, *sums)
+    loops.products.over_images(n, d_wide.size, d_wide, v_wide, seen[0], *sums)
     numbers.through_a_norm(sums, hw, *seen, gain, eps, *line, grads)
     of_d, of_v, rest = line
     loops.combined_in_place.over_images(n, d_wide.size, d_wide, of_d, v_wide, of_v, rest)

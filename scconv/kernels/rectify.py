@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from scconv.kernels import numbers
 from scconv.kernels.compiled import compiled
 from scconv.kernels.conditions import as_built, plain, possible
-from scconv.kernels.layers import BUFFERS
+from scconv.kernels.layers import BUFFERS, usual
 from scconv.kernels.loops import ROWS, fold, tile
 from scconv.kernels.rows import array, channels_last, image, moments, rows, wide
 
@@ -37,7 +37,7 @@ def norm_act(norm: Any, act: Any, x: Tensor, side: Tensor | None) -> Tensor | No
 
 def _fits(norm: Any, act: Any, x: Tensor, side: Tensor | None) -> bool:
     """Whether the kernel computes what the layers would."""
-    if type(norm) is not nn.BatchNorm2d or norm.momentum is None:
+    if type(norm) is not nn.BatchNorm2d or not usual(norm):
         return False
     if act is not F.relu and not (type(act) is nn.ReLU and as_built([act], x.dtype)):
         return False
@@ -72,31 +72,33 @@ class NormAct(torch.autograd.Function):
         buffers = [norm._buffers[name] for name in BUFFERS]
         no_bias = np.zeros_like(seen[0])
         numbers.track(*map(array, buffers), *seen, no_bias, norm.momentum, n * hw)
-        torch.autograd.graph.increment_version(buffers)
+        torch.autograd.graph.increment_version(buffers[2:])
         out = _output(x, side, *line)
         ctx.eps, ctx.seen, ctx.line = norm.eps, seen, line
         # behind a sum, the output says what passed ReLU
-        ctx.save_for_backward(x, gain, shift, *(() if side is None else (out,)))
+        ctx.save_for_backward(x, gain, *(() if side is None else (out,)))
         return out
 
     @staticmethod
     def backward(ctx, g):  # type: ignore[override]
-        x, gain, shift, *of_sum = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return _by_layers(ctx, x, gain, shift, *of_sum, g=g)
-        v, d = rows(x), rows(channels_last(g))
+        x, gain, *of_sum = ctx.saved_tensors
+        if torch.is_grad_enabled() or not possible(g):
+            return _by_layers(ctx, x, gain, *of_sum, g=g)
+        # whoever packs saved tensors may return them in another layout
+        v, d = rows(channels_last(x)), rows(channels_last(g))
         n, hw, c = v.shape
         sums, coefficients = np.empty((2, n, c), ctx.seen.dtype), np.empty((3, c), ctx.seen.dtype)
         grads, line, seen_v = np.empty((2, c), ctx.seen.dtype), ctx.line, wide(v)
+        to_sums = ctx.seen[0], *sums
         if of_sum:
-            passed = torch.empty_like(v)
-            maps = wide(d), seen_v, wide(rows(of_sum[0])), wide(passed)
-            passed_products.over_images(n, seen_v.size, *maps, *sums)
+            passed = torch.empty_like(v, memory_format=torch.contiguous_format)
+            maps = wide(d), seen_v, wide(rows(channels_last(of_sum[0]))), wide(passed)
+            passed_products.over_images(n, seen_v.size, *maps, *to_sums)
             d, line = passed, line[:, :0]
         else:
-            rectified_products.over_images(n, seen_v.size, wide(d), seen_v, *line, *sums)
+            rectified_products.over_images(n, seen_v.size, wide(d), seen_v, *line, *to_sums)
         numbers.through_a_norm(sums, hw, *ctx.seen, array(gain), ctx.eps, *coefficients, grads)
-        dx = torch.empty_like(v)
+        dx = torch.empty_like(v, memory_format=torch.contiguous_format)
         maps = wide(d), seen_v, *line, *coefficients, wide(dx)
         rectified_gradient.over_images(n, seen_v.size, *maps)
         of_side = image(d, x.shape[2:]) if of_sum else None
@@ -104,17 +106,22 @@ class NormAct(torch.autograd.Function):
 
 
 def _by_layers(
-    ctx: Any, x: Tensor, gain: Tensor, shift: Tensor, out: Tensor | None = None, *, g: Tensor
+    ctx: Any, x: Tensor, gain: Tensor, out: Tensor | None = None, *, g: Tensor
 ) -> tuple[Tensor | None, ...]:
-    """The gradients with a graph of their own, for a second derivative."""
-    with plain():
-        y = F.batch_norm(x, None, None, gain, shift, True, 0.0, ctx.eps)
-        passed = g.masked_fill((y if out is None else out) <= 0, 0)
-        inputs = {0: x, 3: gain, 4: shift}
-        wanted = [i for i in inputs if ctx.needs_input_grad[i]]
-        of_y = torch.autograd.grad(y, [inputs[i] for i in wanted], passed, create_graph=True)
-    found = dict(zip(wanted, of_y, strict=True)) | {1: None if out is None else passed}
-    return tuple(found.get(i) for i in range(5))
+    """The gradients by torch's own: with a graph, for a second derivative; or of many at once."""
+    with torch.enable_grad(), plain():
+        if out is None:
+            scale, shift = (torch.from_numpy(t)[:, None, None] for t in ctx.line)
+            out = scale * x.detach() + shift
+        y = F.batch_norm(x, None, None, gain, None, True, 0.0, ctx.eps)
+        wanted = [i for i in (0, 3) if ctx.needs_input_grad[i]]
+    passed = g * (~(out.detach() <= 0)).to(g.dtype)
+    found: dict[int, Tensor | None] = {1: passed, 4: passed.sum((0, 2, 3))}
+    if wanted:
+        inputs, graph = [{0: x, 3: gain}[i] for i in wanted], torch.is_grad_enabled()
+        of_y = torch.autograd.grad(y, inputs, passed, create_graph=graph)
+        found |= dict(zip(wanted, of_y, strict=True))
+    return tuple(found.get(i) if ctx.needs_input_grad[i] else None for i in range(5))
 
 
 def _output(x: Tensor, side: Tensor | None, scale: np.ndarray, shift: np.ndarray) -> Tensor:
@@ -146,14 +153,15 @@ def rectified(start, stop, v, side, scale, shift, out):
 
 
 @compiled
-def rectified_products(start, stop, g, v, scale, shift, of_d, of_both):
-    """Each image's sums of d and of d * v of each channel; d is g where scale * v + shift passes
-    ReLU.
+def rectified_products(start, stop, g, v, scale, shift, mean, of_d, of_both):
+    """Each image's sums of d and of d * (v - mean) of each channel; d is g where scale * v + shift
+    passes ReLU.
     """
     rows, width, zero = v.shape[1], v.shape[2], v.dtype.type(0)
-    a, b = np.empty(width, v.dtype), np.empty(width, v.dtype)
+    a, b, centre = np.empty(width, v.dtype), np.empty(width, v.dtype), np.empty(width, v.dtype)
     tile(scale, a)
     tile(shift, b)
+    tile(mean, centre)
     part1, part2 = np.empty(width, v.dtype), np.empty(width, v.dtype)
     total1, total2 = np.empty(width, np.float64), np.empty(width, np.float64)
     for n in range(start, stop):
@@ -166,7 +174,7 @@ def rectified_products(start, stop, g, v, scale, shift, of_d, of_both):
                 for j in range(width):
                     d = zero if a[j] * v[n, row, j] + b[j] <= zero else g[n, row, j]
                     part1[j] += d
-                    part2[j] += d * v[n, row, j]
+                    part2[j] += d * (v[n, row, j] - centre[j])
             for j in range(width):
                 total1[j] += part1[j]
                 total2[j] += part2[j]
@@ -175,9 +183,11 @@ def rectified_products(start, stop, g, v, scale, shift, of_d, of_both):
 
 
 @compiled
-def passed_products(start, stop, g, v, out, d, of_d, of_both):
+def passed_products(start, stop, g, v, out, d, mean, of_d, of_both):
     """Writes d, which is g where the output passed ReLU, and its sums as `rectified_products`."""
     rows, width, zero = v.shape[1], v.shape[2], v.dtype.type(0)
+    centre = np.empty(width, v.dtype)
+    tile(mean, centre)
     part1, part2 = np.empty(width, v.dtype), np.empty(width, v.dtype)
     total1, total2 = np.empty(width, np.float64), np.empty(width, np.float64)
     for n in range(start, stop):
@@ -191,7 +201,7 @@ def passed_products(start, stop, g, v, out, d, of_d, of_both):
                     passed = zero if out[n, row, j] <= zero else g[n, row, j]
                     d[n, row, j] = passed
                     part1[j] += passed
-                    part2[j] += passed * v[n, row, j]
+                    part2[j] += passed * (v[n, row, j] - centre[j])
             for j in range(width):
                 total1[j] += part1[j]
                 total2[j] += part2[j]

@@ -70,7 +70,8 @@ def wide(v: Tensor) -> np.ndarray:
     """
     n, hw, c = v.shape
     k = math.gcd(hw, max(1, WIDE // c))
-    return v.detach().numpy().reshape(n, hw // k, k * c)
+    # a view or an error: what is written to a copy would be lost
+    return v.detach().view(n, hw // k, k * c).numpy()
 
 
 def moments(v: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -108,8 +108,8 @@ def _track(layers: Layers, before: int, after: int, seen: Seen) -> None:
     for norm, (mean, var, bias, positions) in zip(layers.norms, saw, strict=True):
         buffers = [norm._buffers[name] for name in BUFFERS]
         numbers.track(*map(array, buffers), mean, var, bias, norm.momentum, positions)
-        # so that autograd refuses a backward through a forward in eval mode with the values before
-        torch.autograd.graph.increment_version(buffers)
+        # of this one alone, as torch does
+        torch.autograd.graph.increment_version(buffers[2:])
 
 
 def _as(x: Tensor, y: Tensor) -> Tensor:

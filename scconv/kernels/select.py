@@ -62,7 +62,7 @@ class Select(torch.autograd.Function):
         zeros = [torch.zeros_like(parameter) for parameter in affine]
         if not ctx.needs_input_grad[0]:
             return None, None, *zeros
-        v, g = rows(x), rows(channels_last(g))
+        v, g = rows(channels_last(x)), rows(channels_last(g))
         dx = torch.empty_like(v)
         maps = array(g), array(v), array(level), array(dx)
         loops.gated_backward.over_images(len(v), v.numel(), *maps)

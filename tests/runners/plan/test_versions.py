@@ -30,7 +30,7 @@ NUMBERS = {
     "octave": (1, 14673.3, 17.738),
     "pf": (1, 10418.9, 18.426),
     "placebo": (1, 14674.9, 17.633),
-    "scconv": (4, 13366.3, 17.334),
+    "scconv": (5, 13366.3, 17.334),
     "set": (1, 14673.3, 17.602),
     "slim": (2, 13773.0, 17.013),
     "sp": (2, 13291.2, 17.324),
@@ -126,6 +126,17 @@ def test_a_file_of_ones_own_has_the_version_of_the_surgery(write_sweep, tmp_path
     sweep = load(write_sweep(variants={"R20": {}, "mine": {"conv": "mine"}}))
     assert [c.conv_version for c in sweep.variants.values()] == [1, 2]
     assert "conv_version" not in sweep.varying()["mine"]
+
+
+def test_a_backbone_of_ones_own_may_be_made_of_the_packages_blocks(write_sweep, tmp_path):
+    """Their norms' sums have another order since version 2."""
+    (tmp_path / "small.py").write_text(
+        "from scconv.backbones.resnet import Basic, ResNet\n\n\n"
+        "def build(classes):\n    return ResNet(Basic, (1, 1, 1), 16, classes)\n"
+    )
+    (config, *_) = load(write_sweep(base={"backbone": "small"})).variants.values()
+    assert config.backbone_version == 2 and config.backbone_digest
+    assert replace(config, backbone_version=1) in config.earlier
 
 
 def finished(store: Store, trial: Trial) -> None:

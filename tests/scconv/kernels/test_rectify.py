@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
-from scconv import backbones, kernels
+from scconv import backbones, kernels, replace_convs
 from scconv.kernels import compiled, norm_act
 from scconv.kernels.rectify import NormAct
 
@@ -128,6 +129,28 @@ def test_the_gradients_are_the_functions_own_also_a_second_time(with_side):
     assert torch.autograd.gradgradcheck(f, (*learned, *maps))
 
 
+def test_the_gradient_of_the_side_alone_has_a_graph():
+    norm, side = a_norm(4).requires_grad_(False), a_map(2, 4, 3, 3, seed=2)
+    y = norm_act(norm, nn.ReLU(), a_map(2, 4, 3, 3).detach(), side)
+    (first,) = torch.autograd.grad(y.square().sum(), side, create_graph=True)
+    torch.testing.assert_close(first, 2 * y.detach())
+    (second,) = torch.autograd.grad(first.sum(), side)
+    torch.testing.assert_close(second, 2 * (y > 0).double())
+
+
+@pytest.mark.parametrize("with_side", [False, True])
+def test_many_gradients_at_once(with_side):
+    x, side = a_map(2, 4, 3, 3), a_map(2, 4, 3, 3, seed=2) if with_side else None
+    inputs = [x, *([side] if with_side else [])]
+    many = torch.randn(5, *x.shape, dtype=x.dtype)
+    found = []
+    for layers in (False, True):
+        with kernels.plain() if layers else contextlib.nullcontext():
+            y = norm_act(a_norm(4), nn.ReLU(), x, side)
+        found.append(torch.autograd.grad(y, inputs, many, is_grads_batched=True))
+    same(*found)
+
+
 class Listening(nn.BatchNorm2d):
     """Of another class."""
 
@@ -150,6 +173,12 @@ def exchanged(name: str) -> tuple[nn.Module, nn.Module]:
         norm = nn.BatchNorm2d(16, momentum=None, dtype=torch.float64)
     elif name == "identity":
         norm = nn.Identity()
+    elif name == "statistics switched off":
+        norm.track_running_stats = False
+    elif name == "momentum of its own kind":
+        norm.momentum = torch.tensor(0.1)
+    elif name == "statistics that learn":
+        norm.running_mean.requires_grad_()
     return norm, act
 
 
@@ -157,13 +186,17 @@ def exchanged(name: str) -> tuple[nn.Module, nn.Module]:
     "name",
     [
         *("hook", "hook on act", "class", "act", "no affine", "no statistics", "momentum"),
-        "identity",
+        *("identity", "statistics switched off", "momentum of its own kind"),
+        "statistics that learn",
     ],
 )
 def test_other_layers_are_run(name, ran):
-    norm, act = exchanged(name)
+    (norm, act), (other, _) = exchanged(name), exchanged(name)
     x = a_map(2, 16, 4, 4)
-    assert torch.equal(norm_act(copy.deepcopy(norm), act, x), act(norm(x)))
+    with torch.no_grad():
+        assert torch.equal(norm_act(norm, act, x), act(other(x)))
+    for ours, theirs in zip(norm.buffers(), other.buffers(), strict=True):
+        assert torch.equal(ours, theirs)
     assert not ran
 
 
@@ -174,7 +207,103 @@ def test_wrong_widths_and_a_single_value_are_torchs_errors(ran):
         norm_act(a_norm(16), nn.ReLU(), a_map(2, 16, 4, 4), a_map(2, 16, 4, 3))
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         norm_act(a_norm(16), nn.ReLU(), a_map(1, 16, 1, 1))
+    norm = a_norm(16)
+    norm.eps = 0.0
+    with pytest.raises(ValueError, match="eps"):
+        norm_act(norm, nn.ReLU(), a_map(2, 16, 4, 4))
     assert not ran
+
+
+class Instead(TorchFunctionMode):
+    """ReLU is another function."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {})) if func is not F.relu else -args[0]
+
+
+def test_a_mode_that_sees_functions_sees_the_layers_and_a_device_is_none(ran):
+    norm, x = a_norm(16), a_map(2, 16, 4, 4)
+    with Instead():
+        assert (norm_act(norm, nn.ReLU(), x) < 0).any()
+        assert not ran
+        with torch.device("cpu"):
+            norm_act(norm, nn.ReLU(), x)
+    assert not ran
+    with torch.device("cpu"):
+        norm_act(norm, nn.ReLU(), x)
+    assert ran == [1]
+
+
+def test_a_map_of_the_negative_bit_is_the_layers(ran):
+    x = torch._neg_view(a_map(2, 16, 4, 4).detach())
+    assert torch.equal(norm_act(a_norm(16), nn.ReLU(), x), a_norm(16)(x).relu())
+    assert not ran
+
+
+def in_plain_layout(t):
+    return t.clone(memory_format=torch.contiguous_format)
+
+
+@pytest.mark.parametrize("pack", [in_plain_layout, lambda t: t.numpy().copy()])
+def test_saved_maps_may_come_back_in_another_layout(pack):
+    torch.manual_seed(0)
+    model = backbones.build("resnet20", 10).double().to(memory_format=torch.channels_last)
+    replace_convs(model, "scconv")
+    x, found = a_map(4, 3, 16, 16), []
+    hooks = pack, lambda t: t if isinstance(t, torch.Tensor) else torch.from_numpy(t)
+    for packed in (False, True):
+        x.grad = None
+        own = torch.autograd.graph.saved_tensors_hooks(*hooks)
+        with own if packed else contextlib.nullcontext():
+            copy.deepcopy(model)(x).square().sum().backward()
+        found.append([x.grad])
+    same(*found)
+
+
+def test_one_norm_in_two_ways_before_one_backward(ran):
+    """As in the layers: their own graph keeps the statistics, which the other way moves."""
+    norm, x = a_norm(16), a_map(2, 16, 4, 4)
+    first = norm_act(norm, nn.ReLU(), x.contiguous())
+    (first + norm_act(norm, nn.ReLU(), x)).sum().backward()
+    assert len(ran) == 1
+    norm.eval()
+    first = norm_act(norm, nn.ReLU(), x)
+    norm.train()
+    (first + norm_act(norm, nn.ReLU(), x)).sum().backward()
+
+
+def test_a_changed_shift_is_no_error_and_a_changed_gain_is():
+    norm, x = a_norm(16), a_map(2, 16, 4, 4)
+    y = norm_act(norm, nn.ReLU(), x)
+    with torch.no_grad():
+        norm.bias.add_(1)
+    y.sum().backward()
+    y = norm_act(norm, nn.ReLU(), x)
+    with torch.no_grad():
+        norm.weight.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_infinite_statistics_stay_what_they_are_in_the_layers():
+    norm, x = a_norm(16, torch.float32), a_map(2, 16, 4, 4, dtype=torch.float32)
+    other = copy.deepcopy(norm)
+    for scale in (1e25, 1.0):
+        norm_act(norm, nn.ReLU(), scale * x)
+        other(scale * x)
+    torch.testing.assert_close(norm.running_var, other.running_var)
+    torch.testing.assert_close(norm.running_mean, other.running_mean)
+    assert norm.running_var.isinf().all()
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0, 100.0])
+def test_a_constant_channel_gives_its_gain_no_gradient(value):
+    norm = nn.BatchNorm2d(4)
+    x = a_map(8, 4, 16, 16, dtype=torch.float32).detach()
+    x[:, 1] = value
+    y = norm_act(norm, nn.ReLU(), x.requires_grad_())
+    y.backward(torch.randn(y.shape, generator=torch.Generator().manual_seed(0)))
+    assert norm.weight.grad[1].abs() < 1e-6 * (1 + value) and norm.weight.grad[0].abs() > 1e-3
 
 
 def test_another_layout_and_autocast_see_the_layers(ran):
