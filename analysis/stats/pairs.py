@@ -66,4 +66,7 @@ def _fit(scores: Scores) -> Additive | None:
     common = sorted(set.intersection(*(set(s) for s in present.values()))) if present else []
     if len(present) < 2 or len(common) < 2:
         return None
-    return additive({v: {seed: found[seed] for seed in common} for v, found in present.items()})
+    shared = {}
+    for v, found in present.items():
+        shared[v] = {seed: found[seed] for seed in common}
+    return additive(shared)
