@@ -115,7 +115,8 @@ def _by_layers(
             out = scale * x.detach() + shift
         y = F.batch_norm(x, None, None, gain, None, True, 0.0, ctx.eps)
         wanted = [i for i in (0, 3) if ctx.needs_input_grad[i]]
-    passed = g * (~(out.detach() <= 0)).to(g.dtype)
+    # chosen, not multiplied: an infinite gradient that does not pass is none
+    passed = torch.where(out.detach() <= 0, torch.zeros((), dtype=x.dtype), g)
     found: dict[int, Tensor | None] = {1: passed, 4: passed.sum((0, 2, 3))}
     if wanted:
         inputs, graph = [{0: x, 3: gain}[i] for i in wanted], torch.is_grad_enabled()

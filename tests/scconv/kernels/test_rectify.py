@@ -138,6 +138,14 @@ def test_the_gradient_of_the_side_alone_has_a_graph():
     torch.testing.assert_close(second, 2 * (y > 0).double())
 
 
+def test_an_infinite_gradient_that_does_not_pass_is_none_in_a_second_derivative_too():
+    x = a_map(2, 4, 3, 3)
+    y = norm_act(a_norm(4), nn.ReLU(), x)
+    g = torch.where(y > 0, 1.0, torch.inf)
+    (first,) = torch.autograd.grad(y, x, g, create_graph=True)
+    assert first.isfinite().all()
+
+
 @pytest.mark.parametrize("with_side", [False, True])
 def test_many_gradients_at_once(with_side):
     x, side = a_map(2, 4, 3, 3), a_map(2, 4, 3, 3, seed=2) if with_side else None
