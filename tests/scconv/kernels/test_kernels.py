@@ -12,21 +12,11 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from scconv import CRU, SRU, SCConv, kernels
-from scconv.kernels import compiled
 from scconv.kernels.reconstruct import Reconstruct
 from scconv.kernels.select import Select
 from scconv.options import ORDERS
 
 FORMS = [*itertools.product((1, 2), ("paper", "eq11", "eq11-full"), (0.5, 0.25))]
-
-
-@pytest.fixture(params=[1, 3], ids=["one thread", "three threads"])
-def threads(request, monkeypatch):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    monkeypatch.setattr(compiled, "ENOUGH", 1)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

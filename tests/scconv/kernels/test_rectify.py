@@ -12,17 +12,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
 from scconv import backbones, kernels, replace_convs
-from scconv.kernels import compiled, norm_act
+from scconv.kernels import norm_act
 from scconv.kernels.rectify import NormAct
-
-
-@pytest.fixture(params=[1, 3], ids=["one thread", "three threads"])
-def threads(request, monkeypatch):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    monkeypatch.setattr(compiled, "ENOUGH", 1)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
