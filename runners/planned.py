@@ -56,7 +56,8 @@ class Plan:
 
     Attributes:
         done: trials that would not be run; `to_run` those that would.
-        earlier_versions: convolution -> finished trials of an earlier version, not mixed in.
+        earlier_versions: convolution, stem or backbone -> trials that have not ended, and that an
+            earlier version of it has finished; they are not mixed in.
         search: its mode, its trials, its space; empty without one.
         time: how long it takes, and how that is known; empty where it is not.
         resources: of a trial, its share of a GPU (null: one where there is one) and its CPU cores.

@@ -158,7 +158,7 @@ def _for_programs(
         done=len(trials) - len(to_run),
         to_run=len(to_run),
         notes=[*sweep.notes, *changed_since(sweep, _finished(sweep, records))],
-        earlier_versions=dict(_earlier(sweep, store)),
+        earlier_versions=dict(_earlier(sweep, store, records)),
         search=_search_plan(sweep, store)[0] if sweep.search else {},
     )
 
@@ -193,7 +193,7 @@ def _counts(sweep: Sweep, store: Store, records: dict[str, Record]) -> list[str]
     shared = len(sweep.trials) - len(sweep.distinct)
     size += ", those of one configuration trained once" if shared else ""
     lines = [f"{len(sweep.distinct)} trials ({size}): {counts}"]
-    for conv, n in _earlier(sweep, store).items():
+    for conv, n in _earlier(sweep, store, records).items():
         noun, verb = ("trial", "is") if n == 1 else ("trials", "are")
         lines.append(
             f"{n} finished {noun} of an earlier version of {conv} {verb} in the store; "
@@ -202,14 +202,16 @@ def _counts(sweep: Sweep, store: Store, records: dict[str, Record]) -> list[str]
     return lines
 
 
-def _earlier(sweep: Sweep, store: Store) -> Counter[str]:
-    """conv, stem, backbone or "compile" -> how many of the trials were finished by an earlier
-    version of it.
+def _earlier(sweep: Sweep, store: Store, records: dict[str, Record]) -> Counter[str]:
+    """conv, stem, backbone or "compile" -> how many of the trials that have not ended were finished
+    by an earlier version of it.
     """
     found: Counter[str] = Counter()
     for trial in sweep.distinct:
-        for config in trial.config.earlier:
-            record = store.record(replace(trial, config=config).id)
+        for config in trial.config.earlier if trial.id not in records else ():
+            # nearly none is there, which is seen sooner than that one cannot be read
+            older = trial.id_of(config)
+            record = store.record(older) if store.ended(older) else None
             if record and record.status == State.FINISHED:
                 found[_of_earlier(config, trial.config)] += 1
                 break

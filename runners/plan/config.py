@@ -277,7 +277,7 @@ class Trial:
     @cached_property
     def id(self) -> str:
         """The same for the same numbers, whatever the sweep and the variant are called."""
-        return self._id_of(self.config)
+        return self.id_of(self.config)
 
     @cached_property
     def stable_id(self) -> str:
@@ -287,11 +287,12 @@ class Trial:
         """
         if self.config.schedule != WSD:
             return ""
-        return self._id_of(
+        return self.id_of(
             replace(self.config, epochs=Config.epochs, decay_fraction=Config.decay_fraction)
         )
 
-    def _id_of(self, config: Config) -> str:
+    def id_of(self, config: Config) -> str:
+        """Its id with another config."""
         return hashlib.sha256(f"{config.canonical} seed={self.seed}".encode()).hexdigest()[:16]
 
     @property
