@@ -95,7 +95,15 @@ def _with_mlflow(sweep: Sweep, store: Store, database: Path | None) -> dict[str,
 
 
 def made_from(sweep: Sweep, store: Store) -> dict[str, Any] | None:
-    """All that a report is made from; None where it cannot be compared."""
+    """All that a report is made from; None where it cannot be compared: who reads it next says
+    why.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        return _made_from(sweep, store)
+    return None
+
+
+def _made_from(sweep: Sweep, store: Store) -> dict[str, Any] | None:
     # a search's proposals are in a journal, and a bucket's files are requests
     if sweep.search or not isinstance(store.files, Disk):
         return None

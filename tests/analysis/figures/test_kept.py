@@ -132,6 +132,15 @@ def test_a_record_that_comes_while_the_others_are_read_is_drawn_by_the_next(
     assert drawn
 
 
+def test_what_cannot_be_read_is_said_by_who_reads_it(made, capsys):
+    written(made)
+    trial = next(t for t in load(made).trials if t.seed == 2)
+    (Store("runs").root / "trials" / trial.id).write_text("no folder")
+    capsys.readouterr()
+    assert report.main([str(made)]) in (1, 2)
+    assert "something else is in its place" in capsys.readouterr().err
+
+
 def test_with_letters_that_the_figures_own_font_lacks_they_are_drawn(write_sweep, made, drawn):
     """The next machine, or this one tomorrow, may have a font that has them."""
     variants = {"R20": {}, "模": {"conv": "scconv"}}
