@@ -209,7 +209,7 @@ def _earlier(sweep: Sweep, store: Store, records: dict[str, Record]) -> Counter[
     found: Counter[str] = Counter()
     for trial in sweep.distinct:
         for config in trial.config.earlier if trial.id not in records else ():
-            # nearly none is there, which is seen sooner than that one cannot be read
+            # to see that there is none is quicker than to try to read it
             older = trial.id_of(config)
             record = store.record(older) if store.ended(older) else None
             if record and record.status == State.FINISHED:

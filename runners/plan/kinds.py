@@ -12,7 +12,7 @@ from pathlib import Path
 
 # 1: a convolution of one's own started from torch's default; 2: from the weights of what it
 # replaces, or by the backbone's rule
-SURGERY = 2
+OWN_CONV = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +66,13 @@ CONV = Kind(
         "drop_in": "drop_in(conv, *, option=default, ...) -> nn.Module",
         "convert": "convert(model, *, option=default, ...) -> {path: nn.Module}",
     },
-    own_version=SURGERY,
+    own_version=OWN_CONV,
 )
 STEM = Kind(
     "stem",
     "scconv.convs",
     {"drop_in": "drop_in(conv, *, option=default, ...) -> nn.Module"},
-    own_version=SURGERY,
+    own_version=OWN_CONV,
 )
 BACKBONE = Kind(
     "backbone",
@@ -81,7 +81,7 @@ BACKBONE = Kind(
         "build": "build(classes, *, option=default, ...) -> nn.Module",
         "build_named": "build_named(model, classes, *, option=default, ...) -> nn.Module",
     },
-    # 1: of the package's blocks, the sums in their norms had another order
+    # a file may be made of the package's blocks; 1: their norms added in another order
     own_version=2,
 )
 DATASET = Kind(

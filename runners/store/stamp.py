@@ -90,7 +90,7 @@ def _with_mlflow(sweep: Sweep, store: Store, database: Path | None) -> dict[str,
         return None
     try:
         return found | {"mlflow": [str(database), *_state(database)]}
-    except FileNotFoundError:
+    except OSError:
         return None
 
 

@@ -46,7 +46,12 @@ def cru(module: CRU, x: Tensor) -> Tensor | None:
 
 def norm_act(norm: Callable, act: Callable, x: Any, side: Any = None) -> Any:
     """act(norm(x) + side), or act(norm(x)) without a side: by one function for nn.BatchNorm2d and
-    ReLU, else by the layers.
+    ReLU of maps in channels_last, else by the layers.
+
+    Shapes: x, side and the result (n, c, h, w). It raises what the layers raise.
+
+    Args:
+        act: an nn.ReLU, torch's relu, or another module.
     """
     if type(x) is Tensor and possible(x):
         from scconv.kernels import rectify

@@ -1,8 +1,8 @@
 """BatchNorm, an addition and ReLU as one function: act(norm(x) + side), the side being optional.
 
 In the layers each of the three reads a map and writes one, in the backward too. Here the map is
-read for its statistics and read once more to write the output. The backward needs the output of a
-sum alone: without a side, what ReLU let through follows from x.
+read for its statistics and read once more to write the output. The backward has to know what ReLU
+let through: behind an addition it sees that from the output, which is kept; else from x.
 
 Maps are (n, hw, c) with k positions side by side (rows.py), numbers per channel (c,).
 """

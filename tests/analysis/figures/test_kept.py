@@ -137,7 +137,7 @@ def test_what_cannot_be_read_is_said_by_who_reads_it(made, capsys):
     trial = next(t for t in load(made).trials if t.seed == 2)
     (Store("runs").root / "trials" / trial.id).write_text("no folder")
     capsys.readouterr()
-    assert report.main([str(made)]) in (1, 2)
+    assert report.main([str(made)]) == 2
     assert "something else is in its place" in capsys.readouterr().err
 
 
