@@ -9,8 +9,6 @@ Sums run over 64 rows in the map's own precision, and over these in float64.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from scconv.kernels.compiled import compiled, inlined
@@ -39,7 +37,7 @@ def fold(wide, numbers):
 
 
 @inlined
-def _sums(v, centre, part, total, sums):
+def image_sums(v, centre, part, total, sums):
     """Writes each channel's sum of squared differences from the centre over an image, or, without
     a centre, its sum.
     """
@@ -66,11 +64,11 @@ def moments(start, stop, v, mean, squares):
     sums, centre = np.empty(c, np.float64), np.empty(width, v.dtype)
     count = v.shape[1] * (width // c)
     for n in range(start, stop):
-        _sums(v[n], centre[:0], part, total, sums)
+        image_sums(v[n], centre[:0], part, total, sums)
         for j in range(c):
             mean[n, j] = sums[j] / count
         tile(mean[n], centre)
-        _sums(v[n], centre, part, total, sums)
+        image_sums(v[n], centre, part, total, sums)
         for j in range(c):
             squares[n, j] = sums[j]
 
@@ -205,64 +203,3 @@ def moved_out(start, stop, d, y, first, of_y, out):
             a, b, to = d[n, row, first:], y[n, row, first:], out[n, row]
             for j in range(len(of_y)):
                 to[j] = a[j] + of_y[j] * b[j]
-
-
-@inlined
-def _recombine(v, level, out):
-    """Writes the halves of v (rows, c), crosswise: what is above the level of one half, and not
-    above that of the other.
-    """
-    half, zero, one = v.shape[1] // 2, v.dtype.type(0), v.dtype.type(1)
-    level1, level2 = level[:half].copy(), level[half:].copy()
-    for row in range(v.shape[0]):
-        x, to = v[row], out[row]
-        for j in range(half):
-            a, b = x[j], x[j + half]
-            # multiplied, so that what is not finite spreads as it does in the layers
-            mask1 = one if a > level1[j] else zero
-            mask2 = one if b > level2[j] else zero
-            to[j] = mask1 * a + (one - mask2) * b
-            to[j + half] = mask2 * b + (one - mask1) * a
-
-
-@compiled
-def gated(start, stop, v, by_position, groups, t, eps, level, out):
-    """Writes mean + deviation * t of each image's groups of channels, for each channel, and
-    `_recombine` of it and the image. `by_position` is v seen with one position in a row.
-    """
-    width, c = v.shape[2], level.shape[1]
-    part, total = np.empty(width, v.dtype), np.empty(width, np.float64)
-    sums, centre = np.empty(c, np.float64), np.empty(width, v.dtype)
-    deep = c // groups
-    count = v.shape[1] * (width // c) * deep
-    spread = np.any(t)
-    for n in range(start, stop):
-        _sums(v[n], centre[:0], part, total, sums)
-        for j in range(0, c, deep):
-            mean = np.sum(sums[j : j + deep]) / count
-            # above infinity is nothing, and above minus infinity neither: GroupNorm's value is NaN
-            level[n, j : j + deep] = mean if math.isfinite(mean) else math.nan
-        if spread:
-            tile(level[n], centre)
-            _sums(v[n], centre, part, total, sums)
-            for j in range(0, c, deep):
-                deviation = math.sqrt(np.sum(sums[j : j + deep]) / count + eps)
-                for i in range(j, j + deep):
-                    level[n, i] += deviation * t[i]
-        _recombine(by_position[n], level[n], out[n])
-
-
-@compiled
-def gated_backward(start, stop, g, v, level, out):
-    """Writes the gradient of v for that of what `gated` wrote; with one position in a row."""
-    half, zero, one = v.shape[2] // 2, v.dtype.type(0), v.dtype.type(1)
-    for n in range(start, stop):
-        level1, level2 = level[n, :half].copy(), level[n, half:].copy()
-        for row in range(v.shape[1]):
-            x, d, to = v[n, row], g[n, row], out[n, row]
-            for j in range(half):
-                a, b = d[j], d[j + half]
-                mask1 = one if x[j] > level1[j] else zero
-                mask2 = one if x[j + half] > level2[j] else zero
-                to[j] = mask1 * a + (one - mask1) * b
-                to[j + half] = mask2 * b + (one - mask2) * a

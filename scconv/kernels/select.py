@@ -20,7 +20,8 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from scconv.kernels import loops, numbers
+from scconv.kernels import gate as passes
+from scconv.kernels import numbers
 from scconv.kernels.rows import array, channels_last, image, rows, wide
 
 
@@ -50,7 +51,7 @@ class Select(torch.autograd.Function):
         y, level = torch.empty_like(v), np.empty((len(v), v.shape[2]), gate.t.dtype)
         seen = wide(v)
         how = gate.groups, gate.t, gate.eps, level
-        loops.gated.over_images(len(v), seen.size, seen, array(v), *how, array(y))
+        passes.gated.over_images(len(v), seen.size, seen, *how, wide(y))
         ctx.save_for_backward(x, torch.from_numpy(level), *affine)
         return image(y, x.shape[2:])
 
@@ -64,6 +65,6 @@ class Select(torch.autograd.Function):
             return None, None, *zeros
         v, g = rows(channels_last(x)), rows(channels_last(g))
         dx = torch.empty_like(v)
-        maps = array(g), array(v), array(level), array(dx)
-        loops.gated_backward.over_images(len(v), v.numel(), *maps)
+        maps = wide(g), wide(v), array(level), wide(dx)
+        passes.gated_backward.over_images(len(v), v.numel(), *maps)
         return image(dx, x.shape[2:]), None, *zeros

@@ -16,6 +16,8 @@ from scconv.kernels.reconstruct import Reconstruct
 from scconv.kernels.select import Select
 from scconv.options import ORDERS
 
+# with few channels the gate's loops see positions side by side
+CHANNELS = [16, 32, 64]
 FORMS = [*itertools.product((1, 2), ("paper", "eq11", "eq11-full"), (0.5, 0.25))]
 
 
@@ -103,15 +105,16 @@ def test_a_large_mean_costs_few_digits_more_than_it_costs_the_layers():
         same({name: value.double() for name, value in got.items()}, truth, 1e-3)
 
 
+@pytest.mark.parametrize("channels", CHANNELS)
 @pytest.mark.parametrize("threshold, gamma", [(0.5, 1.0), (0.48, 1.0), (0.52, 0.5)])
-def test_the_gate_with_learned_weights_and_any_threshold(threshold, gamma, used):
+def test_the_gate_with_learned_weights_and_any_threshold(threshold, gamma, channels, used):
     torch.manual_seed(0)
-    sru = SRU(32, threshold=threshold).double()
+    sru = SRU(channels, threshold=threshold).double()
     with torch.no_grad():
         sru.norm.weight.uniform_(0.1, 1.5).mul_(gamma)
         sru.norm.weight[3] = 0
         sru.norm.bias.normal_()
-    x = torch.randn(3, 32, 6, 6, dtype=torch.float64)
+    x = torch.randn(3, channels, 6, 6, dtype=torch.float64)
     want = ran(sru, x, layers=True)
     assert not used
     assert not torch.equal(want["output"], x)
@@ -130,14 +133,15 @@ def test_small_weights_of_the_gate_have_a_square():
     assert torch.equal(sru(x), want)
 
 
-def test_what_is_not_finite_spreads_as_it_does_in_the_layers():
-    sru = SRU(32)
-    x = torch.randn(2, 32, 4, 4)
-    x[0, 0, 0, 0], x[0, 5, 1, 1], x[1, 20, 2, 2] = torch.inf, torch.nan, -torch.inf
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_what_is_not_finite_spreads_as_it_does_in_the_layers(channels):
+    sru = SRU(channels)
+    x = torch.randn(2, channels, 4, 4)
+    x[0, 0, 0, 0], x[0, 5, 1, 1], x[1, -3, 2, 2] = torch.inf, torch.nan, -torch.inf
     got, want = ran(sru, x, layers=False), ran(sru, x, layers=True)
     torch.testing.assert_close(got, want, equal_nan=True)
-    x = torch.randn(2, 32, 4, 4, requires_grad=True)
-    gradient = torch.ones(2, 32, 4, 4)
+    x = torch.randn(2, channels, 4, 4, requires_grad=True)
+    gradient = torch.ones(2, channels, 4, 4)
     gradient[0, 3] = torch.nan
     sru(x).backward(gradient)
     got, x.grad = x.grad, None
