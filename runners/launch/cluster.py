@@ -195,6 +195,14 @@ def slots(resources: Resources) -> int:
     return int(sum(min(pair) for pair in zip(by_cpu, by_gpu, strict=True)))
 
 
+def free(resources: Resources) -> int:
+    """How many trials can start now, beside what others run on the cluster, at most."""
+    left = ray.available_resources()
+    share = resources.share
+    by_gpu = [left.get("GPU", 0) // share] if share else []
+    return int(min(slots(resources), left.get("CPU", 0) // resources.cpu, *by_gpu))
+
+
 def check_nodes(store: Store, needs: Sequence[Need], data_root: str) -> None:
     """Ask every other node whether it reaches the store, has the code, and finds the data.
 

@@ -8,6 +8,7 @@ trials TERMINATED, and a restored Tune lags by ten seconds or more.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from runners.errors import StoreError
-from runners.launch import scratch
+from runners.launch import cluster, scratch
 from runners.launch.cluster import Searcher, tune
 from runners.launch.console import Console
 from runners.launch.driver import Driver, Round, Stopper
@@ -34,11 +35,16 @@ os.environ["RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE"] = "1"
 
 
 class Queue(Searcher):
-    """Hands out the work, until there is none or the sweep is being stopped."""
+    """Hands out the work, until there is none or the sweep is being stopped.
 
-    def __init__(self, work: Work, setting: Setting, driver: Driver):
+    Args:
+        slots: how many trials can start at once; one more than run is handed out beside them, so
+            that a worker need not wait for its next trial.
+    """
+
+    def __init__(self, work: Work, setting: Setting, driver: Driver, slots: float = math.inf):
         super().__init__()
-        self.work, self.setting, self.driver = work, setting, driver
+        self.work, self.setting, self.driver, self.slots = work, setting, driver, slots
         self.named: dict[str, str] = {}  # trials of other processes that the console has named
 
     def __reduce__(self):  # Tune pickles it for a restore that we never make; a connection cannot
@@ -52,6 +58,9 @@ class Queue(Searcher):
             if not self.driver.has_room():
                 self.driver.round.paused = self.driver.round.paused or idle
                 return Searcher.FINISHED if idle else None
+            done = self.driver.round
+            if len(done.handed) > max(self.slots, len(done.running)):
+                return None
             if trial := self.work.next():
                 self.driver.round.handed.add(trial_id)
                 return {"trial": trial, "setting": self.setting}
@@ -167,6 +176,9 @@ def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver) -
     driver.round = done = Round()
     # trials that failed are the driver's to print
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
+    # by itself Tune starts the next worker when the one before it has started, a second or two each
+    slots = cluster.free(resources)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots + 1)
     with scratch.folder() as storage:
         try:
             tune.Tuner(
@@ -174,7 +186,7 @@ def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver) -
                     train_trial, lambda config: Pool(resources, config["trial"].config)
                 ),
                 tune_config=tune.TuneConfig(
-                    search_alg=Queue(driver.work, setting, driver),
+                    search_alg=Queue(driver.work, setting, driver, slots),
                     num_samples=-1,
                     reuse_actors=True,
                 ),

@@ -187,6 +187,20 @@ def test_the_queue_hands_out_no_more_than_memory_takes(write_sweep, store):
     assert queue.suggest("d") == Queue.FINISHED and driver.round.paused
 
 
+def test_all_slots_are_filled_at_once_and_one_trial_more_waits(write_sweep, store):
+    sweep = load(write_sweep(seeds=3))
+    driver = driver_of(Work(sweep.trials, store), store)
+    queue = Queue(driver.work, SETTING, driver, slots=2)
+    driver.work.begin(Counter())
+    handed = [queue.suggest(key) for key in "abcd"]
+    assert [h and h["trial"] for h in handed] == [*sweep.trials[:3], None]
+    for key, trial in zip("abc", sweep.trials, strict=False):
+        assert queue.suggest("d") is None
+        driver.on_trial_start(0, [], Tuned(trial, key))
+    # a node has joined: a third one runs, and the next waits again
+    assert queue.suggest("d")["trial"] == sweep.trials[3] and queue.suggest("e") is None
+
+
 def test_the_queue_waits_for_what_is_handed_out_since_it_may_come_back(write_sweep, store):
     sweep = load(write_sweep(seeds=1))
     driver = driver_of(Work(sweep.trials, store), store)
@@ -272,7 +286,7 @@ def test_a_limit_ends_the_command_and_the_same_command_goes_on(write_sweep, tmp_
     ended = Counter(
         r.status for t in load(path).trials if (r := Store(tmp_path / "runs").record(t.id))
     )
-    assert 1 <= ended["failed"] <= 2 and ended["finished"] < 4
+    assert 1 <= ended["failed"] <= 2 and ended.total() < 6
     code, out = finish(start(path, "--set", "limits={}"), path)
     assert code == 1 and "trials to go" not in out and "R20" in out, out
     ended = Counter(
