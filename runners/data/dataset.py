@@ -23,29 +23,45 @@ from runners.data.source import Source
 
 @dataclass(frozen=True)
 class Split:
-    """Images as channels-last bytes, and their class numbers."""
+    """Images as channels-last bytes, and their class numbers.
 
-    images: UInt8[Tensor, "n h w 3"]
+    `rows`: which images of `stock` these are, in order; None: all. So the parts of a set share its
+    memory.
+    """
+
+    stock: UInt8[Tensor, "m h w 3"]
     labels: Int[Tensor, " n"]
+    rows: Int[Tensor, " n"] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
+    def images(self) -> UInt8[Tensor, "n h w 3"]:
+        """All of them in memory of their own, where they are a part."""
+        return self.stock if self.rows is None else self.stock[self.rows]
+
+    def at(self, rows: Int[Tensor, " k"]) -> UInt8[Tensor, "k h w 3"]:
+        return self.stock[rows if self.rows is None else self.rows[rows]]
+
+    @property
     def size(self) -> tuple[int, int]:
         """(h, w)"""
-        return self.images.shape[1], self.images.shape[2]
+        return self.stock.shape[1], self.stock.shape[2]
 
     def to(self, device: torch.device | str) -> Split:
+        if torch.device(device) == self.stock.device:
+            return self
         return Split(self.images.to(device), self.labels.to(device))
 
-    def subset(self, rows: Tensor) -> Split:
-        return Split(self.images[rows], self.labels[rows])
+    def subset(self, rows: Int[Tensor, " k"]) -> Split:
+        own = rows if self.rows is None else self.rows[rows]
+        return replace(self, labels=self.labels[rows], rows=own)
 
     def read(self, rows: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of these images in this order."""
-        for part in rows.to(self.images.device).split(batch_size):
-            yield self.images[part], self.labels[part]
+        for part in rows.to(self.stock.device).split(batch_size):
+            yield self.at(part), self.labels[part]
 
 
 @dataclass(frozen=True)
@@ -140,7 +156,7 @@ def batches(
         ):
             yield data.normalise(images), labels
         return
-    device = data.train.images.device
+    device = data.train.stock.device
     shift = torch.randint(0, 2 * data.pad + 1, (n, 2), generator=generator)
     flip = torch.rand(n, generator=generator) < (0.5 if data.flip else 0)
     order, shift, flip = order.to(device), shift.to(device), flip.to(device)
@@ -148,7 +164,7 @@ def batches(
         rows = order[i : i + batch_size]
         if len(rows) < 2:  # batch norm has no variance of one
             break
-        images = data.train.images[rows]
+        images = data.train.at(rows)
         if augment:
             images = shift_and_flip(images, shift[rows], flip[rows], data.pad)
         yield data.normalise(images), data.train.labels[rows]

@@ -34,6 +34,19 @@ def test_the_split_is_the_same_for_everyone_and_leaks_nothing():
     assert torch.equal(together, whole.train.images.flatten(1).long().sum(1).sort().values)
 
 
+def test_the_parts_of_a_set_share_its_memory_and_read_alike():
+    whole = data.load("digits")
+    parts, train = whole.hold_out(0.1), whole.train.images
+    rows = torch.tensor([5, 0, 7])
+    for part in (parts.train, parts.val):
+        assert part.stock.data_ptr() == train.data_ptr() and part.to("cpu") is part
+        few, again = part.subset(rows), part.to("meta").subset(rows)
+        assert torch.equal(few.images, part.images[rows]) and again.images.shape == few.images.shape
+        assert torch.equal(few.at(torch.tensor([2])), part.images[7:8])
+        assert torch.equal(torch.cat([x for x, _ in few.read(torch.arange(3), 2)]), few.images)
+        assert torch.equal(few.labels, part.labels[rows]) and len(few) == 3
+
+
 def test_normalised_pixels_have_mean_zero_and_deviation_one():
     synthetic = data.load("synthetic")
     x = synthetic.normalise(synthetic.train.images)
