@@ -55,8 +55,12 @@ class Split:
         return Split(self.images.to(device), self.labels.to(device))
 
     def subset(self, rows: Int[Tensor, " k"]) -> Split:
+        rows = rows.to(self.stock.device)
         own = rows if self.rows is None else self.rows[rows]
-        return replace(self, labels=self.labels[rows], rows=own)
+        if len(own):
+            return replace(self, labels=self.labels[rows], rows=own)
+        # whoever gets no images, such as a search of the test set, holds none
+        return Split(self.stock[:0].clone(), self.labels[:0])
 
     def read(self, rows: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of these images in this order."""

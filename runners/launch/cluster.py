@@ -30,6 +30,8 @@ os.environ.update(
 )
 # one heap for a worker's threads, so that a trial can use what the one before it freed
 os.environ.setdefault("MALLOC_ARENA_MAX", "1")
+# read in a worker: how long its next trial waits until the one that was stopped has saved its state
+os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")
 import ray
 from ray import tune as tune  # others import it from here, behind the settings above
 from ray.exceptions import (
@@ -200,7 +202,8 @@ def free(resources: Resources) -> int:
     left = ray.available_resources()
     share = resources.share
     by_gpu = [left.get("GPU", 0) // share] if share else []
-    return int(min(slots(resources), left.get("CPU", 0) // resources.cpu, *by_gpu))
+    # Ray counts below zero for a while where a task that waited goes on
+    return int(max(0, min(slots(resources), left.get("CPU", 0) // resources.cpu, *by_gpu)))
 
 
 def check_nodes(store: Store, needs: Sequence[Need], data_root: str) -> None:

@@ -29,6 +29,7 @@ from runners.store import State
 class Round:
     """What lives for one fit of Ray Tune; a new one for each."""
 
+    slots: int = 0  # how many trials could start at once when it began
     # by Tune's ids of the trials
     handed: set[str] = field(default_factory=set)  # given to Tune, and not yet back
     running: dict[str, Any] = field(default_factory=dict)  # Tune's own trials, with a worker
@@ -46,6 +47,11 @@ class Round:
     def trials(self) -> list[Trial]:
         """Those that a worker trains."""
         return [trial.config["trial"] for trial in self.running.values()]
+
+    @property
+    def workers(self) -> int:
+        """How many trials have a worker, or one that is starting, at most."""
+        return max(len(self.running), min(len(self.handed), self.slots))
 
 
 class Driver(tune.Callback):
@@ -136,8 +142,20 @@ class Driver(tune.Callback):
 
     def on_step_end(self, iteration, trials, **info) -> None:
         with self.shielded():
+            for trial in [t for t in trials if t.trial_id in self.round.handed]:
+                if trial.is_finished():
+                    self._dropped(trial)
             self.watch()
             self.recorder.flush(now=False)
+
+    def _dropped(self, trial: Any) -> None:
+        """Tune has ended a trial without a word, as it does where the used worker that was to train
+        it does not come free in time.
+        """
+        ours = self._back(trial)
+        if not self.recorder.settle(ours) and not self.stop.asked:
+            self.console.say(f"{ours.name}: its worker was still busy; another one will train it")
+            self.work.again(ours)
 
     def _back(self, trial: Any) -> Trial:
         """Tune gives a trial back; returns it as ours."""
@@ -168,7 +186,7 @@ class Driver(tune.Callback):
         self.round.problem, self.round.full = reason(error), node_memory.read(str(error))
         if self.round.full and (lost := self.round.trials) and not self.stop.asked:
             with self.shielded():
-                self._out_of_memory(self.round.full, lost, len(lost))
+                self._out_of_memory(self.round.full, lost, self.round.workers)
 
     def watch(self) -> None:
         """Look at the clock: limits, long silences, epochs that do not end."""

@@ -173,12 +173,12 @@ def _suspect(done: Round, suspicions: Counter[str], driver: Driver) -> None:
 
 def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver) -> Round:
     """One fresh Tuner over the work; returns what became of it."""
-    driver.round = done = Round()
-    # trials that failed are the driver's to print
-    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
     # by itself Tune starts the next worker when the one before it has started, a second or two each
     slots = cluster.free(resources)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots + 1)
+    driver.round = done = Round(slots)
+    # trials that failed are the driver's to print
+    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
     with scratch.folder() as storage:
         try:
             tune.Tuner(

@@ -40,11 +40,17 @@ def test_the_parts_of_a_set_share_its_memory_and_read_alike():
     rows = torch.tensor([5, 0, 7])
     for part in (parts.train, parts.val):
         assert part.stock.data_ptr() == train.data_ptr() and part.to("cpu") is part
-        few, again = part.subset(rows), part.to("meta").subset(rows)
-        assert torch.equal(few.images, part.images[rows]) and again.images.shape == few.images.shape
+        few = part.subset(rows)
+        assert torch.equal(few.images, part.images[rows])
+        elsewhere = part.to("meta").subset(rows)
+        assert {t.device.type for t in (elsewhere.stock, elsewhere.labels, elsewhere.rows)} == {
+            "meta"
+        }
         assert torch.equal(few.at(torch.tensor([2])), part.images[7:8])
         assert torch.equal(torch.cat([x for x, _ in few.read(torch.arange(3), 2)]), few.images)
         assert torch.equal(few.labels, part.labels[rows]) and len(few) == 3
+    none = whole.test.subset(torch.arange(0))
+    assert len(none) == len(none.stock) == 0 and none.size == whole.test.size
 
 
 def test_normalised_pixels_have_mean_zero_and_deviation_one():

@@ -37,6 +37,10 @@ class Tuned:
     def __init__(self, trial: Trial, key: str = "", error_file: str = ""):
         self.config, self.trial_id, self.error_file = {"trial": trial}, key or trial.id, error_file
         self.temporary_state = type("State", (), {"ray_actor": f"the worker of {trial.name}"})()
+        self.finished = False
+
+    def is_finished(self):
+        return self.finished
 
 
 def driver_of(work: Work, store: Store, limits: Limits | None = None) -> Driver:

@@ -193,6 +193,19 @@ def test_a_long_silence_is_printed_and_ends_nothing_without_a_limit(trial, store
     assert killed == [] and not driver.stop.asked
 
 
+def test_a_trial_that_tune_ends_without_a_word_is_handed_out_again(trials, store):
+    driver = driver_of(Work(trials, store), store)
+    kept, dropped = (Tuned(trial) for trial in trials[:2])
+    driver.round.handed |= {kept.trial_id, dropped.trial_id}
+    dropped.finished = True
+    for _ in range(2):
+        driver.on_step_end(0, [kept, dropped])
+    assert driver.work.waiting == [trials[1]] and driver.round.handed == {kept.trial_id}
+    assert driver.console.lines == [
+        f"{trials[1].name}: its worker was still busy; another one will train it"
+    ]
+
+
 def test_a_full_memory_is_not_the_trials_fault_and_fewer_run(trials, store, tmp_path):
     (tmp_path / "error.txt").write_text(KILLED)
     driver = driver_of(Work(trials, store), store)

@@ -201,6 +201,17 @@ def test_all_slots_are_filled_at_once_and_one_trial_more_waits(write_sweep, stor
     assert queue.suggest("d")["trial"] == sweep.trials[3] and queue.suggest("e") is None
 
 
+def test_workers_that_are_starting_count_where_memory_is_full(write_sweep, store):
+    sweep = load(write_sweep(seeds=3))
+    driver = driver_of(Work(sweep.trials, store), store)
+    driver.round = Round(slots=4)
+    driver.round.handed |= {"a", "b", "c", "d", "waiting"}
+    driver.round.running["a"] = Tuned(sweep.trials[0], "a")
+    driver.gave_up(RuntimeError(KILLED.replace("used=1.90GB", "used=19.50GB")))
+    assert driver.attempts.pressure.at_most == 3
+    assert "by it alone" not in "".join(driver.console.lines)
+
+
 def test_the_queue_waits_for_what_is_handed_out_since_it_may_come_back(write_sweep, store):
     sweep = load(write_sweep(seeds=1))
     driver = driver_of(Work(sweep.trials, store), store)

@@ -647,7 +647,9 @@ def test_killed_mid_search_the_same_command_finishes_the_search_and_the_comparis
     )
 
 
-def test_screened_out_trials_are_listed_and_never_averaged(write_sweep, tmp_path):
+def test_screened_out_trials_are_listed_and_never_averaged(write_sweep, tmp_path, monkeypatch):
+    # no used worker comes free in time: Tune drops the trial that was to have it, without a word
+    monkeypatch.setenv("TUNE_FUNCTION_THREAD_TIMEOUT_S", "0")
     space = {"lr": [0.00001, 0.05, 0.1, 0.2]}
     found = {
         "mode": "screen",
@@ -663,7 +665,7 @@ def test_screened_out_trials_are_listed_and_never_averaged(write_sweep, tmp_path
         variants={"R20": {"conv": "standard"}}, seeds=1, search=found | {"stop": "asha"}
     )
     code, out = finish(start(path), path)
-    assert code == 0, out
+    assert code == 0 and "its worker was still busy; another one will train it" in out, out
     sweep, store = load(path), Store(tmp_path / "runs")
     proposals = Study(sweep, "", store).proposals
     statuses = Counter(p.status for p in proposals)
