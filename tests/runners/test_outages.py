@@ -20,6 +20,7 @@ import sys
 from runners import sweep
 from runners.store import lease, retry
 lease.LEASE_S, retry.AGAIN_S, retry.PATIENCE_S = 3.0, 0.5, float(sys.argv[1])
+sweep.PATIENCE_S = min(sweep.PATIENCE_S, retry.PATIENCE_S)
 sys.exit(sweep.main(sys.argv[2:]))
 """
 

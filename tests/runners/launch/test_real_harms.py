@@ -157,7 +157,7 @@ def test_a_users_file_changes_no_other_trials_numbers(write_sweep, tmp_path, thr
     (tmp_path / "leak.py").write_text(LEAK)
     path = write_sweep(
         variants={"leak": {"conv": "leak"}, "R20": {}, "S+C": {"conv": "scconv"}},
-        seeds=2,
+        seeds=1,
         resources={"cpu": threads, "gpu": 0},
     )
     code, out = finish(start(path), path)
