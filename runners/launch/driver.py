@@ -6,7 +6,7 @@ import contextlib
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from runners.errors import StoreError, reason
 from runners.launch import node_memory
 from runners.launch.attempts import Attempts
 from runners.launch.cluster import ray, tune
-from runners.launch.console import duration
+from runners.launch.console import Console, duration
 from runners.launch.liveness import Clock, Liveness
 from runners.launch.recorder import Recorder
 from runners.launch.signals import Signals
@@ -47,6 +47,18 @@ class Round:
     def trials(self) -> list[Trial]:
         """Those that a worker trains."""
         return [trial.config["trial"] for trial in self.running.values()]
+
+    def dropped(self, trials: Iterable[Any]) -> list[Any]:
+        """Those of Tune's trials that it has ended without a word, as it does where the used worker
+        that was to train one does not come free in time.
+        """
+        return [t for t in trials if t.trial_id in self.handed and t.is_finished()]
+
+    def end_worker(self, console: Console, key: str, why: str) -> None:
+        """End the worker of a trial, where it has one."""
+        if trial := self.running.get(key):
+            console.say(f"{trial.config['trial'].name}: {why}; its worker is ended")
+            _kill_worker(trial)
 
     @property
     def workers(self) -> int:
@@ -142,20 +154,13 @@ class Driver(tune.Callback):
 
     def on_step_end(self, iteration, trials, **info) -> None:
         with self.shielded():
-            for trial in [t for t in trials if t.trial_id in self.round.handed]:
-                if trial.is_finished():
-                    self._dropped(trial)
+            for ours in map(self._back, self.round.dropped(trials)):
+                if not self.recorder.settle(ours) and not self.stop.asked:
+                    said = "its worker was still busy; another one will train it"
+                    self.console.say(f"{ours.name}: {said}")
+                    self.work.again(ours)
             self.watch()
             self.recorder.flush(now=False)
-
-    def _dropped(self, trial: Any) -> None:
-        """Tune has ended a trial without a word, as it does where the used worker that was to train
-        it does not come free in time.
-        """
-        ours = self._back(trial)
-        if not self.recorder.settle(ours) and not self.stop.asked:
-            self.console.say(f"{ours.name}: its worker was still busy; another one will train it")
-            self.work.again(ours)
 
     def _back(self, trial: Any) -> Trial:
         """Tune gives a trial back; returns it as ours."""
@@ -200,18 +205,15 @@ class Driver(tune.Callback):
             late = f"its epoch did not end within {duration(self.stop.grace)}"
             for key in [*self.stop.overdue]:
                 self.stop.awaited.discard(key)
-                self._end_worker(key, late)
+                self.round.end_worker(self.console, key, late)
         elif reached := self.limits.reached():
             self.stop.ask(self.round.running, reached)
         elif stall:
             for key in set(self.liveness.stalled(60 * stall)) - self.round.ended:
                 self.round.ended.add(key)
-                self._end_worker(key, f"no epoch within {stall:g} min (limits.stall_minutes)")
-
-    def _end_worker(self, key: str, why: str) -> None:
-        if trial := self.round.running.get(key):
-            self.console.say(f"{trial.config['trial'].name}: {why}; its worker is ended")
-            _kill_worker(trial)
+                self.round.end_worker(
+                    self.console, key, f"no epoch within {stall:g} min (limits.stall_minutes)"
+                )
 
 
 class Stopper(tune.Stopper):
