@@ -38,10 +38,11 @@ class Split:
 
     @property
     def images(self) -> UInt8[Tensor, "n h w 3"]:
-        """All of them in memory of their own, where they are a part."""
+        """All of them: the stock itself, or a copy of a part of it."""
         return self.stock if self.rows is None else self.stock[self.rows]
 
     def at(self, rows: Int[Tensor, " k"]) -> UInt8[Tensor, "k h w 3"]:
+        """A copy of the images at these places of the split; `rows` is on its device."""
         return self.stock[rows if self.rows is None else self.rows[rows]]
 
     @property
@@ -60,7 +61,7 @@ class Split:
         if len(own):
             return replace(self, labels=self.labels[rows], rows=own)
         # whoever gets no images, such as a search of the test set, holds none
-        return Split(self.stock[:0].clone(), self.labels[:0])
+        return Split(self.stock[:0].clone(), self.labels[:0].clone())
 
     def read(self, rows: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of these images in this order."""

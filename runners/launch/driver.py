@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from runners.store import State
 class Round:
     """What lives for one fit of Ray Tune; a new one for each."""
 
-    slots: int = 0  # how many trials could start at once when it began
+    slots: float = math.inf  # how many trials could start at once when it began
     # by Tune's ids of the trials
     handed: set[str] = field(default_factory=set)  # given to Tune, and not yet back
     running: dict[str, Any] = field(default_factory=dict)  # Tune's own trials, with a worker
@@ -48,11 +50,13 @@ class Round:
         """Those that a worker trains."""
         return [trial.config["trial"] for trial in self.running.values()]
 
-    def dropped(self, trials: Iterable[Any]) -> list[Any]:
+    def dropped(self, trials: Sequence[Any]) -> list[Any]:
         """Those of Tune's trials that it has ended without a word, as it does where the used worker
         that was to train one does not come free in time.
         """
-        return [t for t in trials if t.trial_id in self.handed and t.is_finished()]
+        # Tune's list has all trials, the last ones last; this is asked at each of its steps
+        known = (t for t in reversed(trials) if t.trial_id in self.handed)
+        return [t for t in islice(known, len(self.handed)) if t.is_finished()]
 
     def end_worker(self, console: Console, key: str, why: str) -> None:
         """End the worker of a trial, where it has one."""
@@ -63,7 +67,12 @@ class Round:
     @property
     def workers(self) -> int:
         """How many trials have a worker, or one that is starting, at most."""
-        return max(len(self.running), min(len(self.handed), self.slots))
+        return int(max(len(self.running), min(len(self.handed), self.slots)))
+
+    @property
+    def filled(self) -> bool:
+        """Whether each slot has a trial, and one trial more waits for the next that is free."""
+        return len(self.handed) > max(self.slots, len(self.running))
 
 
 class Driver(tune.Callback):

@@ -8,7 +8,6 @@ trials TERMINATED, and a restored Tune lags by ten seconds or more.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
 from collections import Counter
@@ -35,16 +34,11 @@ os.environ["RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE"] = "1"
 
 
 class Queue(Searcher):
-    """Hands out the work, until there is none or the sweep is being stopped.
+    """Hands out the work, until there is none or the sweep is being stopped."""
 
-    Args:
-        slots: how many trials can start at once; one more than run is handed out beside them, so
-            that a worker need not wait for its next trial.
-    """
-
-    def __init__(self, work: Work, setting: Setting, driver: Driver, slots: float = math.inf):
+    def __init__(self, work: Work, setting: Setting, driver: Driver):
         super().__init__()
-        self.work, self.setting, self.driver, self.slots = work, setting, driver, slots
+        self.work, self.setting, self.driver = work, setting, driver
         self.named: dict[str, str] = {}  # trials of other processes that the console has named
 
     def __reduce__(self):  # Tune pickles it for a restore that we never make; a connection cannot
@@ -58,8 +52,7 @@ class Queue(Searcher):
             if not self.driver.has_room():
                 self.driver.round.paused = self.driver.round.paused or idle
                 return Searcher.FINISHED if idle else None
-            done = self.driver.round
-            if len(done.handed) > max(self.slots, len(done.running)):
+            if self.driver.round.filled:
                 return None
             if trial := self.work.next():
                 self.driver.round.handed.add(trial_id)
@@ -173,7 +166,7 @@ def _suspect(done: Round, suspicions: Counter[str], driver: Driver) -> None:
 
 def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver) -> Round:
     """One fresh Tuner over the work; returns what became of it."""
-    # by itself Tune starts the next worker when the one before it has started, a second or two each
+    # by itself Tune starts a worker when the one before it has started: one or two seconds for each
     slots = cluster.free(resources)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots + 1)
     driver.round = done = Round(slots)
@@ -186,7 +179,7 @@ def _fit(sweep: Sweep, resources: Resources, setting: Setting, driver: Driver) -
                     train_trial, lambda config: Pool(resources, config["trial"].config)
                 ),
                 tune_config=tune.TuneConfig(
-                    search_alg=Queue(driver.work, setting, driver, slots),
+                    search_alg=Queue(driver.work, setting, driver),
                     num_samples=-1,
                     reuse_actors=True,
                 ),

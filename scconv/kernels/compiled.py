@@ -89,7 +89,7 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 # Numba finds what it has stored by the file that a function is in and that file's last change: not
 # by these options, nor by the functions that it calls. After a change of them, or of what loops.py
-# and numbers.py share, change loops.py, gate.py, numbers.py, rectify.py and groupwise.py, too. No
+# and numbers.py share, change loops.py, gating.py, numbers.py, rectify.py and groupwise.py, too. No
 # option lets the compiler choose between two ways of rounding: it chose another one in the process
 # that compiles than in those that load what it has stored, and a trial's figures would differ.
 def _stored(function: Callable[..., Any]) -> Callable[..., Any]:

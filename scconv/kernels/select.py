@@ -20,8 +20,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from scconv.kernels import gate as passes
-from scconv.kernels import numbers
+from scconv.kernels import gating, numbers
 from scconv.kernels.rows import array, channels_last, image, rows, wide
 
 
@@ -51,7 +50,7 @@ class Select(torch.autograd.Function):
         y, level = torch.empty_like(v), np.empty((len(v), v.shape[2]), gate.t.dtype)
         seen = wide(v)
         how = gate.groups, gate.t, gate.eps, level
-        passes.gated.over_images(len(v), seen.size, seen, *how, wide(y))
+        gating.gated.over_images(len(v), seen.size, seen, *how, wide(y))
         ctx.save_for_backward(x, torch.from_numpy(level), *affine)
         return image(y, x.shape[2:])
 
@@ -66,5 +65,5 @@ class Select(torch.autograd.Function):
         v, g = rows(channels_last(x)), rows(channels_last(g))
         dx = torch.empty_like(v)
         maps = wide(g), wide(v), array(level), wide(dx)
-        passes.gated_backward.over_images(len(v), v.numel(), *maps)
+        gating.gated_backward.over_images(len(v), v.numel(), *maps)
         return image(dx, x.shape[2:]), None, *zeros

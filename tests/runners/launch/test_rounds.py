@@ -190,7 +190,8 @@ def test_the_queue_hands_out_no_more_than_memory_takes(write_sweep, store):
 def test_all_slots_are_filled_at_once_and_one_trial_more_waits(write_sweep, store):
     sweep = load(write_sweep(seeds=3))
     driver = driver_of(Work(sweep.trials, store), store)
-    queue = Queue(driver.work, SETTING, driver, slots=2)
+    driver.round = Round(slots=2)
+    queue = Queue(driver.work, SETTING, driver)
     driver.work.begin(Counter())
     handed = [queue.suggest(key) for key in "abcd"]
     assert [h and h["trial"] for h in handed] == [*sweep.trials[:3], None]

@@ -1,9 +1,9 @@
 """The passes of the SRU's hard gate over a map, as loops (loops.py says how a map is seen).
 
-What is kept of a channel and what goes to its partner, half of the channels away, are two branches
-of one comparison. A loop over half of the channels of a position is slow where these are few: there
-k positions are seen side by side, and a channel's partner is half of the channels after it or
-before it in the row. Both ways make the same numbers.
+A comparison decides which values stay in their channel, and which go to its partner, half of the
+channels away. A loop over half of the channels of one position is slow where these are few. There
+k positions are seen side by side, and a value's partner stands half of the channels after it in the
+row, or before it. Both ways make the same numbers.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import numpy as np
 from scconv.kernels.compiled import compiled, inlined
 from scconv.kernels.loops import image_sums, tile
 
-NARROW = 16
+# Up to so many channels positions are seen side by side: in the forward, and in the backward, which
+# needs no memory beside the row and so gains by it for longer.
+NARROW, NARROW_BACKWARD = 16, 32
 
 
 @inlined
 def _of_first_half(width, c):
-    """Which numbers of a row of positions side by side are of channels of the first half."""
+    """Which values of a row of positions side by side are of the first half of the channels."""
     first = np.empty(width, np.bool_)
     for i in range(width):
         first[i] = i % c < c // 2
@@ -47,12 +49,12 @@ def _recombine(v, level, out):
 
 @inlined
 def _recombine_wide(v, level, first, half, out):
-    """`_recombine` with positions side by side: the other half of a channel is at `half` numbers
-    after it if it is of the first half, else before it.
+    """`_recombine` with positions side by side: the partner of a value stands `half` after it in
+    the row where `first` says that it is of the first half of the channels, else `half` before it.
     """
     width, zero, one = v.shape[1], v.dtype.type(0), v.dtype.type(1)
     above, padded = np.empty(width, v.dtype), np.zeros(width + 2 * half, v.dtype)
-    # of the same number of the row, of the number `half` after it, and before it
+    # at i: what the value itself gives away, the one `half` after it, the one `half` before it
     rest, after, before = padded[half : half + width], padded[2 * half :], padded[:width]
     for row in range(v.shape[0]):
         x, to = v[row], out[row]
@@ -87,7 +89,7 @@ def _exchange_wide(g, v, level, first, half, out):
     end, inner = width - half, width - 2 * half
     for row in range(v.shape[0]):
         x, d, to = v[row], g[row], out[row]
-        # the row's first numbers have none before them, its last ones none after them
+        # the row's first values have none before them, its last ones none after them
         for j in range(half):
             mask = one if x[j] > level[j] else zero
             to[j] = mask * d[j] + (one - mask) * d[j + half]
@@ -140,7 +142,7 @@ def gated_backward(start, stop, g, v, level, out):
     width, c = v.shape[2], level.shape[1]
     wide, first = np.empty(width, v.dtype), _of_first_half(width, c)
     for n in range(start, stop):
-        if c <= 2 * NARROW:
+        if c <= NARROW_BACKWARD:
             tile(level[n], wide)
             _exchange_wide(g[n], v[n], wide, first, c // 2, out[n])
         else:
