@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from runners import data, system
 from runners.launch.console import duration
 from runners.plan import Config, Sweep, Trial
+from runners.search.queue import longest_first
 from runners.store import Record, Store
 from runners.trial.measured import Measured
 from runners.trial.pace import Network, gpus, paces
@@ -103,6 +104,7 @@ def estimate(
     guessed = [v for v in wanted if v not in per_epoch]
     by_macs = statistics.median(s / measures[v].counts["macs"] for v, s in per_epoch.items())
     per_epoch |= {v: by_macs * measures[v].counts["macs"] for v in guessed}
+    to_run = longest_first(to_run, lambda t: per_epoch[t.variant] * t.config.epochs)
     return Estimate(
         max(1, at_a_time),
         [per_epoch[t.variant] * (t.config.epochs - _behind(t, store)) for t in to_run],

@@ -48,8 +48,9 @@ class Recorder:
         epochs = self.read(rows)
         known = self.reported.setdefault(trial.id, {})
         new = any(e.epoch not in known for e in epochs)
-        known.update((e.epoch, e) for e in epochs)
         self.unlogged.setdefault(trial.id, (trial, []))[1].extend(epochs)
+        self.work.saw(trial, [e for e in epochs if e.epoch not in known])
+        known.update((e.epoch, e) for e in epochs)
         self.console.epochs(trial, epochs)
         return epochs, new
 

@@ -1,13 +1,17 @@
-"""What there is to train: a list of trials, in its order, and how those ended that have.
+"""What there is to train: a list of trials, and how those ended that have.
 
 A search (runners/search/searching.py) adds to its own as it goes.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
+import statistics
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from runners.plan import Trial
 from runners.store import Epoch, Evaluation, Record, State, Store
@@ -40,6 +44,8 @@ class Work:
         # trials that wait for other processes, such as another sweep's workers: name -> which
         self.elsewhere: dict[str, str] = {}
         self.in_vain_at = float("-inf")
+        self.seconds: dict[str, list[float]] = {}  # variant -> seconds of its epochs so far
+        self.suspicions: Mapping[str, int] = Counter()
 
     def left(self) -> list[Trial]:
         """The trials known so far that have not ended."""
@@ -69,8 +75,13 @@ class Work:
         """The trial has ended."""
         self.records[trial.id] = record
 
+    def saw(self, trial: Trial, epochs: list[Epoch]) -> None:
+        """The trial has finished these epochs."""
+        self.seconds.setdefault(trial.variant, []).extend(e.seconds for e in epochs)
+
     def begin(self, suspicions: Counter[str]) -> None:
         """Hand out again what has not ended, the trials under suspicion last."""
+        self.suspicions = suspicions
         self.waiting = sorted(self.left(), key=lambda t: suspicions[t.id])
 
     @property
@@ -88,7 +99,8 @@ class Work:
         return self.take()
 
     def take(self) -> Trial | None:
-        """The first waiting trial that no other process trains; None: there is none just now.
+        """The longest of the first waiting trials of one seed that no other process trains; None:
+        there is none just now.
 
         A trial that ended elsewhere is handed out as well: its worker finds the record at once.
         """
@@ -96,13 +108,19 @@ class Work:
         if time.monotonic() - self.in_vain_at < LOOK_S:
             return None
         self.elsewhere = {}
-        for i, trial in enumerate(self.waiting):
+        for trial in longest_first(self.waiting, self._expected, self.suspicions):
             if not (owner := self.store.trained_elsewhere(trial.id)):
-                return self.waiting.pop(i)
+                self.waiting.remove(trial)
+                return trial
             self.elsewhere[trial.name] = owner
         if self.elsewhere:
             self.in_vain_at = time.monotonic()
         return None
+
+    def _expected(self, trial: Trial) -> float:
+        """Seconds, by the variant's median epoch; without one, without end: it is to be known."""
+        known = self.seconds.get(trial.variant)
+        return statistics.median(known) * trial.config.epochs if known else math.inf
 
     def again(self, trial: Trial) -> None:
         """Hand out a trial once more whose worker ended before it."""
@@ -115,6 +133,19 @@ class Work:
     def judge(self, trial: Trial, epochs: list[Epoch]) -> str:
         """Why the trial should be stopped, after these new epochs; empty: it should not."""
         return ""
+
+
+def longest_first(
+    trials: Sequence[Trial],
+    seconds: Callable[[Trial], float],
+    suspicions: Mapping[str, int] = MappingProxyType({}),
+) -> list[Trial]:
+    """Seed after seed, as they come, and the longest of each seed first: the last trials to end
+    then leave fewer slots empty, and a seed is still whole before the next. Trials under suspicion
+    stay behind.
+    """
+    blocks = itertools.groupby(trials, key=lambda t: (suspicions.get(t.id, 0), t.seed))
+    return [t for _, block in blocks for t in sorted(block, key=seconds, reverse=True)]
 
 
 def unfinished(

@@ -16,6 +16,7 @@ from runners.plan import Limits, Resources, Trial, load
 from runners.search.queue import Work
 from runners.search.searching import Searching
 from runners.store import Store
+from tests.records import epoch
 from tests.runners.launch.fakes import Quiet, Tuned, driver_of, rows
 from tests.runners.launch.test_node_memory import KILLED
 from tests.runners.test_sweep import MINE, finish, start
@@ -200,6 +201,26 @@ def test_all_slots_are_filled_at_once_and_one_trial_more_waits(write_sweep, stor
         driver.on_trial_start(0, [], Tuned(trial, key))
     # a node has joined: a third one runs, and the next waits again
     assert queue.suggest("d")["trial"] == sweep.trials[3] and queue.suggest("e") is None
+
+
+def test_of_a_seed_the_longest_trial_is_handed_out_first_and_no_seed_before_another(
+    write_sweep, store
+):
+    variants = {name: {"lr": lr} for name, lr in (("a", 0.1), ("b", 0.2), ("c", 0.3))}
+    sweep = load(write_sweep(variants=variants, baseline="a", seeds=3))
+    work = Work(sweep.trials, store)
+    work.begin(Counter())
+    by_name = {(t.variant, t.seed): t for t in sweep.trials}
+    assert work.next() is by_name["a", 0]  # nothing is known: in their order
+    for variant, seconds in (("a", 1.0), ("b", 3.0)):
+        work.saw(by_name[variant, 0], [epoch(1, seconds=seconds), epoch(2, seconds=seconds)])
+    handed = [(t.variant, t.seed) for t in iter(work.next, None)]
+    # c's time is not known yet, and so it comes first
+    assert handed == [("c", 0), ("b", 0), *((v, s) for s in (1, 2) for v in "cba")]
+
+    work.begin(Counter({by_name["c", 1].id: 1}))
+    handed = [(t.variant, t.seed) for t in iter(work.next, None)]
+    assert handed[-1] == ("c", 1) and handed[:3] == [("c", 0), ("b", 0), ("a", 0)]
 
 
 def test_workers_that_are_starting_count_where_memory_is_full(write_sweep, store):
