@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from scconv.kernels.compiled import compiled
-from scconv.kernels.rows import array, channels_last, rows
+from scconv.kernels.rows import array
+from scconv.kernels.views import channels_last, rows
 
 # With no more channels than this the group-wise convolution leaves most of a vector register empty,
 # and one full convolution with the point-wise weights in its centre costs less than the two. With

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from scconv.kernels import fuse, numbers
 from scconv.kernels.groupwise import convolve
-from scconv.kernels.rows import array, image, matrix, pool, rows
+from scconv.kernels.rows import array, pool
+from scconv.kernels.views import image, matrix, rows
 
 if TYPE_CHECKING:
     from scconv.convs.scconv import CRU

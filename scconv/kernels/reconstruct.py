@@ -24,18 +24,8 @@ from torch.autograd.function import once_differentiable
 from scconv.kernels import fuse, loops, numbers
 from scconv.kernels.form import Form, Seen, Weights
 from scconv.kernels.groupwise import convolve, convolve_backward
-from scconv.kernels.rows import (
-    array,
-    channels_last,
-    image,
-    matrix,
-    moments,
-    pool,
-    rows,
-    scaled,
-    unpool,
-    wide,
-)
+from scconv.kernels.rows import array, moments, pool, scaled, unpool, wide
+from scconv.kernels.views import channels_last, image, matrix, rows
 
 Size = tuple[int, ...]
 Array = np.ndarray

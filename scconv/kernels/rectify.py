@@ -21,7 +21,8 @@ from scconv.kernels.compiled import compiled
 from scconv.kernels.conditions import as_built, plain, possible
 from scconv.kernels.layers import BUFFERS, usual
 from scconv.kernels.loops import ROWS, fold, tile
-from scconv.kernels.rows import array, channels_last, image, moments, rows, wide
+from scconv.kernels.rows import array, moments, wide
+from scconv.kernels.views import channels_last, image, rows
 
 
 def norm_act(norm: Any, act: Any, x: Tensor, side: Tensor | None) -> Tensor | None:

@@ -1,8 +1,4 @@
-"""How the kernels see a feature map: as rows of channels.
-
-A map (n, c, h, w) in channels_last is (n, h * w, c) in memory. In this view a 1x1 convolution is a
-matrix product, a slice of the channels needs no copy, and a number per image and channel is
-broadcast along contiguous channels.
+"""What the kernels on a CPU do with a map's rows (views.py).
 
 Maps are tensors, since torch multiplies and convolves them; numbers per channel, (c,), and per
 image and channel, (n, c), are arrays.
@@ -18,32 +14,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from scconv.kernels import loops
+from scconv.kernels.views import channels_last, image, rows
 
 WIDE = 256  # channels; more make no difference
 
 
 def array(t: Tensor) -> np.ndarray:
     return t.detach().numpy()
-
-
-def channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def rows(x: Tensor) -> Tensor:
-    """(n, c, h, w) in channels_last, as a view (n, h * w, c)."""
-    n, c, h, w = x.shape
-    return x.permute(0, 2, 3, 1).view(n, h * w, c)
-
-
-def image(v: Tensor, size: tuple[int, ...]) -> Tensor:
-    """(n, h * w, c) as a view (n, c, h, w)."""
-    return v.view(len(v), *size, v.shape[2]).permute(0, 3, 1, 2)
-
-
-def matrix(v: Tensor) -> Tensor:
-    """(n, h * w, c) as a view (n * h * w, c); the channels may be a slice of a wider map."""
-    return v.view(-1, v.shape[2])
 
 
 def pool(v: Tensor, size: tuple[int, ...]) -> Tensor:

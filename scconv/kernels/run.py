@@ -16,8 +16,9 @@ from scconv.kernels.conditions import as_built
 from scconv.kernels.form import Form, Seen
 from scconv.kernels.layers import BUFFERS, Layers, fits
 from scconv.kernels.reconstruct import Reconstruct
-from scconv.kernels.rows import array, channels_last
+from scconv.kernels.rows import array
 from scconv.kernels.select import Gate, Select
+from scconv.kernels.views import channels_last, in_layout_of
 
 if TYPE_CHECKING:
     from scconv.convs.scconv import CRU, SRU
@@ -28,7 +29,9 @@ def sru(module: SRU, x: Tensor) -> Tensor | None:
     gate = _gate(module, x)
     if gate is None:
         return None
-    return _as(x, Select.apply(channels_last(x), gate, module.norm.weight, module.norm.bias))
+    return in_layout_of(
+        x, Select.apply(channels_last(x), gate, module.norm.weight, module.norm.bias)
+    )
 
 
 def cru(module: CRU, x: Tensor) -> Tensor | None:
@@ -37,8 +40,8 @@ def cru(module: CRU, x: Tensor) -> Tensor | None:
     if layers is None or not fits(module, layers, x):
         return None
     if layers.norm_up.training:
-        return _as(x, _train(module, layers, x))
-    return _as(x, infer.cru(module, channels_last(x), _form(module, layers)))
+        return in_layout_of(x, _train(module, layers, x))
+    return in_layout_of(x, infer.cru(module, channels_last(x), _form(module, layers)))
 
 
 def _gate(module: SRU, x: Tensor) -> Gate | None:
@@ -110,8 +113,3 @@ def _track(layers: Layers, before: int, after: int, seen: Seen) -> None:
         numbers.track(*map(array, buffers), mean, var, bias, norm.momentum, positions)
         # of this one alone, as torch does
         torch.autograd.graph.increment_version(buffers[2:])
-
-
-def _as(x: Tensor, y: Tensor) -> Tensor:
-    """y in the memory layout of x."""
-    return y if x.is_contiguous(memory_format=torch.channels_last) else y.contiguous()

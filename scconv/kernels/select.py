@@ -21,7 +21,8 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from scconv.kernels import gating, numbers
-from scconv.kernels.rows import array, channels_last, image, rows, wide
+from scconv.kernels.rows import array, wide
+from scconv.kernels.views import channels_last, image, rows
 
 
 @dataclass(frozen=True)
