@@ -33,7 +33,7 @@ from scconv.convs import keeps_size, one
 from scconv.options import as_order, check_cru, check_sru, geometry, order_of, widths
 
 COST = {"params": 8_752, "macs": 8_388_608}
-VERSION = 5  # 1: its convolutions started from torch's default; 2 to 4: other orders of sums
+VERSION = 6  # 1: its convolutions started from torch's default; 2 to 6: other orders of sums
 
 
 class SRU(nn.Module):

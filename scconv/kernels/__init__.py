@@ -1,24 +1,27 @@
-"""What makes networks fast on a CPU: SRU, CRU, and BatchNorm with what follows it, each as one
+"""What makes networks fast: SRU, CRU, and on a CPU BatchNorm with what follows it, each as one
 function with a backward of its own.
 
 The layers are the definition, and run wherever these functions do not apply; `sru` and `cru` then
-return None. They apply on a CPU in float32 and float64, to layers as
-they were built, where nobody looks between them: without hooks, torch's compilers and exporters,
-functorch, autocast, counting modes; and where Numba can be imported. The numbers agree but for the
+return None. They apply to layers as they were built, where nobody looks between them: without
+hooks, torch's compilers and exporters, functorch, counting modes. The numbers agree but for the
 order of sums.
 
-torch multiplies and convolves; what is between is loops over the maps (loops.py) and numbers per
-channel (numbers.py), which Numba compiles for this processor (compiled.py).
+* On a CPU in float32 and float64, without autocast, where Numba can be imported. torch multiplies
+  and convolves; what is between is loops over the maps (loops.py) and numbers per channel
+  (numbers.py), which Numba compiles for this processor (compiled.py).
+* On a CUDA GPU in float32, and in bf16 and fp16 under autocast, where Triton can be imported and
+  its programs pass a check on that GPU (gpu/).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from scconv.kernels.conditions import plain, possible
+from scconv.kernels.conditions import plain, possible, possible_on_gpu
 
 if TYPE_CHECKING:
     from scconv.convs.scconv import CRU, SRU
@@ -28,20 +31,27 @@ __all__ = ["cru", "norm_act", "plain", "sru"]
 
 def sru(module: SRU, x: Tensor) -> Tensor | None:
     """SRU of x; None where the layers have to be run."""
-    if not possible(x):
-        return None
-    from scconv.kernels import run  # Numba is imported where it is used
-
-    return run.sru(module, x)
+    kernels = _for(x)
+    return kernels and kernels.sru(module, x)
 
 
 def cru(module: CRU, x: Tensor) -> Tensor | None:
     """CRU of x; None where the layers have to be run."""
-    if not possible(x):
-        return None
-    from scconv.kernels import run
+    kernels = _for(x)
+    return kernels and kernels.cru(module, x)
 
-    return run.cru(module, x)
+
+def _for(x: Tensor) -> ModuleType | None:
+    """The kernels for x, imported where they are used; None: there are none."""
+    if possible(x):
+        from scconv.kernels import run
+
+        return run
+    if possible_on_gpu(x):
+        from scconv.kernels.gpu import run
+
+        return run
+    return None
 
 
 def norm_act(norm: Callable, act: Callable, x: Any, side: Any = None) -> Any:

@@ -22,7 +22,10 @@ GLOBAL_HOOKS = tuple(
     f"_global_{when}_hooks" for when in ("forward", "forward_pre", "backward", "backward_pre")
 )
 DTYPES = (torch.float32, torch.float64)
+GPU = "cuda"
+ON_GPU = (torch.float32, torch.bfloat16, torch.float16)
 _switched_off = False
+_known: dict[torch.device, bool] = {}
 
 
 @contextlib.contextmanager
@@ -37,15 +40,28 @@ def plain() -> Iterator[None]:
 
 
 def possible(x: Tensor) -> bool:
-    """Whether there are kernels for the map x, and nothing looks between the layers."""
-    if _switched_off or not _seen(x) or x.dtype not in DTYPES:
+    """Whether there are kernels on a CPU for the map x, and nothing looks between the layers."""
+    if not _open(x, "cpu") or x.dtype not in DTYPES:
         return False
-    return x.dim() == 4 and x.numel() > 0 and not _watched() and _compiles()
+    return not torch.is_autocast_enabled("cpu") and _compiles()
 
 
-def as_built(layers: Sequence[nn.Module], dtype: torch.dtype) -> bool:
-    """Whether a kernel may compute what these layers of torch would from a map of the type."""
-    return all(_as_built(layer, dtype) for layer in layers)
+def possible_on_gpu(x: Tensor) -> bool:
+    """Whether there are kernels on a GPU for the map x, and nothing looks between the layers."""
+    if not _open(x, GPU) or x.dtype not in ON_GPU:
+        return False
+    # parameters are in float32: without autocast, other maps are an error in the layers
+    known = x.dtype == torch.float32 or torch.is_autocast_enabled(GPU)
+    return known and _works(x.device)
+
+
+def as_built(layers: Sequence[nn.Module], x: Tensor) -> bool:
+    """Whether a kernel may compute what these layers of torch would from the map x.
+
+    On a GPU their parameters are in float32, whatever autocast makes of maps.
+    """
+    dtype = torch.float32 if x.device.type == GPU else x.dtype
+    return all(_as_built(layer, dtype, x.device) for layer in layers)
 
 
 @cache
@@ -65,11 +81,40 @@ def _compiles() -> bool:
     return True
 
 
-def _seen(x: Tensor) -> bool:
+def _works(device: torch.device) -> bool:
+    """Whether Triton is here and its programs are right on this GPU; asked once."""
+    if (known := _known.get(device)) is not None:
+        return known
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        return False
+    _known[device] = False  # the layers run while it is found out
+    try:
+        from scconv.kernels.gpu import check
+
+        check.on(device)
+    except Exception as error:
+        warnings.warn(
+            f"SCConv runs layer by layer on {device}, which takes longer: its Triton programs "
+            f"cannot be used ({type(error).__name__}: {error})",
+            stacklevel=2,
+        )
+    else:
+        _known[device] = True
+    return _known[device]
+
+
+def _open(x: Tensor, device: str) -> bool:
+    """Whether x is a map on such a device, and nothing looks between the layers."""
+    if _switched_off or not _seen(x, device):
+        return False
+    return x.dim() == 4 and x.numel() > 0 and not _watched()
+
+
+def _seen(x: Tensor, device: str) -> bool:
     """An ordinary tensor in memory; not one that stands for others while something traces."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return False
-    if type(x) not in (Tensor, nn.Parameter) or x.device.type != "cpu":
+    if type(x) not in (Tensor, nn.Parameter) or x.device.type != device:
         return False
     # one without storage stands for several, as gradients do with is_grads_batched
     return torch._C._has_storage(x) and not (x.is_quantized or x.is_neg())
@@ -78,8 +123,7 @@ def _seen(x: Tensor) -> bool:
 def _watched() -> bool:
     """Whether a mode of torch changes, counts or differentiates single operations."""
     return (
-        torch.is_autocast_enabled("cpu")
-        or torch._C._are_functorch_transforms_active()
+        torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0
         or _python_dispatch._get_current_dispatch_mode() is not None
         or (torch._C._len_torch_function_stack() > 0 and _rewrites())
@@ -93,7 +137,7 @@ def _rewrites() -> bool:
     return any(type(mode) is not DeviceContext for mode in modes)
 
 
-def _as_built(layer: nn.Module, dtype: torch.dtype) -> bool:
+def _as_built(layer: nn.Module, dtype: torch.dtype, device: torch.device) -> bool:
     """A layer of torch's own class, which nobody listens to, with the parameters it was built
     with.
     """
@@ -106,16 +150,16 @@ def _as_built(layer: nn.Module, dtype: torch.dtype) -> bool:
         if parameter is not None and (
             type(parameter) is not nn.Parameter
             or parameter.dtype != dtype
-            or parameter.device.type != "cpu"
+            or parameter.device != device
         ):
             return False
-    return all(_is_usual(buffer, dtype) for buffer in own["_buffers"].values())
+    return all(_is_usual(buffer, dtype, device) for buffer in own["_buffers"].values())
 
 
-def _is_usual(buffer: Tensor | None, dtype: torch.dtype) -> bool:
+def _is_usual(buffer: Tensor | None, dtype: torch.dtype, device: torch.device) -> bool:
     """A buffer in memory, of the map's type if it has fractions."""
     if buffer is None:
         return True
     fits = buffer.dtype == dtype if buffer.is_floating_point() else buffer.dtype == torch.int64
     own = type(buffer) is Tensor and not buffer.requires_grad
-    return own and fits and buffer.device.type == "cpu"
+    return own and fits and buffer.device == device

@@ -1,4 +1,4 @@
-"""A CRU's layers, and whether they are those that the kernels compute.
+"""The layers of a CRU and an SRU, and whether they are those that the kernels compute.
 
 The compiled loops trust every shape and setting: they are checked here, at every call, because
 anybody may exchange a layer or its parameters.
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from scconv.kernels.conditions import as_built
 
 if TYPE_CHECKING:
-    from scconv.convs.scconv import CRU
+    from scconv.convs.scconv import CRU, SRU
 
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -63,13 +63,23 @@ class Layers(NamedTuple):
         return self.norm_of_up, self.norm_of_low, self.norm_up, self.norm_low
 
 
+def gates(module: SRU, x: Tensor) -> bool:
+    """Whether the kernels compute of x what an SRU's layers would."""
+    norm, c = module.norm, (x.shape[1],)
+    if module.gate != "hard" or type(norm) is not nn.GroupNorm or norm.weight is None:
+        return False
+    if c != (norm.num_channels,) or not as_built([norm], x):
+        return False
+    return norm.weight.shape == c and norm.bias is not None and norm.bias.shape == c
+
+
 def fits(module: CRU, layers: Layers, x: Tensor) -> bool:
-    """Whether the kernels compute of x what the layers would."""
+    """Whether the kernels compute of x what a CRU's layers would."""
     if x.shape[1] != sum(module.split) or not _as_made(module, layers):
         return False
     own: dict[str, Any] = module._modules
     others = (own[name] for name in ("squeeze_up", "squeeze_low", "pool", "average"))
-    if not as_built([*layers, *others], x.dtype):
+    if not as_built([*layers, *others], x):
         return False
     if layers.norm_up.training:
         stride = layers.gwc.stride[0]

@@ -40,14 +40,14 @@ def _fits(norm: Any, act: Any, x: Tensor, side: Tensor | None) -> bool:
     """Whether the kernel computes what the layers would."""
     if type(norm) is not nn.BatchNorm2d or not usual(norm):
         return False
-    if act is not F.relu and not (type(act) is nn.ReLU and as_built([act], x.dtype)):
+    if act is not F.relu and not (type(act) is nn.ReLU and as_built([act], x)):
         return False
     own, c = norm._parameters | norm._buffers, (x.shape[1],)
     shapes = [None if t is None else t.shape for t in own.values()]
     if [*own] != ["weight", "bias", *BUFFERS] or shapes != [c, c, c, c, ()]:
         return False
     maps = [x] if side is None else [x, side]
-    if not as_built([norm], x.dtype) or not all(_is_map(t, x) for t in maps):
+    if not as_built([norm], x) or not all(_is_map(t, x) for t in maps):
         return False
     if norm.training:
         return x.shape[0] * x.shape[2] * x.shape[3] > 1

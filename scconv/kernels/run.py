@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scconv.kernels import infer, numbers
-from scconv.kernels.conditions import as_built
 from scconv.kernels.form import Form, Seen
-from scconv.kernels.layers import BUFFERS, Layers, fits
+from scconv.kernels.layers import BUFFERS, Layers, fits, gates
 from scconv.kernels.reconstruct import Reconstruct
 from scconv.kernels.rows import array
 from scconv.kernels.select import Gate, Select
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 def sru(module: SRU, x: Tensor) -> Tensor | None:
     """SRU of x; None where the layers have to be run."""
-    gate = _gate(module, x)
+    gate = Gate.of(module.norm, module.threshold) if gates(module, x) else None
     if gate is None:
         return None
     return in_layout_of(
@@ -42,19 +41,6 @@ def cru(module: CRU, x: Tensor) -> Tensor | None:
     if layers.norm_up.training:
         return in_layout_of(x, _train(module, layers, x))
     return in_layout_of(x, infer.cru(module, channels_last(x), _form(module, layers)))
-
-
-def _gate(module: SRU, x: Tensor) -> Gate | None:
-    """What a kernel needs of an SRU; None where the layers have to be run."""
-    norm = module.norm
-    if module.gate != "hard" or type(norm) is not nn.GroupNorm or norm.weight is None:
-        return None
-    c = (x.shape[1],)
-    if c != (norm.num_channels,) or not as_built([norm], x.dtype):
-        return None
-    if norm.weight.shape != c or norm.bias is None or norm.bias.shape != c:
-        return None
-    return Gate.of(norm, module.threshold)
 
 
 def _train(module: CRU, layers: Layers, x: Tensor) -> Tensor:
