@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from scconv.kernels.conditions import plain, possible, possible_on_gpu
+from scconv.kernels.conditions import plain, possible, possible_on_gpu, used_on
 
 if TYPE_CHECKING:
     from scconv.convs.scconv import CRU, SRU
 
-__all__ = ["cru", "norm_act", "plain", "sru"]
+__all__ = ["cru", "norm_act", "plain", "sru", "used_on"]
 
 
 def sru(module: SRU, x: Tensor) -> Tensor | None:

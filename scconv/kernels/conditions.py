@@ -10,6 +10,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import cache
+from importlib import metadata
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,16 @@ def possible_on_gpu(x: Tensor) -> bool:
     # parameters are in float32: without autocast, other maps are an error in the layers
     known = x.dtype == torch.float32 or torch.is_autocast_enabled(GPU)
     return known and _works(x.device)
+
+
+def used_on(device: torch.device) -> str:
+    """What has computed SCConv on this GPU in this process, any where it has no number: "triton"
+    with its version, "layers" where its programs cannot be used; empty where none was run.
+    """
+    known = [works for at, works in _known.items() if device in (at, torch.device(at.type))]
+    if not known:
+        return ""
+    return f"triton {metadata.version('triton')}" if all(known) else "layers"
 
 
 def as_built(layers: Sequence[nn.Module], x: Tensor) -> bool:

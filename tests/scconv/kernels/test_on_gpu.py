@@ -49,8 +49,8 @@ driver.set_active(Driver())
 compiled, launch = set(), jit.JITFunction.run
 jit.JITFunction.run = compile_only
 half = torch.bfloat16 if capability >= 80 else torch.float16
-for channels in (16, 48, 128):
-    x = torch.randn(4, channels, 9, 9).requires_grad_()
+for channels, n, side in ((16, 4, 9), (48, 1, 9), (128, 4, 1)):
+    x = torch.randn(n, channels, side, side).requires_grad_()
     cru = CRU(channels, channels)
     for mixed in (False, True):
         with torch.autocast("cpu", half, enabled=mixed):

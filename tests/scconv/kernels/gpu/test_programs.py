@@ -213,6 +213,15 @@ def test_the_check_passes_takes_no_random_numbers_and_finds_a_wrong_program(devi
     state = torch.random.get_rng_state()
     check.on(device)
     assert torch.equal(torch.random.get_rng_state(), state)
+    monkeypatch.setattr(conditions, "_known", {})
+    assert kernels.used_on(device) == ""
+    SRU(32).to(device)(torch.randn(2, 32, 5, 5, device=device))
+    assert kernels.used_on(device).startswith("triton 3.")
+    monkeypatch.setattr(conditions, "_known", {torch.device("cuda", 1): True})
+    said = [
+        kernels.used_on(torch.device(*place)) for place in (("cuda",), ("cuda", 1), ("cuda", 0))
+    ]
+    assert said[0] == said[1] != "" and said[2] == ""
 
     monkeypatch.setattr(check.run, "sru", lambda module, x: x)
     monkeypatch.setattr(conditions, "_known", {})
@@ -220,5 +229,5 @@ def test_the_check_passes_takes_no_random_numbers_and_finds_a_wrong_program(devi
     with pytest.warns(UserWarning, match=r"layer by layer on .*, which takes longer.*SRU is off"):
         first = module(x)
     assert torch.isfinite(first).all()
-    assert conditions._known == {x.device: False}
+    assert conditions._known == {x.device: False} and kernels.used_on(x.device) == "layers"
     module(x)  # asked once
