@@ -82,6 +82,9 @@ class Work:
     def begin(self, suspicions: Counter[str]) -> None:
         """Hand out again what has not ended, the trials under suspicion last."""
         self.suspicions = suspicions
+        for record in self.records.values():
+            if record.variant not in self.seconds and record.epochs:
+                self.seconds[record.variant] = [e.seconds for e in record.epochs]
         self.waiting = sorted(self.left(), key=lambda t: suspicions[t.id])
 
     @property
@@ -141,8 +144,8 @@ def longest_first(
     suspicions: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Trial]:
     """Seed after seed, as they come, and the longest of each seed first: the last trials to end
-    then leave fewer slots empty, and a seed is still whole before the next. Trials under suspicion
-    stay behind.
+    then leave fewer slots empty, and a seed is still whole before the next. Those of other
+    suspicions are not mixed.
     """
     blocks = itertools.groupby(trials, key=lambda t: (suspicions.get(t.id, 0), t.seed))
     return [t for _, block in blocks for t in sorted(block, key=seconds, reverse=True)]

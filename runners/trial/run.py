@@ -19,6 +19,7 @@ from runners.trial import stable_part
 from runners.trial.provenance import CODE, cpu, machine, moved
 from runners.trial.saving import Saver
 from runners.trial.training import Training
+from scconv import CRU, SRU
 from scconv.kernels import used_on
 
 
@@ -136,8 +137,9 @@ def provenance(trial: Trial, training: Training) -> dict[str, str | int]:
     }
     if training.compiled:
         said["compiled"] = training.compiled.outcome
-    if on_gpu and (kernels := used_on(training.device)):
-        said["kernels"] = kernels
+    units = any(isinstance(layer, SRU | CRU) for layer in training.model.modules())
+    if on_gpu and units and not training.compiled:
+        said["kernels"] = used_on(training.device) or "layers"
     said |= training.shared
     if trial.own.data and trial.own.data.contents:
         said["contents"] = trial.own.data.contents

@@ -7,10 +7,11 @@ layers themselves.
 from __future__ import annotations
 
 import contextlib
+import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import cache
-from importlib import metadata
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,8 @@ GLOBAL_HOOKS = tuple(
 DTYPES = (torch.float32, torch.float64)
 GPU = "cuda"
 ON_GPU = (torch.float32, torch.bfloat16, torch.float16)
-_switched_off = False
+_switched_off = 0
+_lock = threading.RLock()
 _known: dict[torch.device, bool] = {}
 
 
@@ -33,11 +35,13 @@ _known: dict[torch.device, bool] = {}
 def plain() -> Iterator[None]:
     """Within it, modules run layer by layer: for a second derivative, or to compare."""
     global _switched_off
-    before, _switched_off = _switched_off, True
+    with _lock:  # of several threads each may be within it
+        _switched_off += 1
     try:
         yield
     finally:
-        _switched_off = before
+        with _lock:
+            _switched_off -= 1
 
 
 def possible(x: Tensor) -> bool:
@@ -63,7 +67,7 @@ def used_on(device: torch.device) -> str:
     known = [works for at, works in _known.items() if device in (at, torch.device(at.type))]
     if not known:
         return ""
-    return f"triton {metadata.version('triton')}" if all(known) else "layers"
+    return f"triton {sys.modules['triton'].__version__}" if all(known) else "layers"
 
 
 def as_built(layers: Sequence[nn.Module], x: Tensor) -> bool:
@@ -98,7 +102,13 @@ def _works(device: torch.device) -> bool:
         return known
     if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
         return False
-    _known[device] = False  # the layers run while it is found out
+    with _lock:
+        if device not in _known:
+            _known[device] = _checked(device)
+    return _known[device]
+
+
+def _checked(device: torch.device) -> bool:
     try:
         from scconv.kernels.gpu import check
 
@@ -109,9 +119,8 @@ def _works(device: torch.device) -> bool:
             f"cannot be used ({type(error).__name__}: {error})",
             stacklevel=2,
         )
-    else:
-        _known[device] = True
-    return _known[device]
+        return False
+    return True
 
 
 def _open(x: Tensor, device: str) -> bool:
@@ -162,6 +171,7 @@ def _as_built(layer: nn.Module, dtype: torch.dtype, device: torch.device) -> boo
             type(parameter) is not nn.Parameter
             or parameter.dtype != dtype
             or parameter.device != device
+            or not (parameter.dim() > 1 or parameter.is_contiguous())
         ):
             return False
     return all(_is_usual(buffer, dtype, device) for buffer in own["_buffers"].values())
@@ -173,4 +183,4 @@ def _is_usual(buffer: Tensor | None, dtype: torch.dtype, device: torch.device) -
         return True
     fits = buffer.dtype == dtype if buffer.is_floating_point() else buffer.dtype == torch.int64
     own = type(buffer) is Tensor and not buffer.requires_grad
-    return own and fits and buffer.device == device
+    return own and fits and buffer.device == device and buffer.is_contiguous()

@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from scconv.kernels import loops, numbers
 from scconv.kernels.rows import wide
+from scconv.kernels.views import empty_map, rows
 
 Array = np.ndarray
 
@@ -50,10 +50,11 @@ def empty(average1: Array, average2: Array) -> Fusion:
     return Fusion(average1, average2, norm1, norm2, p, of_y1, of_y2, rest)
 
 
-def output(y1: Tensor, y2: Tensor, fusion: Fusion) -> Tensor:
-    out = torch.empty_like(y1)
+def output(y1: Tensor, y2: Tensor, fusion: Fusion, size: tuple[int, ...]) -> Tensor:
+    """The output as a map of this size, (n, c, h, w)."""
+    out = empty_map(y1, size)
     seen, (of_y1, of_y2, rest) = wide(y1), fusion[5:]
-    maps = seen, of_y1, wide(y2), of_y2, rest, wide(out)
+    maps = seen, of_y1, wide(y2), of_y2, rest, wide(rows(out))
     loops.combined.over_images(len(seen), seen.size, *maps)
     return out
 

@@ -39,7 +39,7 @@ def cru(module: CRU, x: Tensor, form: Form) -> Tensor:
     fusion = fuse.empty(array(y1.mean(1)), array(y2.mean(1)))
     fusion.norm1[:], fusion.norm2[:] = norms
     numbers.weights(*fusion)
-    return image(fuse.output(y1, y2, fusion), small)
+    return fuse.output(y1, y2, fusion, small)
 
 
 def _squeeze(v: Tensor, conv: Any, norm: Any) -> Tensor:

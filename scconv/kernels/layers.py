@@ -112,7 +112,7 @@ def _as_made(module: CRU, layers: Layers) -> bool:
 
 def usual(norm: nn.BatchNorm2d) -> bool:
     """Whether a norm's settings are numbers that torch takes, and its statistics are tracked."""
-    numbers = type(norm.eps) is float and isinstance(norm.momentum, int | float)
+    numbers = type(norm.eps) is float and type(norm.momentum) in (int, float)
     return numbers and norm.eps > 0 and norm.track_running_stats
 
 

@@ -59,12 +59,12 @@ class Reconstruct(torch.autograd.Function):
         y2, low, seen_low = _lower(v[..., form.upper :], size, w, form)
 
         fusion, variances = _fusion(moments(y1), moments(y2), y1.shape[1], seen_low[1], w, form)
-        out = fuse.output(y1, y2, fusion)
+        out = fuse.output(y1, y2, fusion, small)
         track(Seen(seen_up, seen_low, fusion.norm1[0], fusion.norm2[0], variances))
         ctx.form, ctx.small, low = form, small, None if form.keeps else low
         kept = _tensors(seen_up, seen_low, *fusion[:5])
         ctx.save_for_backward(x, u, up, low, y1, y2, *kept, *parameters)
-        return image(out, small)
+        return out
 
     @staticmethod
     @once_differentiable

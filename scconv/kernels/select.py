@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from scconv.kernels import gating, numbers
 from scconv.kernels.rows import array, wide
-from scconv.kernels.views import channels_last, image, rows
+from scconv.kernels.views import channels_last, empty_map, image, rows
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Select(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, gate, *affine):  # type: ignore[override]
         v = rows(x)
-        y, level = torch.empty_like(v), np.empty((len(v), v.shape[2]), gate.t.dtype)
+        y, level = empty_map(v, x.shape[2:]), np.empty((len(v), v.shape[2]), gate.t.dtype)
         seen = wide(v)
         how = gate.groups, gate.t, gate.eps, level
-        gating.gated.over_images(len(v), seen.size, seen, *how, wide(y))
+        gating.gated.over_images(len(v), seen.size, seen, *how, wide(rows(y)))
         ctx.save_for_backward(x, torch.from_numpy(level), *affine)
-        return image(y, x.shape[2:])
+        return y
 
     @staticmethod
     @once_differentiable

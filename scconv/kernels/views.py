@@ -15,6 +15,16 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+def empty_map(v: Tensor, size: tuple[int, ...]) -> Tensor:
+    """A map of this size (h, w) for rows (n, h * w, c) such as v, (n, c, h, w) in channels_last.
+
+    It is no view, so that a function that returns it allows what works in place, as a layer does.
+    """
+    shape = len(v), v.shape[2], *size
+    like = {"dtype": v.dtype, "device": v.device}
+    return torch.empty(shape, memory_format=torch.channels_last, **like)
+
+
 def rows(x: Tensor) -> Tensor:
     """(n, c, h, w) in channels_last, as a view (n, h * w, c)."""
     n, c, h, w = x.shape

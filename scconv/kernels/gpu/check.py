@@ -4,8 +4,8 @@ since a GPU, its driver and Triton's compiler come in more pairs than anybody ha
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,8 @@ CLOSE = 0.03  # of the largest value; bf16 has 8 bits, and a wrong program is fa
 
 
 def on(device: torch.device) -> None:
-    """Compare SRU and CRU by programs with those by layers, forward and backward.
+    """Compare SRU and CRU by programs with those by layers: forward, backward, what they leave in
+    buffers, and in eval mode.
 
     Raises:
         ValueError: the numbers differ.
@@ -25,41 +26,79 @@ def on(device: torch.device) -> None:
     """
     from scconv.convs.scconv import CRU, SRU
 
+    # numbers of its own: a seed would be every GPU's, and a trial's go on where they were
+    numbers = torch.Generator().manual_seed(0)
     with (
         torch.random.fork_rng(devices=[]),
         torch.inference_mode(False),
         torch.enable_grad(),
         torch.autocast(device.type, enabled=False),
+        torch.device("cpu"),
+        # whoever counts or moves saved tensors, as checkpointing does, has nothing to do with it
+        torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is),
     ):
-        torch.manual_seed(0)
         for half in (False, True):
-            _compare(SRU(32).to(device), run.sru, half, device)
-            _compare(CRU(32, 32).to(device), run.cru, half, device)
+            # few and many channels; images in one part and in several
+            for channels, shape in ((32, (4, 9, 7)), (96, (2, 12, 11))):
+                sizes = numbers, (shape[0], channels, *shape[1:]), half
+                _compare(SRU(channels), run.sru, device, *sizes)
+                _compare(CRU(channels, channels), run.cru, device, *sizes)
+            wide = CRU(32, 64, stride=2, lower="eq11-full")
+            _compare(wide, run.cru, device, numbers, (3, 32, 8, 8), half)
 
 
-def _compare(module: nn.Module, programs: Callable, half: bool, device: torch.device) -> None:
-    x = torch.randn(4, 32, 9, 7).to(device, memory_format=torch.channels_last)
-    direction = torch.randn(4, 32, 9, 7).to(device)
+def _compare(
+    module: nn.Module,
+    programs: Callable,
+    device: torch.device,
+    numbers: torch.Generator,
+    shape: tuple[int, ...],
+    half: bool,
+) -> None:
+    module = module.to(device, torch.float32)
+    with torch.no_grad():
+        for name, p in module.named_parameters():
+            if "norm." not in name:  # the gate's is fixed
+                p.copy_(_random(numbers, *p.shape) / p[0].numel() ** 0.5 + (p.dim() == 1))
+    x = _random(numbers, *shape).to(device)
+    dtype = _half(device) if half else None
+    twin = copy.deepcopy(module)
     with plain():
-        want = _step(module, module, x, direction, half)
-    got = _step(module, lambda x: programs(module, x), x, direction, half)
-    for a, b in zip(got, want, strict=True):
-        apart = (a - b).abs().amax() / b.abs().amax()
-        if not apart <= CLOSE:  # nan is not
-            raise ValueError(f"{type(module).__name__} is off by {float(apart):.2g}")
+        want = _results(module, module, x, dtype)
+    got = _results(twin, lambda x: programs(twin, x), x, dtype)
+    for kind, those in want.items():
+        scale = max(t.abs().amax() for t in those)
+        for a, b in zip(got[kind], those, strict=True):
+            apart = (a - b).abs().amax() / scale
+            if not apart <= CLOSE:  # nan is not
+                raise ValueError(f"{type(module).__name__}: {kind} off by {float(apart):.2g}")
 
 
-def _step(
-    module: nn.Module, forward: Callable, x: Tensor, direction: Tensor, half: bool
-) -> list[Tensor]:
-    """The output, and the gradients of the input and of what has more than rounding for one."""
-    x = x.clone().requires_grad_()
-    module.zero_grad()
-    with torch.autocast(x.device.type, _half(x.device)) if half else nullcontext():
+def _results(
+    module: nn.Module, forward: Callable, x: Tensor, dtype: torch.dtype | None
+) -> dict[str, list[Tensor]]:
+    """Everything that a step leaves, and the output in eval mode."""
+    x = x.to(dtype or x.dtype).requires_grad_()
+    with torch.autocast(x.device.type, dtype or torch.bfloat16, enabled=dtype is not None):
         y = forward(x)
-    (y.float() * direction).sum().backward()
-    grads = [p.grad for p in module.parameters() if p.dim() > 1]
-    return [t.detach().float() for t in (y, x.grad, *grads) if t is not None]
+        direction = torch.linspace(-9, 9, y.numel(), device=x.device).cos().view_as(y)
+        (y.float() * direction).sum().backward()
+        with torch.no_grad():
+            module.eval()
+            inferred = forward(x)
+    grads = [p.grad for p in module.parameters() if p.grad is not None]
+    found = {"the output": [y], "the input's gradient": [x.grad], "the output in eval": [inferred]}
+    found |= {"a gradient": grads} if grads else {}
+    found |= {f"the buffer {name}": [b] for name, b in module.named_buffers()}
+    return {kind: [t.detach().float() for t in those] for kind, those in found.items()}
+
+
+def _as_it_is(t: Tensor) -> Tensor:
+    return t
+
+
+def _random(numbers: torch.Generator, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=numbers, dtype=torch.float32)
 
 
 def _half(device: torch.device) -> torch.dtype:

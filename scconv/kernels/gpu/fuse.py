@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from scconv.kernels.gpu import fusing, fusing_backward
 from scconv.kernels.gpu.moments import Blocks, moments
 from scconv.kernels.layers import BUFFERS
-from scconv.kernels.views import channels_last, image, rows
+from scconv.kernels.views import channels_last, empty_map, image, rows
 
 PARTS = 64  # parts of images that a program reads at a time where it reads those of all images
 CHANNELS = 16  # that it reads them of
@@ -68,13 +68,14 @@ class Fuse(torch.autograd.Function):
         for i, left_out in enumerate((bias[:0], bias)):
             _of_batch(blocks, seen[i], made[i], norms[i], left_out)
         ctx.blocks = blocks
-        ctx.save_for_backward(y1, point, low, seen, made, *parameters)
-        return image(_output(maps, blocks, seen, made), y1.shape[2:])
+        ctx.cancelled = parameters[4:]
+        ctx.save_for_backward(y1, point, low, seen, made)
+        return _output(maps, blocks, seen, made, y1.shape[2:])
 
     @staticmethod
     @once_differentiable
     def backward(ctx, g):  # type: ignore[override]
-        y1, point, low, seen, norms, *parameters = ctx.saved_tensors
+        y1, point, low, seen, norms = ctx.saved_tensors
         maps, d, of, size = Maps.of(y1, point, low), rows(channels_last(g)), ctx.blocks, g.shape[2:]
         counts, blocks = (
             (of.hw, of.c, maps.point.shape[2]),
@@ -97,7 +98,7 @@ class Fuse(torch.autograd.Function):
         )
         of_maps = [image(t, size) for t in d_maps]
         of_maps += [None] * (3 - len(of_maps))
-        cancelled = (torch.zeros_like(t) for t in parameters[4:])
+        cancelled = (torch.zeros_like(t) for t in ctx.cancelled)
         return (*of_maps, None, None, *grads, *cancelled)
 
 
@@ -109,7 +110,7 @@ def infer(y1: Tensor, point: Tensor, low: Tensor | None, norms: tuple[Any, ...])
         for norm in norms
         for t in (norm.running_mean, (norm.running_var + norm.eps).rsqrt(), norm.weight, norm.bias)
     ]
-    return image(_output(maps, *maps.moments(), torch.stack(of_both)), y1.shape[2:])
+    return _output(maps, *maps.moments(), torch.stack(of_both), y1.shape[2:])
 
 
 def _of_batch(blocks: Blocks, seen: Tensor, made: Tensor, norm: Any, bias: Tensor) -> None:
@@ -122,13 +123,16 @@ def _of_batch(blocks: Blocks, seen: Tensor, made: Tensor, norm: Any, bias: Tenso
         READ=PARTS,
         COLUMNS=CHANNELS,
     )
-    torch.autograd.graph.increment_version(buffers)
+    # of this one alone, as torch does
+    torch.autograd.graph.increment_version(buffers[2:])
 
 
-def _output(maps: Maps, blocks: Blocks, seen: Tensor, norms: Tensor) -> Tensor:
-    out, of = torch.empty_like(maps.y1), blocks
+def _output(
+    maps: Maps, blocks: Blocks, seen: Tensor, norms: Tensor, size: tuple[int, ...]
+) -> Tensor:
+    out, of = empty_map(maps.y1, size), blocks
     fusing.output[of.by_rows](
-        *(*maps, seen, norms, out, of.n, of.hw, of.c, maps.point.shape[2], of.per),
+        *(*maps, seen, norms, rows(out), of.n, of.hw, of.c, maps.point.shape[2], of.per),
         PARTS=of.parts,
         ROWS=of.rows,
         COLUMNS=of.columns,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import triton.language as tl
 
-from scconv.kernels.gpu.moments import positions_in
+from scconv.kernels.gpu.moments import block_of, positions_in
 from scconv.kernels.gpu.programs import inlined, program
 
 
@@ -135,9 +135,8 @@ def output(
     COLUMNS: tl.constexpr,
 ):
     """Writes p z1 + (1 - p) z2."""
-    n = tl.program_id(0)
-    rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    columns = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
+    n, rows = block_of(hw, ROWS)
+    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     wide = columns < c
     of_second = seen + 2 * images * PARTS * c
     a1 = average(seen, n, c, columns, wide, per, hw, PARTS)

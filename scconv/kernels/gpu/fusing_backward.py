@@ -11,7 +11,7 @@ from __future__ import annotations
 import triton.language as tl
 
 from scconv.kernels.gpu.fusing import line_of, of_channels, second
-from scconv.kernels.gpu.moments import positions_in
+from scconv.kernels.gpu.moments import block_of, positions_in
 from scconv.kernels.gpu.programs import inlined, program
 
 
@@ -144,9 +144,8 @@ def gradients(
     COLUMNS: tl.constexpr,
 ):
     """Writes the gradients of y1 and y2."""
-    n = tl.program_id(0)
-    rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    columns = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
+    n, rows = block_of(hw, ROWS)
+    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     wide = columns < c
     there = (rows < hw)[:, None] & wide[None, :]
     row, positions = n.to(tl.int64) * hw + rows[:, None], images * hw

@@ -46,9 +46,11 @@ class Blocks(NamedTuple):
         return self.n, self.parts, -(-self.c // self.columns)
 
     @property
-    def by_rows(self) -> tuple[int, int, int]:
-        """Programs where each has a block of positions."""
-        return self.n, -(-self.hw // self.rows), -(-self.c // self.columns)
+    def by_rows(self) -> tuple[int, int]:
+        """Programs where each has a block of positions; all blocks are in the first number, since
+        others end at 65,535.
+        """
+        return self.n * -(-self.hw // self.rows), -(-self.c // self.columns)
 
     def empty(self, like: Tensor, *first: int) -> Tensor:
         """For a number for each part and channel, (*first, n, parts, c)."""
@@ -71,6 +73,14 @@ def moments(v: Tensor, blocks: Blocks, mean: Tensor, squares: Tensor) -> None:
 def positions_in(part, per, hw):
     """How many positions are in a part, as a float."""
     return tl.minimum(tl.maximum(hw - part * per, 0), per).to(tl.float32)
+
+
+@inlined
+def block_of(hw, ROWS: tl.constexpr):
+    """The image and the positions of a program of `Blocks.by_rows`."""
+    blocks = tl.cdiv(hw, ROWS)
+    n = tl.program_id(0) // blocks
+    return n, (tl.program_id(0) - n * blocks) * ROWS + tl.arange(0, ROWS)
 
 
 @program

@@ -15,7 +15,7 @@ from scconv.kernels.gpu.fuse import Fuse
 from scconv.kernels.gpu.select import Select
 from scconv.kernels.gpu.squeeze import Merge, Squeeze
 from scconv.kernels.layers import BUFFERS, Layers, fits, gates
-from scconv.kernels.views import channels_last, in_layout_of, rows
+from scconv.kernels.views import channels_last, in_layout_of
 
 if TYPE_CHECKING:
     from scconv.convs.scconv import CRU, SRU
@@ -51,7 +51,7 @@ def _train(module: CRU, layers: Layers, x: Tensor) -> Tensor:
     norms = layers.norm_up, layers.norm_low
     affine = [t for norm in norms for t in (norm.weight, norm.bias)]
     cancelled = [conv.bias for conv in (layers.squeeze_up, layers.squeeze_low, layers.pwc2)]
-    point, kept = _point_wise(low, layers.pwc2.weight), low if module.lower != "eq11-full" else None
+    point, kept = F.conv2d(low, layers.pwc2.weight), low if module.lower != "eq11-full" else None
     maps = _rich(module, layers, up), point, kept
     left_out = layers.pwc2.bias.detach()
     return Fuse.apply(*maps, norms, left_out, *affine, *cancelled, layers.norm_of_low.bias)
@@ -112,9 +112,3 @@ def _rich(module: CRU, layers: Layers, up: Tensor) -> Tensor:
     else:
         y = gwc(up) + pwc1(module.pool(up))
     return channels_last(y)
-
-
-def _point_wise(x: Tensor, weight: Tensor) -> Tensor:
-    """A 1x1 convolution without its bias."""
-    made = F.linear(rows(channels_last(x)), weight.flatten(1))
-    return made.view(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)

@@ -16,9 +16,9 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from scconv.kernels.gpu.moments import Blocks, moments, positions_in
+from scconv.kernels.gpu.moments import Blocks, block_of, moments, positions_in
 from scconv.kernels.gpu.programs import inlined, program
-from scconv.kernels.views import channels_last, image, rows
+from scconv.kernels.views import channels_last, empty_map, image, rows
 
 
 class Select(torch.autograd.Function):
@@ -40,19 +40,20 @@ class Select(torch.autograd.Function):
             PARTS=blocks.parts,
             ALL=triton.next_power_of_2(c),
         )
-        y, limit = torch.empty_like(v), math.log(threshold / (1 - threshold))
+        y, limit = empty_map(v, x.shape[2:]), math.log(threshold / (1 - threshold))
         of = Blocks.of(n, blocks.hw, c // 2)
-        select[of.by_rows](v, *line, y, limit, of.hw, of.c, ROWS=of.rows, COLUMNS=of.columns)
+        select[of.by_rows](v, *line, rows(y), limit, of.hw, of.c, ROWS=of.rows, COLUMNS=of.columns)
         ctx.limit = limit
-        ctx.save_for_backward(x, line, weight, bias)
-        return image(y, x.shape[2:])
+        ctx.affine = weight, bias
+        ctx.save_for_backward(x, line)
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx, g):  # type: ignore[override]
-        x, line, *affine = ctx.saved_tensors
+        x, line = ctx.saved_tensors
         # DDP waits for a gradient of every parameter that requires one
-        zeros = [torch.zeros_like(t) if t.requires_grad else None for t in affine]
+        zeros = [torch.zeros_like(t) if t.requires_grad else None for t in ctx.affine]
         if not ctx.needs_input_grad[0]:
             return None, *zeros, None, None, None
         # whoever packs saved tensors may return them in another layout
@@ -121,9 +122,8 @@ def select(x, of_x, rest, y, limit, hw, half, ROWS: tl.constexpr, COLUMNS: tl.co
     """Writes the informative values plus those of the other half that are not; `half` channels are
     half of all.
     """
-    n = tl.program_id(0)
-    rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    columns = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
+    n, rows = block_of(hw, ROWS)
+    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     wide = columns < half
     there = (rows < hw)[:, None] & wide[None, :]
     at = n.to(tl.int64) * hw * half * 2 + rows[:, None] * half * 2 + columns[None, :]
@@ -140,9 +140,8 @@ def select_backward(
     g, x, of_x, rest, dx, limit, hw, half, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):
     """Writes the gradient of x for that of the output."""
-    n = tl.program_id(0)
-    rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    columns = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
+    n, rows = block_of(hw, ROWS)
+    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     wide = columns < half
     there = (rows < hw)[:, None] & wide[None, :]
     at = n.to(tl.int64) * hw * half * 2 + rows[:, None] * half * 2 + columns[None, :]

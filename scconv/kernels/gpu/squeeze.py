@@ -36,14 +36,14 @@ class Squeeze(torch.autograd.Function):
     def backward(ctx, d_up, d_low):  # type: ignore[override]
         x, up, low = ctx.saved_tensors
         v, upper = rows(channels_last(x)), up.shape[1]
+        parts = (d_up, up, slice(0, upper)), (d_low, low, slice(upper, None))
         dx, grads = torch.empty_like(v), []
-        for d, weight, of in (
-            (d_up, up, slice(0, upper)),
-            (d_low, low, slice(upper, None)),
-        ):
-            g = matrix(rows(channels_last(d)))
-            torch.mm(g, weight, out=matrix(dx[..., of]))
-            grads.append(torch.mm(g.t(), matrix(v[..., of])))
+        # somebody may call backward under autocast, which would change the type of the products
+        with torch.autocast(x.device.type, enabled=False):
+            for d, weight, of in parts:
+                g = matrix(rows(channels_last(d)))
+                torch.mm(g, weight, out=matrix(dx[..., of]))
+                grads.append(torch.mm(g.t(), matrix(v[..., of])))
         return image(dx, x.shape[2:]), *grads
 
 

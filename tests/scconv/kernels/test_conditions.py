@@ -13,7 +13,8 @@ from torch.nn.utils import parametrize, prune
 from torch.utils.flop_counter import FlopCounterMode
 
 import scconv
-from scconv import SCConv, kernels
+from scconv import CRU, SRU, SCConv, kernels
+from scconv.kernels import conditions
 from scconv.kernels.reconstruct import Reconstruct
 from scconv.kernels.select import Select
 
@@ -253,3 +254,21 @@ assert all(p.grad is not None for p in m.parameters() if p.requires_grad)
 dist.destroy_process_group()
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+
+
+@pytest.mark.parametrize("unit", [SRU(32), CRU(32, 32)])
+def test_what_works_in_place_may_follow_a_kernel(unit):
+    x = torch.randn(2, 32, 5, 5).to(memory_format=torch.channels_last).requires_grad_()
+    y = torch.relu_(unit(x))
+    y.sum().backward()
+    assert y.is_contiguous(memory_format=torch.channels_last) and x.grad is not None
+
+
+def test_two_threads_that_ask_for_the_layers_do_not_switch_the_kernels_off():
+    first, second = kernels.plain(), kernels.plain()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not conditions.possible(torch.zeros(1, 1, 1, 1))
+    second.__exit__(None, None, None)
+    assert conditions.possible(torch.zeros(1, 1, 1, 1))

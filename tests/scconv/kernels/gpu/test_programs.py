@@ -6,8 +6,9 @@ import itertools
 
 import pytest
 import torch
+import torch.utils.checkpoint
 
-from scconv import CRU, SRU, kernels
+from scconv import CRU, SRU, SCConv, kernels
 from scconv.kernels import conditions
 from scconv.kernels.gpu import check, moments
 from scconv.kernels.gpu.fuse import Fuse
@@ -54,7 +55,7 @@ def test_a_step_is_that_of_the_layers(order, stride, lower, alpha, used, device)
 
 
 # sizes that no block divides; many images, many positions, many channels
-@pytest.mark.parametrize("shape", [(2, 48, 5, 3), (5, 80, 3, 3), (1, 16, 70, 71), (40, 16, 4, 4)])
+@pytest.mark.parametrize("shape", [(2, 48, 5, 3), (5, 80, 3, 3), (1, 16, 40, 41), (24, 16, 4, 4)])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_maps_of_any_size_and_layout(shape, layout, used, device):
     module, x = on(device, made(torch.float32, shape[1]), torch.randn(shape))
@@ -105,6 +106,9 @@ def test_few_images_have_many_parts_and_many_have_few():
     for n, hw, c in itertools.product((1, 7, 128), (1, 50, 3136), (2, 16, 96, 2048)):
         blocks = moments.Blocks.of(n, hw, c)
         assert blocks.per * blocks.parts >= hw and blocks.per % blocks.rows == 0
+    # of a launch's three numbers all but the first end at 65,535
+    for n, side in ((1, 4096), (100_000, 2)):
+        assert max(moments.Blocks.of(n, side * side, 64).by_rows[1:]) < 65_536
 
 
 @pytest.mark.parametrize("threshold, gamma", [(0.5, 1.0), (0.48, 1.0), (0.52, 0.5), (0.5, -1.0)])
@@ -189,6 +193,63 @@ def test_a_step_repeated_has_the_same_bits(device):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.parametrize("unit", [SRU, lambda c: CRU(c, c)])
+def test_what_works_in_place_may_follow_and_a_parameter_may_change_before_the_backward(
+    unit, device
+):
+    module, x = on(device, unit(32), torch.randn(2, 32, 5, 5))
+    x = x.to(memory_format=torch.channels_last).requires_grad_()
+    y = torch.relu_(module(x))
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    if isinstance(module, CRU):
+        with torch.no_grad():
+            module.pwc2.bias.add_(1)
+    y.sum().backward()
+    assert x.grad is not None
+
+
+def test_the_first_use_may_be_inside_a_checkpoint(used, device, monkeypatch):
+    module, x = on(device, made(torch.float32), torch.randn(2, 32, 5, 5, requires_grad=True))
+    want = ran(module, x.detach(), layers=False)
+    monkeypatch.setattr(conditions, "_known", {})
+    torch.utils.checkpoint.checkpoint(module, x, use_reentrant=False).sum().backward()
+    assert conditions._known == {x.device: True} and used[-1] == "Fuse"
+    assert want["output"].shape == x.grad.shape
+
+
+def test_layers_and_programs_may_run_in_one_graph(device):
+    cru, x = on(device, made(torch.float32).cru, torch.randn(2, 32, 5, 5))
+    with kernels.plain():
+        first = cru.train()(x)
+    (first.sum() + cru(x).square().sum()).backward()
+    in_eval = cru.eval()(x)
+    (in_eval.sum() + cru.train()(x).square().sum()).backward()
+
+
+def test_the_backward_may_be_called_under_autocast(device):
+    module, x = on(device, made(torch.float32, order=["cru"]), torch.randn(2, 32, 5, 5))
+    want = ran(module, x, layers=False)
+    copied, x = copy.deepcopy(module), x.clone().requires_grad_()
+    y = copied(x)
+    direction = torch.linspace(-1, 1, y.numel(), device=device).view_as(y).cos()
+    with torch.autocast(device.type, torch.bfloat16):
+        y.backward(direction)
+    assert torch.equal(x.grad, want["input"])
+
+
+def test_parameters_with_gaps_in_memory_are_the_layers(used, device):
+    module, x = on(device, SCConv(32, 32), torch.randn(2, 32, 5, 5))
+    changed = copy.deepcopy(module)
+    changed.cru.norm_up.weight = torch.nn.Parameter(torch.ones(1, device=device).expand(32))
+    changed(x)
+    changed = copy.deepcopy(module)
+    changed.cru.norm_up.running_mean = torch.zeros(32, 2, device=device)[:, 0]
+    changed(x)
+    changed.sru.norm.bias = torch.nn.Parameter(torch.zeros(64, device=device)[::2])
+    changed(x)
+    assert used == ["Select", "Select"]
+
+
 def test_the_layers_run_where_somebody_looks_or_nothing_is_known(used, device):
     module, x = on(device, made(torch.float32), torch.randn(2, 32, 5, 5))
     for change in (
@@ -211,7 +272,13 @@ def test_the_layers_run_where_somebody_looks_or_nothing_is_known(used, device):
 
 def test_the_check_passes_takes_no_random_numbers_and_finds_a_wrong_program(device, monkeypatch):
     state = torch.random.get_rng_state()
-    check.on(device)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "manual_seed", lambda seed: pytest.fail("it seeds every GPU"))
+        torch.set_default_dtype(torch.float64)
+        try:
+            check.on(device)
+        finally:
+            torch.set_default_dtype(torch.float32)
     assert torch.equal(torch.random.get_rng_state(), state)
     monkeypatch.setattr(conditions, "_known", {})
     assert kernels.used_on(device) == ""
@@ -226,7 +293,9 @@ def test_the_check_passes_takes_no_random_numbers_and_finds_a_wrong_program(devi
     monkeypatch.setattr(check.run, "sru", lambda module, x: x)
     monkeypatch.setattr(conditions, "_known", {})
     module, x = on(device, CRU(32, 32), torch.randn(2, 32, 5, 5))
-    with pytest.warns(UserWarning, match=r"layer by layer on .*, which takes longer.*SRU is off"):
+    with pytest.warns(
+        UserWarning, match=r"layer by layer on .*, which takes longer.*SRU: the output off"
+    ):
         first = module(x)
     assert torch.isfinite(first).all()
     assert conditions._known == {x.device: False} and kernels.used_on(x.device) == "layers"
