@@ -117,10 +117,10 @@ def informative(x, of_x, rest, at, limit, there):
     return (x * a + b > limit).to(tl.float32)
 
 
-@program
-def select(x, of_x, rest, y, limit, hw, half, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Writes the informative values plus those of the other half that are not; `half` channels are
-    half of all.
+@inlined
+def halves(x, of_x, rest, limit, hw, half, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Where a program's values of the first half of the channels are and whether they exist, those
+    values and their masks, and those of the other half; `half` channels are half of all.
     """
     n, rows = block_of(hw, ROWS)
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
@@ -131,6 +131,13 @@ def select(x, of_x, rest, y, limit, hw, half, ROWS: tl.constexpr, COLUMNS: tl.co
     x2 = tl.load(x + at + half, there, 0.0).to(tl.float32)
     w1 = informative(x1, of_x, rest, n * half * 2 + columns, limit, wide)
     w2 = informative(x2, of_x, rest, n * half * 2 + half + columns, limit, wide)
+    return at, there, x1, w1, x2, w2
+
+
+@program
+def select(x, of_x, rest, y, limit, hw, half, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Writes the informative values plus those of the other half that are not."""
+    at, there, x1, w1, x2, w2 = halves(x, of_x, rest, limit, hw, half, ROWS, COLUMNS)
     tl.store(y + at, w1 * x1 + (1 - w2) * x2, there)
     tl.store(y + at + half, (1 - w1) * x1 + w2 * x2, there)
 
@@ -140,15 +147,7 @@ def select_backward(
     g, x, of_x, rest, dx, limit, hw, half, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):
     """Writes the gradient of x for that of the output."""
-    n, rows = block_of(hw, ROWS)
-    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    wide = columns < half
-    there = (rows < hw)[:, None] & wide[None, :]
-    at = n.to(tl.int64) * hw * half * 2 + rows[:, None] * half * 2 + columns[None, :]
-    x1 = tl.load(x + at, there, 0.0).to(tl.float32)
-    x2 = tl.load(x + at + half, there, 0.0).to(tl.float32)
-    w1 = informative(x1, of_x, rest, n * half * 2 + columns, limit, wide)
-    w2 = informative(x2, of_x, rest, n * half * 2 + half + columns, limit, wide)
+    at, there, _, w1, _, w2 = halves(x, of_x, rest, limit, hw, half, ROWS, COLUMNS)
     g1 = tl.load(g + at, there, 0.0).to(tl.float32)
     g2 = tl.load(g + at + half, there, 0.0).to(tl.float32)
     tl.store(dx + at, w1 * g1 + (1 - w1) * g2, there)

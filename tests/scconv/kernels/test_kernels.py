@@ -21,11 +21,10 @@ CHANNELS = [16, 32, 64]
 FORMS = [*itertools.product((1, 2), ("paper", "eq11", "eq11-full"), (0.5, 0.25))]
 
 
-@pytest.fixture
-def used(monkeypatch):
-    """Which kernels ran."""
+def recorded(monkeypatch, *functions) -> list[str]:
+    """The names of those of these functions of autograd that run from now on."""
     names = []
-    for function in (Select, Reconstruct):
+    for function in functions:
         apply = function.apply
 
         def record(*args, apply=apply, name=function.__name__):
@@ -34,6 +33,12 @@ def used(monkeypatch):
 
         monkeypatch.setattr(function, "apply", record)
     return names
+
+
+@pytest.fixture
+def used(monkeypatch):
+    """Which kernels ran."""
+    return recorded(monkeypatch, Select, Reconstruct)
 
 
 def made(dtype=torch.float64, channels=32, **options) -> SCConv:

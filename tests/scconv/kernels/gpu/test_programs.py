@@ -15,7 +15,7 @@ from scconv.kernels.gpu.fuse import Fuse
 from scconv.kernels.gpu.select import Select
 from scconv.kernels.gpu.squeeze import Merge
 from scconv.options import ORDERS
-from tests.scconv.kernels.test_kernels import made, ran, same
+from tests.scconv.kernels.test_kernels import made, ran, recorded, same
 
 FORMS = [*itertools.product((1, 2), ("paper", "eq11", "eq11-full"), (0.5, 0.25))]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -24,16 +24,7 @@ LAYOUTS = [torch.contiguous_format, torch.channels_last]
 @pytest.fixture
 def used(monkeypatch):
     """Which functions ran."""
-    names = []
-    for function in (Select, Fuse, Merge):
-        apply = function.apply
-
-        def record(*args, apply=apply, name=function.__name__):
-            names.append(name)
-            return apply(*args)
-
-        monkeypatch.setattr(function, "apply", record)
-    return names
+    return recorded(monkeypatch, Select, Fuse, Merge)
 
 
 def on(device, *things):
