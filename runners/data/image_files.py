@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
-from torchvision import transforms
 
 from runners.data import faults
 
@@ -90,6 +89,9 @@ class _Decoder(TorchDataset):
     """
 
     def __init__(self, paths: np.ndarray, side: int):
+        # its import takes long, and most data sets are in memory
+        from torchvision import transforms
+
         self.paths = paths
         self.random = transforms.Compose(
             [transforms.RandomResizedCrop(side), transforms.RandomHorizontalFlip()]

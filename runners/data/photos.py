@@ -8,11 +8,11 @@ which every fifth is for testing: 2,642 tiles to train on, 205 to 308 of a photo
 test on.
 """
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
+from runners.data import packaged
 from runners.data.arrays import Arrays
 
 # class by class: the package, and where the file is in it
@@ -36,7 +36,7 @@ CONTENT = "f31e97b3fdd35a37"
 
 def files(root: Path) -> list[Path]:
     """The pictures, where both packages are installed."""
-    found = [_file(*photograph) for photograph in PHOTOGRAPHS]
+    found = [packaged.find(*photograph) for photograph in PHOTOGRAPHS]
     return [file for file in found if file] if all(found) else []
 
 
@@ -79,19 +79,10 @@ def cut(pixels: np.ndarray) -> np.ndarray:
     return grid.swapaxes(1, 2).reshape(-1, TILE, TILE, 3)
 
 
-def _file(package: str, place: str) -> Path | None:
-    # found without being imported: it is wanted for its pictures alone
-    spec = find_spec(package)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        if (file := Path(folder, place)).is_file():
-            return file
-    return None
-
-
 def _pixels(package: str, place: str) -> np.ndarray:
     from PIL import Image
 
-    file = _file(package, place)
+    file = packaged.find(package, place)
     if file is None:
         pip = {"sklearn": "scikit-learn", "skimage": "scikit-image"}[package]
         raise ValueError(

@@ -44,11 +44,6 @@ def build(
     return model, len(swaps)
 
 
-def planned_cost(config: Config, own: Own, classes: int, image: tuple[int, int, int]) -> Cost:
-    """The cost of a config's network before it is trained: counting leaves a trained one alone."""
-    return cost(build(config, classes, own, device="meta")[0], image)
-
-
 def measure(config: Config, own: Own = PACKAGE) -> tuple[Cost, int, str]:
     """A network's cost for one image, its number of replaced convolutions, and printed structure.
 

@@ -14,7 +14,7 @@ import os
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,8 @@ from runners.store import Epoch, Result
 from runners.store.stopping import kept_epoch, stopped
 from runners.trial import peak_memory, precision, schedule
 from runners.trial.compiled import Compiled
-from runners.trial.network import build, planned_cost
+from runners.trial.measured import measured
+from runners.trial.network import build
 from runners.trial.testing import look, per_cent
 from runners.trial.utilisation import utilisation
 from scconv.channels import Present, draw
@@ -143,16 +144,16 @@ class Training:
         if self.best is not None:
             self.model.load_state_dict(self.best)
         _, hits = self._evaluate(self.data.test)
-        counts = planned_cost(self.config, self.own, self.data.classes, self.data.image)
+        counted = measured(self.config, self.own)  # as it is built: a trained one may have changed
         return Result(
             primary=PRIMARY,
             scores={"top1": per_cent(hits[:, 0]), "top5": per_cent(hits.any(1))},
             correct=np.packbits(hits[:, 0].numpy()).tobytes().hex(),
             costs={
-                **asdict(counts),
-                "train_mib": counts.train_mib(self.config.batch_size, self.config.optimizer),
+                **counted.counts,
+                "train_mib": counted.train_mib,
                 "swapped": self.swapped,
-                **_measured(epochs, counts.macs, self.device, self.precision),
+                **_measured(epochs, counted.counts["macs"], self.device, self.precision),
             },
         )
 
