@@ -42,6 +42,7 @@ bench: .venv/installed
 	OMP_NUM_THREADS=1 $(RUN) -m tests.bench_convolutions
 	OMP_NUM_THREADS=1 $(RUN) -m tests.bench_training
 	$(RUN) -m tests.bench
+	$(RUN) -m tests.bench_start
 	$(RUN) -m tests.scale
 
 chaos: .venv/installed

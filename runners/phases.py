@@ -20,21 +20,25 @@ from runners.search.study import Study
 from runners.store import Evaluation, Record, State, Store
 from runners.store.origin import Origin
 from runners.tracking import database, elsewhere, phase
-from runners.tracking.connection import connect
+from runners.tracking.opening import Opening
 from runners.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from runners.launch.console import Console
 
 
-def run(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
-    """Search, where the sweep has a search; then compare, and conclude."""
+def run(sweep: Sweep, store: Store, args: argparse.Namespace, opening: Opening) -> int:
+    """Search, where the sweep has a search; then compare, and conclude.
+
+    Args:
+        opening: of MLflow at `args.tracking_uri`.
+    """
     sweep = report.grown(sweep, store)
     limits = LimitWatch(sweep.limits, store, sweep.variants)
     store.keep_sweep(sweep)
     store.keep_plan(sweep)
     # an MLflow that cannot be used is found before anything is trained
-    mlflow, origin = connect(args.tracking_uri), Origin.of(sweep.path, store)
+    mlflow, origin = opening.connection(), Origin.of(sweep.path, store)
     stopped, studies = "", None
     tracker = Tracker(phase.comparison(sweep), mlflow, origin)
     tracker.check()

@@ -16,9 +16,11 @@ from pathlib import Path
 
 from runners import command, output
 from runners.errors import StoreError, Unfinished
+from runners.launch import early
 from runners.plan import Sweep, load, reference
 from runners.store import Store, results, stamp
 from runners.tracking import database, elsewhere
+from runners.tracking.opening import Opening
 from runners.trial import datasets
 
 PATIENCE_S = 30  # for a store that is unreachable at the start
@@ -55,7 +57,7 @@ def _run(args: argparse.Namespace) -> int:
                 print(said)
                 return command.DONE
             found = _look(sweep, store, args)
-        return _drive(found, store, args) if found else command.DONE
+        return _drive(*found, store, args) if found else command.DONE
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -67,8 +69,10 @@ def _said(sweep: Sweep, store: Store, args: argparse.Namespace) -> str | None:
     return stamp.read(folder, sweep, store, database.sqlite_path(args.tracking_uri))
 
 
-def _look(sweep: Sweep, store: Store, args: argparse.Namespace) -> Sweep | None:
-    """Say what would run, and return None; or check it, and return what is to be run."""
+def _look(sweep: Sweep, store: Store, args: argparse.Namespace) -> tuple[Sweep, bool] | None:
+    """Say what would run, and return None; or check it, and return what is to be run, and whether
+    anything is left to train or to evaluate.
+    """
     # Optuna, and further down torch, take long
     from runners.search import searching
     from runners.search.queue import unfinished
@@ -92,7 +96,8 @@ def _look(sweep: Sweep, store: Store, args: argparse.Namespace) -> Sweep | None:
     records, evaluations = store.records(known.trials), store.evaluations(known.distinct)
     todo = unfinished(known.distinct, records, evaluations, args.retry_failed)
     here = args.address == "local"
-    if todo or not known.settled:
+    left = bool(todo) or not known.settled
+    if left:
         known, packed = _packed(known, here)
         sweep = replace(sweep, resources=known.resources)
         if packed:
@@ -104,13 +109,13 @@ def _look(sweep: Sweep, store: Store, args: argparse.Namespace) -> Sweep | None:
             datasets.refuse_damaged(known, store, args.data)
         print(preview(known, store, records, todo, as_json=args.json, root=args.data, here=here))
         return None
-    if todo or not known.settled:
+    if left:
         from runners.trial.networks import networks
 
         with command.kept_environment():
             networks(known)
             datasets.check(known, store, args.data)
-    return sweep
+    return sweep, left
 
 
 def _packed(sweep: Sweep, here: bool) -> tuple[Sweep, str]:
@@ -129,16 +134,24 @@ def _terminated(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _drive(sweep: Sweep, store: Store, args: argparse.Namespace) -> int:
-    """Run the sweep as its one driver; an outage from then on only interrupts it."""
-    from runners import phases
+def _drive(sweep: Sweep, left: bool, store: Store, args: argparse.Namespace) -> int:
+    """Run the sweep as its one driver; an outage from then on only interrupts it.
 
+    Args:
+        left: anything is, so that Ray will be needed.
+    """
     begun = False
     try:
         with store.drive(sweep, args.tracking_uri):
             begun = True
             datasets.remember(sweep, store)
-            return phases.run(sweep, store, args)
+            opening = Opening(args.tracking_uri)
+            # a server may refuse, which is said before anything starts; a file was looked at
+            sure = args.address == "local" and database.sqlite_path(args.tracking_uri)
+            with early.started() if left and sure else contextlib.nullcontext():
+                from runners import phases  # and MLflow with it
+
+                return phases.run(sweep, store, args, opening)
     except StoreError as error:
         if begun:
             raise Unfinished(str(error)) from None

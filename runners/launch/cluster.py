@@ -61,12 +61,14 @@ _folder = contextlib.ExitStack()  # of the Ray that this process has started
 
 
 def connect(address: str) -> None:
-    """Start Ray on this machine, or join the cluster at `address`.
+    """Start Ray on this machine, or join the cluster at `address`, unless that was done before.
 
     Raises:
         SweepError: there is no cluster at that address, or it refuses this process's token.
         KeyboardInterrupt: SIGTERM came while Ray started.
     """
+    if is_connected():
+        return
     ours = signal.getsignal(signal.SIGTERM)
     try:
         if address == "local":
@@ -83,6 +85,10 @@ def connect(address: str) -> None:
         ) from None
     finally:
         signal.signal(signal.SIGTERM, ours)
+
+
+def is_connected() -> bool:
+    return ray.is_initialized()
 
 
 def _start() -> None:

@@ -176,6 +176,11 @@ def connect(uri: str) -> Connection:
         SweepError: it cannot be opened.
     """
     database.check(uri)
+    return connect_checked(uri)
+
+
+def connect_checked(uri: str) -> Connection:
+    """The same of a URI that `database.check` has passed."""
     connection = Connection(uri)
     connection.strictly(connection._open)
     return connection

@@ -22,6 +22,7 @@ SQLITE = "sqlite:///"
 ARTIFACTS = "mlartifacts"  # the folder beside a database
 MAGIC = b"SQLite format 3\0"
 LOCK_S = 20.0  # what sqlite waits for another writer
+LOOK_S = 1.0  # what it waits where a database is only looked at
 
 
 def sqlite_path(uri: str) -> Path | None:
@@ -117,7 +118,7 @@ def check(uri: str) -> None:
 def _check_content(path: Path, where: str, way: str) -> None:
     if not path.exists():
         return
-    with contextlib.closing(sqlite3.connect(path, timeout=LOCK_S)) as database:
+    with contextlib.closing(sqlite3.connect(path, timeout=LOOK_S)) as database:
         try:
             names = {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
             if names and "experiments" not in names:
@@ -234,7 +235,7 @@ def _move(database: sqlite3.Connection, experiment: int, old: str, new: str) -> 
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """A database that nothing is written to, not even a journal beside it."""
     uri = f"{path.as_uri()}?mode=ro"
-    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=1.0)) as database:
+    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=LOOK_S)) as database:
         yield database
 
 

@@ -1,0 +1,52 @@
+"""Ray starts while MLflow opens; whatever comes between, it ends with the command."""
+
+import os
+import signal
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from runners.launch import scratch
+from runners.store import Store
+from runners.tracking.connection import connect
+from runners.tracking.opening import Opening
+from tests.runners.test_sweep import finish, start, wait_for
+
+
+def folder_of_ray(pid: int) -> Path | None:
+    """Of the Ray that the process has started, when it answers."""
+    for file in psutil.Process(pid).open_files():
+        path = Path(file.path)
+        if path.name == scratch.OWNED and list(path.parent.glob("ray/session_*/sockets/raylet*")):
+            return path.parent
+    return None
+
+
+def test_ray_ends_with_a_command_that_waits_for_mlflow(write_sweep, tmp_path):
+    path = write_sweep(seeds=1)
+    database = tmp_path / "mlflow.db"
+    connect(f"sqlite:///{database}")
+    with closing(sqlite3.connect(database, isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        process = start(path)
+        wait_for(lambda: "waiting for MLflow at" in (tmp_path / "out.txt").read_text())
+        wait_for(lambda: folder_of_ray(process.pid))
+        place = folder_of_ray(process.pid)
+        os.kill(process.pid, signal.SIGINT)
+        code, out = finish(process, path)
+    assert code == 130 and "Traceback" not in out, out
+    assert place and not place.exists()
+    assert not any((Store(tmp_path / "runs").root / "trials").glob("*/record.json"))
+
+
+def test_what_went_wrong_in_the_background_is_raised_where_it_is_waited_for(monkeypatch):
+    def fail(uri):
+        raise PermissionError(uri)
+
+    monkeypatch.setattr("runners.tracking.connection.connect_checked", fail)
+    opening = Opening("sqlite:///mlflow.db")
+    with pytest.raises(PermissionError, match=r"sqlite:///mlflow\.db"):
+        opening.connection()
