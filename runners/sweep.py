@@ -148,7 +148,8 @@ def _drive(sweep: Sweep, left: bool, store: Store, args: argparse.Namespace) -> 
             opening = Opening(args.tracking_uri)
             # a server may refuse, which is said before anything starts; a file was looked at
             sure = args.address == "local" and database.sqlite_path(args.tracking_uri)
-            with early.started() if left and sure else contextlib.nullcontext():
+            ray = early.started(opening.begin) if left and sure else contextlib.nullcontext()
+            with ray:
                 from runners import phases  # and MLflow with it
 
                 return phases.run(sweep, store, args, opening)

@@ -47,8 +47,8 @@ def trainable(config):
 
     torch.set_num_threads(1)
     trial = load(config["sweep"]).trials[config["number"]]
-    train(trial, data.load(trial.config.dataset))
-    tune.report({"ended": time.time()})
+    *_, result = train(trial, data.load(trial.config.dataset))
+    tune.report({"ended": time.time(), "top1": result.score})
 
 ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 space = {"sweep": sys.argv[1], "number": tune.grid_search([0, 1])}

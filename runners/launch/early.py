@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def started() -> Iterator[None]:
+def started(meanwhile: Callable[[], object]) -> Iterator[None]:
     """Ray on this machine, for the first run inside; it ends with that run, or here.
+
+    Args:
+        meanwhile: called when Ray is imported and before it starts; begins what needs Python while
+            Ray waits. Two imports at a time take as long as one after the other.
 
     Raises:
         SweepError: it cannot be started.
@@ -21,6 +25,7 @@ def started() -> Iterator[None]:
     auth.use("local")  # before anything imports Ray
     from runners.launch import cluster
 
+    meanwhile()
     cluster.connect("local")
     try:
         yield

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Opening:
-    """A connection to MLflow at a URI, which is being opened. No process waits for it to end.
+    """A connection to MLflow at a URI, which `begin` opens. No process waits for it to end.
 
     Raises:
         SweepError: the sqlite file cannot be read and written, or is none.
@@ -23,7 +23,13 @@ class Opening:
         database.check(uri)
         self.uri = uri
         self._future: Future[Connection] = Future()
-        threading.Thread(target=self._open, daemon=True, name="opening mlflow").start()
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> None:
+        """Open it in the background."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._open, daemon=True, name="opening mlflow")
+            self._thread.start()
 
     def connection(self) -> Connection:
         """Wait for it.
@@ -31,6 +37,7 @@ class Opening:
         Raises:
             SweepError: it cannot be opened.
         """
+        self.begin()
         return self._future.result()
 
     def _open(self) -> None:
