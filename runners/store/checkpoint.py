@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from runners.errors import StoreUnreadable
@@ -86,7 +86,9 @@ def save(files: Place, trial_id: str, state: dict[str, Any], epochs: list[Epoch]
 
 def content(trial_id: str, state: dict[str, Any], epochs: list[Epoch]) -> tuple[bytes, memoryview]:
     """The parts of a file with this state and every epoch so far, its checksum first."""
-    data = packed(state | {"trial": trial_id, "epochs": [asdict(e) for e in epochs]})
+    # as one string: figure by figure, the epochs of a long training cost more than its weights
+    rows = json.dumps([vars(e) for e in epochs])
+    data = packed(state | {"trial": trial_id, "epochs": rows})
     return hashlib.sha256(data).digest(), data
 
 
@@ -150,7 +152,10 @@ def unpack(content: bytes, trial_id: str) -> tuple[dict[str, Any], list[Epoch]]:
     # the checkpoints of version 1 do not name their trial
     if (owner := state.pop("trial", trial_id)) != trial_id:
         raise ValueError(f"it is the checkpoint of another trial, {owner}")
-    return state, [Epoch.read(row) for row in state.pop("epochs")]
+    rows = state.pop("epochs")
+    # those of before were pickled
+    rows = json.loads(rows) if isinstance(rows, str) else rows
+    return state, [Epoch.read(row) for row in rows]
 
 
 def _set_aside(files: Place, key: str, reason: str, *, starts_over: bool = False) -> None:
