@@ -3,6 +3,7 @@
 import os
 import signal
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -16,12 +17,12 @@ from tests.runners.test_sweep import finish, start, wait_for
 
 
 def folder_of_ray(pid: int) -> Path | None:
-    """Of the Ray that the process has started, when it answers."""
-    for file in psutil.Process(pid).open_files():
-        path = Path(file.path)
-        if path.name == scratch.OWNED and list(path.parent.glob("ray/session_*/sockets/raylet*")):
-            return path.parent
-    return None
+    """Of the Ray that the process has started, when that has started workers for it."""
+    process = psutil.Process(pid)
+    if not any("ray::IDLE" in child.name() for child in process.children(recursive=True)):
+        return None
+    owned = (Path(file.path) for file in process.open_files())
+    return next((path.parent for path in owned if path.name == scratch.OWNED), None)
 
 
 def test_ray_ends_with_a_command_that_waits_for_mlflow(write_sweep, tmp_path):
@@ -34,6 +35,7 @@ def test_ray_ends_with_a_command_that_waits_for_mlflow(write_sweep, tmp_path):
         wait_for(lambda: "waiting for MLflow at" in (tmp_path / "out.txt").read_text())
         wait_for(lambda: folder_of_ray(process.pid))
         place = folder_of_ray(process.pid)
+        time.sleep(2)  # Ray's start ends right after its first workers
         os.kill(process.pid, signal.SIGINT)
         code, out = finish(process, path)
     assert code == 130 and "Traceback" not in out, out
