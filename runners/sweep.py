@@ -138,7 +138,7 @@ def _drive(sweep: Sweep, left: bool, store: Store, args: argparse.Namespace) -> 
     """Run the sweep as its one driver; an outage from then on only interrupts it.
 
     Args:
-        left: anything is, so that Ray will be needed.
+        left: something is left to train or to evaluate, so that Ray will be needed.
     """
     begun = False
     try:
@@ -146,9 +146,10 @@ def _drive(sweep: Sweep, left: bool, store: Store, args: argparse.Namespace) -> 
             begun = True
             datasets.remember(sweep, store)
             opening = Opening(args.tracking_uri)
-            # a server may refuse, which is said before anything starts; a file was looked at
-            sure = args.address == "local" and database.sqlite_path(args.tracking_uri)
-            ray = early.started(opening.begin) if left and sure else contextlib.nullcontext()
+            # a server may refuse, and that is to be said before Ray starts; a database's file has
+            # just been checked
+            checked = args.address == "local" and database.sqlite_path(args.tracking_uri)
+            ray = early.started(opening.begin) if left and checked else contextlib.nullcontext()
             with ray:
                 from runners import phases  # and MLflow with it
 

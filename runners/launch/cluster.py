@@ -88,6 +88,7 @@ def connect(address: str) -> None:
 
 
 def is_connected() -> bool:
+    """Whether this process has Ray, its own or a cluster's."""
     return ray.is_initialized()
 
 

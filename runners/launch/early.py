@@ -1,4 +1,6 @@
-"""Ray, started before anything needs it: it takes seconds, and lets others work meanwhile."""
+"""Ray, started before it is needed: it takes seconds, most of which it waits, so that other work is
+done meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ def started(meanwhile: Callable[[], object]) -> Iterator[None]:
     """Ray on this machine, for the first run inside; it ends with that run, or here.
 
     Args:
-        meanwhile: called when Ray is imported and before it starts; begins what needs Python while
-            Ray waits. Two imports at a time take as long as one after the other.
+        meanwhile: called between Ray's import and its start, to begin other work in a thread. Not
+            before the import: two imports at a time take as long as one after the other.
 
     Raises:
         SweepError: it cannot be started.

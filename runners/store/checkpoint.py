@@ -153,7 +153,7 @@ def unpack(content: bytes, trial_id: str) -> tuple[dict[str, Any], list[Epoch]]:
     if (owner := state.pop("trial", trial_id)) != trial_id:
         raise ValueError(f"it is the checkpoint of another trial, {owner}")
     rows = state.pop("epochs")
-    # those of before were pickled
+    # older checkpoints have them as values, not as one string
     rows = json.loads(rows) if isinstance(rows, str) else rows
     return state, [Epoch.read(row) for row in rows]
 
