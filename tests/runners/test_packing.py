@@ -1,5 +1,6 @@
 """How many trials train at a time is found by measuring, on made-up devices and on this machine."""
 
+import contextlib
 import json
 from dataclasses import replace
 
@@ -224,6 +225,7 @@ def test_the_command_and_a_single_trial_train_with_what_was_chosen(
     monkeypatch.setattr(
         "runners.phases.run", lambda found, *_: started.append(found.resources) or 0
     )
+    monkeypatch.setattr("runners.launch.early.started", lambda _: contextlib.nullcontext())
     assert sweep.main([str(path)]) == 0
     assert "packing: 1 trial at a time, of 2 threads: 400 im" in capsys.readouterr().out
     assert [(r.share, r.threads) for r in started] == [(0, 2)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from runners import data
-from runners.data import photos
+from runners.data import packaged, photos
 
 there = pytest.mark.skipif(find_spec("skimage") is None, reason="pip install scikit-image")
 
@@ -67,7 +67,7 @@ def test_they_are_known_by_their_name_and_nothing_of_their_package_is_imported(t
 
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(photos, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install scikit-learn"):
         data.load("photos")
     assert photos.files(Path()) == []

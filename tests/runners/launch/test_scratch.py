@@ -73,10 +73,9 @@ def test_a_folder_in_use_stays_and_so_does_all_that_is_not_ours(root, monkeypatc
 
     process.kill()
     process.wait()
-    monkeypatch.setattr(os, "getuid", lambda: 12345)  # another user's start
-    scratch.remove_abandoned()
+    with monkeypatch.context() as another_user:
+        another_user.setattr(os, "getuid", lambda: 12345)
+        scratch.remove_abandoned()
     assert sorted(root.rglob("*")) == before
-    monkeypatch.undo()
-    scratch.ROOT = root
     scratch.remove_abandoned()
     assert not used.exists() and (root / "sweep-of-somebody" / "notes").exists()
