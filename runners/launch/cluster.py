@@ -64,7 +64,8 @@ def connect(address: str) -> None:
     """Start Ray on this machine, or join the cluster at `address`, unless that was done before.
 
     Raises:
-        SweepError: there is no cluster at that address, or it refuses this process's token.
+        SweepError: there is no cluster at that address, it refuses this process's token, or Ray
+            cannot start on this machine.
         KeyboardInterrupt: SIGTERM came while Ray started.
     """
     if is_connected():
@@ -78,10 +79,15 @@ def connect(address: str) -> None:
     except SystemExit:  # Ray's own answer to SIGTERM
         raise KeyboardInterrupt from None
     except (OSError, ValueError, RuntimeError, RayError) as error:
+        why = " ".join(str(error).split())[:300]
+        if address == "local":
+            raise SweepError(
+                f"Ray cannot start on this machine: {why}; it needs a local folder with a short "
+                "path for its sockets and logs ($RAY_TMPDIR, else /tmp)"
+            ) from None
         raise SweepError(
-            f"--address {address}: {' '.join(str(error).split())[:200]}; start one with "
-            "`ray start --head`, give this process the token that its nodes have, "
-            "or leave --address out"
+            f"--address {address}: {why}; start one with `ray start --head`, give this process "
+            "the token that its nodes have, or leave --address out"
         ) from None
     finally:
         signal.signal(signal.SIGTERM, ours)

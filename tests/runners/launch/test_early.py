@@ -43,6 +43,15 @@ def test_ray_ends_with_a_command_that_waits_for_mlflow(write_sweep, tmp_path):
     assert not list(tmp_path.glob("runs/trials/*/record.json"))
 
 
+def test_a_folder_that_is_too_long_for_rays_sockets_is_refused(write_sweep, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("folder" * 20)))
+    path = write_sweep(seeds=1)
+    code, out = finish(start(path), path)
+    assert code == 2 and "Traceback" not in out, out
+    assert "Ray cannot start on this machine: " in out and "107 bytes" in out
+    assert "a short path for its sockets and logs ($RAY_TMPDIR, else /tmp)" in out
+
+
 def test_what_went_wrong_in_the_background_is_raised_where_it_is_waited_for(monkeypatch):
     def fail(uri):
         raise PermissionError(uri)
