@@ -52,6 +52,7 @@ def run(sweep: Sweep, store: Store, args: argparse.Namespace, opening: Opening) 
         tracker = Tracker(phase.comparison(sweep), mlflow, origin)
     # read again now that no other process drives the sweep
     records, evaluations = store.records(sweep.trials), store.evaluations(sweep.distinct)
+    store.drop_left(records.values())
     tracker.reconcile(sweep.distinct, records.get, evaluations.get)
     if sweep.settled and not stopped:
         work = _work(sweep, store, tracker, records, evaluations)
@@ -153,6 +154,7 @@ def _search(
     # it builds networks of the user's files while the workers start
     cost = command.kept_environment()(known_cost)
     work = search.Searching(sweep, store, cost, tracker.learn)
+    store.drop_left(work.records.values())
     tracker.reconcile(work.trials, work.records.get)
     if work.over and not work.left():
         return "", work.studies

@@ -57,6 +57,7 @@ class Work:
         """
         known = trial.id in self.records
         if not known and (record := self.store.record(trial.id)) and self._evaluated(trial, record):
+            self.store.drop_left([record])  # its worker may have been killed before it did so
             self.learn(trial, record)
         return self.records.get(trial.id)
 

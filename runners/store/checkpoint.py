@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from runners.errors import StoreUnreadable
+from runners.store import several
 from runners.store.locks import TrialLock
 from runners.store.place import Place
 from runners.store.record import Epoch
@@ -135,8 +137,19 @@ def exists(files: Place, trial_id: str) -> bool:
 
 def drop(files: Place, trial_id: str) -> None:
     """Remove the checkpoints of a trial that will not go on."""
-    for key in (*_keys(trial_id), _progress(trial_id)):
+    last, before = _keys(trial_id)
+    # the last one goes last: while it is there, something may be left
+    for key in (before, _progress(trial_id), last):
         files.delete(key)
+
+
+def drop_left(files: Place, trial_ids: Iterable[str]) -> None:
+    """Remove what is left of the checkpoints of trials that will not go on."""
+    lasts = {_keys(trial_id)[0]: trial_id for trial_id in trial_ids}
+    with files.listed("trials", len(lasts)):
+        left = several.present(files.exists, [*lasts])
+    for key in left:
+        drop(files, lasts[key])
 
 
 def unpack(content: bytes, trial_id: str) -> tuple[dict[str, Any], list[Epoch]]:

@@ -41,3 +41,18 @@ def read(
     with ThreadPoolExecutor(threads) as pool:
         for begin in range(FEW, len(keys), AHEAD):
             yield from filter(None, pool.map(task, keys[begin : begin + AHEAD]))
+
+
+def present(exists: Callable[[str], bool], keys: Sequence[str]) -> list[str]:
+    """Those of these files that are there.
+
+    Args:
+        exists: asks for one, and may be called by several threads.
+    """
+
+    def look(key: str) -> bytes:
+        if not exists(key):
+            raise FileNotFoundError(key)
+        return b""
+
+    return [key for key, _ in read(look, keys, threads=FEW)]

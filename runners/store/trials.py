@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,8 @@ from runners.store.records import Records
 from runners.store.stable import StableParts
 from runners.store.state import State
 from runners.store.user_files import UserFiles
+
+OVER = (State.FINISHED, State.PRUNED)  # such trials never go on
 
 
 class Store(Checkpoints, Evaluations, Failures, Locks, Plans, Records, StableParts, UserFiles):
@@ -106,9 +109,15 @@ class Store(Checkpoints, Evaluations, Failures, Locks, Plans, Records, StablePar
             self.files.write(key, content)
         elif not self.files.create(key, content):
             return self.record(record.id) or record
-        if record.status in (State.FINISHED, State.PRUNED):
+        if record.status in OVER:
             checkpoint.drop(self.files, record.id)
         return record
+
+    def drop_left(self, records: Iterable[Record]) -> None:
+        """Remove the checkpoints of those trials that will not go on, where a kill came between a
+        trial's record and that.
+        """
+        checkpoint.drop_left(self.files, [r.id for r in records if r.status in OVER])
 
     def weights(self, record: Record, *, parse: bool = True) -> dict[str, Any]:
         """The weights of a finished trial, on the CPU; with `parse` False they are only checked.

@@ -38,6 +38,7 @@ def run(
     """
     with store.hold(trial.id):
         if record := store.record(trial.id):
+            store.drop_left([record])
             yield record.epochs
             return
         data = data_of(trial, store, data_root)
