@@ -29,7 +29,7 @@ def run(
     """Train a trial from its last checkpoint, if it has one, to its record.
 
     Yields the epochs not yielded before; at first, all that are saved. An epoch that is yielded is
-    in the store, and so is the record when the generator ends: finished, or diverged. A trial of a
+    in the store, and so is the record when the last ones are: finished, or diverged. A trial of a
     search (`config.test` False) has no result and keeps no weights.
 
     Raises:
@@ -52,9 +52,12 @@ def run(
             stable_part.keep(trial, store, training, epochs)
             yield list(epochs)
 
+        told = len(epochs)
         status, reason, result, weights = State.FINISHED, "", None, None
         try:
-            yield from _train(trial, store, training, epochs)
+            for news in _train(trial, store, training, epochs):
+                told += len(news)
+                yield news
             if trial.config.test:
                 result, weights = training.result(epochs), training.model.state_dict()
         except Diverged as error:
@@ -66,12 +69,14 @@ def run(
         attempts = 1 + len(store.failures(trial.id))
         evidence = provenance(trial, training) | {"attempts": attempts}
         store.commit(_record(trial, status, reason, epochs, result, evidence), weights)
+        if last := epochs[told:]:
+            yield last
 
 
 def _train(
     trial: Trial, store: Store, training: Training, epochs: list[Epoch]
 ) -> Iterator[list[Epoch]]:
-    """Train the epochs that are left and append them; yields them when they are in the store.
+    """Train the epochs that are left and append them; yields those that a checkpoint has.
 
     Raises:
         Diverged: the loss is not finite.
@@ -84,7 +89,7 @@ def _train(
                     break
                 epochs.append(training.epoch(index))
                 training.keep_best(epochs)
-                saver.save(training.state(), epochs)
+                saver.save(training.state, epochs)
                 stable_part.keep(trial, store, training, epochs)
                 if news := saver.news(epochs):
                     yield news

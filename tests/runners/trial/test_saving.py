@@ -170,12 +170,56 @@ def test_a_thread_is_used_where_writing_would_hold_up(seconds, epoch_s, behind, 
     store.save = lambda *_: threads.append(threading.current_thread())  # type: ignore[method-assign]
     epochs = [records.epoch(n, seconds=epoch_s) for n in (1, 2)]
     with Saver(store, "t", 0, behind=behind) as saver:
-        saver.save({}, epochs[:1])
+        saver.save(dict, epochs[:1])
         saver._seconds = seconds
-        saver.save({}, epochs)
+        saver.save(dict, epochs)
         saver.wait()
         assert saver.news(epochs) == epochs and saver.news(epochs) == []
     assert [t is threading.main_thread() for t in threads] == [True, not thread]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "epoch_s", "behind", "saved"),
+    [
+        (0.004, 0.5, True, range(1, 12)),  # less than a hundredth
+        (0.016, 0.5, True, [1, 5, 9]),  # a hundredth of four epochs
+        (0.1, 0.5, True, [1, 11]),  # else more than five seconds might be lost
+        (0.5, 2.4, True, [1, 3, 5, 7, 9, 11]),
+        (0.5, 2.6, True, range(1, 12)),
+        (0.1, 0.5, False, range(1, 12)),  # a search's
+    ],
+)
+def test_a_checkpoint_waits_where_epochs_are_short(
+    seconds, epoch_s, behind, saved, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(saving, "WAIT_S", 5.0)
+    store, seen = Store(tmp_path), []
+    store.save = lambda _, state, epochs: seen.append(len(epochs))  # type: ignore[method-assign]
+    epochs = [records.epoch(n, seconds=epoch_s) for n in range(1, 12)]
+    told = []
+    with Saver(store, "t", 0, behind=behind) as saver:
+        for n in range(1, 12):
+            saver.save(dict, epochs[:n])
+            saver.wait()
+            saver._seconds = seconds
+            told += saver.news(epochs[:n])
+    assert seen == [*saved] and told == epochs[: seen[-1]]
+
+
+def test_what_no_checkpoint_has_is_told_after_the_record_and_trained_again_after_a_kill(
+    tmp_path, monkeypatch
+):
+    store, plain = Store(tmp_path / "waits"), Store(tmp_path / "plain")
+    list(run(TRIAL, plain, device="cpu"))
+    monkeypatch.setattr(saving, "WAIT_S", 1e6)
+    monkeypatch.setattr(saving, "SELDOM", 0.0)
+    training = run(TRIAL, store, device="cpu")
+    assert [e.epoch for e in next(training)] == [1]
+    training.close()
+    assert len(store.checkpoint(TRIAL.id)[1]) == 1
+    told = [([e.epoch for e in n], store.ended(TRIAL.id)) for n in run(TRIAL, store, device="cpu")]
+    assert told == [([1], False), ([2], False), ([3, 4], True)]
+    assert same(weights(store), weights(plain))
 
 
 def test_a_copy_is_the_same_to_a_model_and_an_optimizer():
@@ -206,7 +250,7 @@ from runners.trial.run import run
 from tests.runners.trial.test_saving import TRIAL
 
 torch.set_num_threads(1)  # as here: more add in another order
-saving.WORTH_S = saving.SHARE = 0.0
+saving.WORTH_S = saving.SHARE = saving.WAIT_S = 0.0
 for epochs in run(TRIAL, Store(sys.argv[1]), device="cpu"):
     print(epochs[-1].epoch, flush=True)
 """
