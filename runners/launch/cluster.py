@@ -58,6 +58,7 @@ READY_S = 180  # for a node to import torch and to look at the data
 
 
 _folder = contextlib.ExitStack()  # of the Ray that this process has started
+_left: list[contextlib.ExitStack] = []  # of those whose start has failed or was interrupted
 
 
 def connect(address: str) -> None:
@@ -113,7 +114,9 @@ def _start() -> None:
     try:
         _init(address="local", include_dashboard=False, **place)
     except BaseException:
-        _folder.close()
+        # Ray's processes end with this one, and write there until then: the next start removes the
+        # folder, as it does after a kill
+        _left.append(_folder.pop_all())
         raise
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runners.launch import scratch
+from runners.launch import cluster, scratch
 from runners.tracking.connection import connect
 from runners.tracking.opening import Opening
 from tests.runners.test_sweep import finish, start, wait_for
@@ -50,6 +50,29 @@ def test_a_folder_that_is_too_long_for_rays_sockets_is_refused(write_sweep, tmp_
     assert code == 2 and "Traceback" not in out, out
     assert "Ray cannot start on this machine: " in out and "107 bytes" in out
     assert "a short path for its sockets and logs ($RAY_TMPDIR, else /tmp)" in out
+
+
+def test_the_folder_of_an_interrupted_start_is_left_to_the_next_one(tmp_path, monkeypatch):
+    """Ray's processes, which end with this one, may still write there."""
+    monkeypatch.setattr(scratch, "ROOT", tmp_path)
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+
+    def interrupted(*, _temp_dir, **_):
+        Path(_temp_dir).mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cluster.ray, "init", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cluster.connect("local")
+    (left,) = tmp_path.glob(f"{scratch.PREFIX}*")
+    scratch.remove_abandoned()  # another process meanwhile
+    assert (left / "ray").exists()
+    (left / "ray" / "late").mkdir()
+    for file in left.glob(scratch.OWNED):  # this process ends
+        file.replace(left / "gone")
+        (left / scratch.OWNED).touch()
+    scratch.remove_abandoned()
+    assert not left.exists()
 
 
 def test_what_went_wrong_in_the_background_is_raised_where_it_is_waited_for(monkeypatch):
