@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import asdict, replace
 
 import torch
@@ -55,9 +56,10 @@ def run(
         told = len(epochs)
         status, reason, result, weights = State.FINISHED, "", None, None
         try:
-            for news in _train(trial, store, training, epochs):
-                told += len(news)
-                yield news
+            with contextlib.closing(_train(trial, store, training, epochs)) as trained:
+                for news in trained:
+                    told += len(news)
+                    yield news
             if trial.config.test:
                 result, weights = training.result(epochs), training.model.state_dict()
         except Diverged as error:
@@ -75,7 +77,7 @@ def run(
 
 def _train(
     trial: Trial, store: Store, training: Training, epochs: list[Epoch]
-) -> Iterator[list[Epoch]]:
+) -> Generator[list[Epoch], None, None]:
     """Train the epochs that are left and append them; yields those that a checkpoint has.
 
     Raises:
