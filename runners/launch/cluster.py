@@ -46,7 +46,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from runners import system
 from runners.errors import SweepError
-from runners.launch import scratch
+from runners.launch import scratch, swallowed
 from runners.plan import Config, Resources
 from runners.store import Store
 from runners.store import identity as names
@@ -67,17 +67,20 @@ def connect(address: str) -> None:
     Raises:
         SweepError: there is no cluster at that address, it refuses this process's token, or Ray
             cannot start on this machine.
-        KeyboardInterrupt: SIGTERM came while Ray started.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came while Ray started.
     """
     if is_connected():
         return
     ours = signal.getsignal(signal.SIGTERM)
     try:
-        if address == "local":
-            _start()
-        else:
-            _join(address)
-    except SystemExit:  # Ray's own answer to SIGTERM
+        with swallowed.raised_again():
+            if address == "local":
+                _start()
+            else:
+                _join(address)
+    except (SystemExit, KeyboardInterrupt):  # the former is Ray's own answer to SIGTERM
+        if is_connected():
+            disconnect()
         raise KeyboardInterrupt from None
     except (OSError, ValueError, RuntimeError, RayError) as error:
         why = " ".join(str(error).split())[:300]
@@ -137,12 +140,12 @@ def _join(address: str) -> None:
 
 def _init(**options: Any) -> None:
     # Ray puts this directory before all others in its workers' search for modules
-    here = PACKAGE if _hides(Path.cwd()) else Path.cwd()
+    here = PACKAGE if hides(Path.cwd()) else Path.cwd()
     with contextlib.chdir(here):
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
 
 
-def _hides(folder: Path) -> bool:
+def hides(folder: Path) -> bool:
     """Whether a package of the user's there has the name of one of ours."""
     if folder.resolve() == PACKAGE.resolve():
         return False

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
@@ -17,7 +18,8 @@ def started(meanwhile: Callable[[], object]) -> Iterator[None]:
 
     Args:
         meanwhile: called between Ray's import and its start, to begin other work in a thread. Not
-            before the import: two imports at a time take as long as one after the other.
+            before the import: two imports at a time take as long as one after the other. Not at
+            all where a folder of the user's has the name of one of ours.
 
     Raises:
         SweepError: it cannot be started.
@@ -27,7 +29,9 @@ def started(meanwhile: Callable[[], object]) -> Iterator[None]:
     auth.use("local")  # before anything imports Ray
     from runners.launch import cluster
 
-    meanwhile()
+    # else Ray's start changes the working directory for a while, of all threads
+    if not cluster.hides(Path.cwd()):
+        meanwhile()
     cluster.connect("local")
     try:
         yield

@@ -1,5 +1,6 @@
 """Ray starts while MLflow opens; whatever comes between, it ends with the command."""
 
+import logging
 import os
 import signal
 import sqlite3
@@ -10,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runners.launch import cluster, scratch
+from runners.launch import cluster, early, scratch, swallowed
 from runners.tracking.connection import connect
 from runners.tracking.opening import Opening
 from tests.runners.test_sweep import finish, start, wait_for
@@ -73,6 +74,35 @@ def test_the_folder_of_an_interrupted_start_is_left_to_the_next_one(tmp_path, mo
         (left / scratch.OWNED).touch()
     scratch.remove_abandoned()
     assert not left.exists()
+
+
+def test_nothing_is_begun_where_rays_start_changes_the_working_directory(tmp_path, monkeypatch):
+    """A relative path would lead elsewhere in another thread."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cluster, "connect", lambda address: None)
+    monkeypatch.setattr("runners.launch.auth.use", lambda address: None)
+    begun: list[str] = []
+    with early.started(lambda: begun.append("alone")):
+        pass
+    (tmp_path / "analysis").mkdir()
+    (tmp_path / "analysis" / "__init__.py").touch()
+    with early.started(lambda: begun.append("beside a package of that name")):
+        pass
+    assert begun == ["alone"]
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_that_is_swallowed_is_raised_again_and_keeps_no_lock(kind):
+    class Fork:
+        def __del__(self):
+            logging._lock.acquire()
+            raise kind
+
+    with pytest.raises(KeyboardInterrupt), swallowed.raised_again():
+        Fork()
+        assert not logging._lock._is_owned()
+    with swallowed.raised_again():
+        pass
 
 
 def test_what_went_wrong_in_the_background_is_raised_where_it_is_waited_for(monkeypatch):
