@@ -16,7 +16,7 @@ from pathlib import Path
 
 from runners import command, output
 from runners.errors import StoreError, Unfinished
-from runners.launch import early
+from runners.launch import early, swallowed
 from runners.plan import Sweep, load, reference
 from runners.store import Store, results, stamp
 from runners.tracking import database, elsewhere
@@ -48,18 +48,24 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
-        sweep = load(args.sweep, args.set, args.seeds, args.only)
-        store = Store(args.storage, PATIENCE_S)
-        with store.files.listed("trials", sum(map(sweep.seeds_of, sweep.variants))):
-            sweep = datasets.identified(sweep, store, args.data)
-            reference.load(sweep)
-            if not (args.plan or args.events) and (said := _said(sweep, store, args)):
-                print(said)
-                return command.DONE
-            found = _look(sweep, store, args)
+        with swallowed.raised_again():
+            sweep = load(args.sweep, args.set, args.seeds, args.only)
+            store = Store(args.storage, PATIENCE_S)
+            found = _planned(sweep, store, args)
         return _drive(*found, store, args) if found else command.DONE
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _planned(sweep: Sweep, store: Store, args: argparse.Namespace) -> tuple[Sweep, bool] | None:
+    """What `_look` returns; None also where all that the command would print is known."""
+    with store.files.listed("trials", sum(map(sweep.seeds_of, sweep.variants))):
+        sweep = datasets.identified(sweep, store, args.data)
+        reference.load(sweep)
+        if not (args.plan or args.events) and (said := _said(sweep, store, args)):
+            print(said)
+            return None
+        return _look(sweep, store, args)
 
 
 def _said(sweep: Sweep, store: Store, args: argparse.Namespace) -> str | None:
@@ -151,7 +157,8 @@ def _drive(sweep: Sweep, left: bool, store: Store, args: argparse.Namespace) -> 
             checked = args.address == "local" and database.sqlite_path(args.tracking_uri)
             ray = early.started(opening.begin) if left and checked else contextlib.nullcontext()
             with ray:
-                from runners import phases  # and MLflow with it
+                with swallowed.raised_again():
+                    from runners import phases  # and MLflow with it
 
                 return phases.run(sweep, store, args, opening)
     except StoreError as error:

@@ -9,6 +9,8 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from runners.launch import swallowed
+
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -27,7 +29,8 @@ def started(meanwhile: Callable[[], object]) -> Iterator[None]:
     from runners.launch import auth
 
     auth.use("local")  # before anything imports Ray
-    from runners.launch import cluster
+    with swallowed.raised_again():
+        from runners.launch import cluster
 
     # else Ray's start changes the working directory for a while, of all threads
     if not cluster.hides(Path.cwd()):

@@ -16,7 +16,8 @@ def raised_again() -> Iterator[None]:
     """Raise an interrupt that was swallowed inside at the end of it.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C or SIGTERM came, and was swallowed.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came, and was swallowed. Also in place of an error that
+            came afterwards: what was cut off, such as the import of a module, is incomplete.
     """
     swallowed, before = [], sys.unraisablehook
 
@@ -33,7 +34,10 @@ def raised_again() -> Iterator[None]:
     sys.unraisablehook = note
     try:
         yield
+    except Exception:
+        if not swallowed:
+            raise
     finally:
         sys.unraisablehook = before
     if swallowed:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt from None

@@ -46,6 +46,7 @@ class Connection:
     def __init__(self, uri: str):
         self.uri = database.resolve(uri)
         self.shown = mask(uri)
+        self._waiting = f"waiting for MLflow at {self.shown}"
         self.client: Any = None
         self.troubled = False
         self.failures = 0  # how often; a tracker reads its runs again after each
@@ -75,7 +76,7 @@ class Connection:
         Raises:
             SweepError: it failed, or is late.
         """
-        return self._strictly(task, OPEN_S)
+        return self._strictly(task, OPEN_S, lambda: say(self._waiting))
 
     def try_again(self) -> None:
         """Do not wait until QUIET_S have passed since a failure."""
@@ -124,17 +125,19 @@ class Connection:
             say("MLflow: training goes on; the next start of this sweep catches up")
 
     def _word(self) -> None:
-        say(f"waiting for MLflow at {self.shown}; Ctrl-C ends the waiting")
+        say(f"{self._waiting}; Ctrl-C ends the waiting")
 
     def _reason(self, error: Exception) -> str:
         return mask(" ".join(str(error).split()), self.uri)
 
-    def _strictly(self, task: Callable[[], T], seconds: float) -> T:
+    def open_quietly(self) -> None:
+        """Open it; what it waits for is said by whoever waits for this."""
+        self._strictly(self._open, OPEN_S, lambda: None)
+
+    def _strictly(self, task: Callable[[], T], seconds: float, word: Callable[[], None]) -> T:
         where = f"--tracking-uri {self.shown}"
         try:
-            return self._line.call(
-                lambda: _patiently(task, 2 * LOCKED_S, _locked), seconds, self._word
-            )
+            return self._line.call(lambda: _patiently(task, 2 * LOCKED_S, _locked), seconds, word)
         except Late:
             raise SweepError(
                 f"{where}: MLflow has not answered for {seconds:.0f} s; look after its server, or"
@@ -176,13 +179,15 @@ def connect(uri: str) -> Connection:
         SweepError: it cannot be opened.
     """
     database.check(uri)
-    return connect_checked(uri)
+    connection = Connection(uri)
+    connection.strictly(connection._open)
+    return connection
 
 
 def connect_checked(uri: str) -> Connection:
-    """The same of a URI that `database.check` has passed."""
+    """The same of a URI that `database.check` has passed, without a word."""
     connection = Connection(uri)
-    connection.strictly(connection._open)
+    connection.open_quietly()
     return connection
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from runners import command, plan, sweep
+from runners.errors import SweepError
 from runners.launch import cluster, early, scratch, swallowed
 from runners.tracking.connection import connect
 from runners.tracking.opening import Opening
@@ -105,6 +108,36 @@ def test_an_interrupt_that_is_swallowed_is_raised_again_and_keeps_no_lock(kind):
         pass
 
 
+class Cut:
+    """Raises where Python can only report it, as an interrupt while a module is imported."""
+
+    def __del__(self):
+        raise KeyboardInterrupt
+
+
+def test_a_swallowed_interrupt_takes_the_place_of_an_error_that_it_has_caused():
+    with pytest.raises(KeyboardInterrupt), swallowed.raised_again():
+        Cut()
+        raise AttributeError("a module that was half imported")
+    with pytest.raises(AttributeError), swallowed.raised_again():
+        raise AttributeError("without an interrupt")
+
+
+def test_an_interrupt_that_is_swallowed_while_the_sweep_is_read_ends_the_command(
+    write_sweep, monkeypatch, capsys
+):
+    def load(*arguments):
+        Cut()
+        return plan.load(*arguments)
+
+    monkeypatch.setattr(sweep, "load", load)
+    path = write_sweep(seeds=1)
+    monkeypatch.chdir(path.parent)
+    assert sweep.main([str(path)]) == command.INTERRUPTED
+    assert "Traceback" not in capsys.readouterr().err
+    assert not (path.parent / "runs" / "trials").exists()
+
+
 def test_what_went_wrong_in_the_background_is_raised_where_it_is_waited_for(monkeypatch):
     def fail(uri):
         raise PermissionError(uri)
@@ -113,3 +146,15 @@ def test_what_went_wrong_in_the_background_is_raised_where_it_is_waited_for(monk
     opening = Opening("sqlite:///mlflow.db")
     with pytest.raises(PermissionError, match=r"sqlite:///mlflow\.db"):
         opening.connection()
+
+
+def test_a_database_that_never_opens_is_given_up(monkeypatch, capsys):
+    held = threading.Event()
+    monkeypatch.setattr("runners.tracking.connection.connect_checked", lambda uri: held.wait())
+    monkeypatch.setattr("runners.tracking.opening.OPEN_S", 0.5)
+    opening = Opening("sqlite:///mlflow.db")
+    opening.begin()
+    assert not capsys.readouterr().err  # nobody waits yet
+    with pytest.raises(SweepError, match="MLflow has not opened it for"):
+        opening.connection()
+    held.set()
