@@ -145,11 +145,11 @@ def drop(files: Place, trial_id: str) -> None:
 
 def drop_left(files: Place, trial_ids: Iterable[str]) -> None:
     """Remove what is left of the checkpoints of trials that will not go on."""
-    lasts = {_keys(trial_id)[0]: trial_id for trial_id in trial_ids}
-    with files.listed("trials", len(lasts)):
-        left = several.present(files.exists, [*lasts])
-    for key in left:
-        drop(files, lasts[key])
+    owners = {key: trial_id for trial_id in trial_ids for key in _keys(trial_id)}
+    with files.listed("trials", len(owners)):
+        left = several.present(files.exists, [*owners])
+    for trial_id in {owners[key] for key in left}:
+        drop(files, trial_id)
 
 
 def unpack(content: bytes, trial_id: str) -> tuple[dict[str, Any], list[Epoch]]:

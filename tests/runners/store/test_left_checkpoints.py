@@ -71,6 +71,15 @@ def test_a_single_trial_that_is_started_again(place, trials, killed):
     assert left(store, trials[0]) == {"weights.pt", "record.json"}
 
 
+def test_the_one_before_the_last_alone(place, trials, killed):
+    """As where a damaged last one was set aside."""
+    store = Store(place)
+    ended(store, trials[0], killed)
+    store.files.delete(f"trials/{trials[0].id}/checkpoint.pt")
+    assert Work(trials[:1], store).ended(trials[0])
+    assert left(store, trials[0]) - {"weights.pt"} == {"record.json"}
+
+
 def test_what_may_go_on_keeps_its_checkpoint(place, trials, killed):
     store = Store(place)
     ended(store, trials[0], killed, "failed")
