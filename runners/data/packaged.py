@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,8 +14,12 @@ def find(package: str, place: str) -> Path | None:
     Args:
         place: relative to the package's folder.
     """
-    spec = find_spec(package)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        if (file := Path(folder, place)).is_file():
-            return file
-    return None
+    return next((f for d in _folders(package) if (f := Path(d, place)).is_file()), None)
+
+
+def _folders(package: str) -> Iterable[str]:
+    try:
+        spec = find_spec(package)
+    except ValueError:  # it is loaded, and was made by hand
+        return getattr(sys.modules[package], "__path__", ())
+    return (spec.submodule_search_locations if spec else None) or ()

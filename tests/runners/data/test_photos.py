@@ -1,6 +1,7 @@
 """The photographs' tiles: how many, in which colours, and by which whole-number arithmetic."""
 
 import sys
+import types
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -71,3 +72,10 @@ def test_without_the_package_one_line_says_what_to_install(monkeypatch):
     with pytest.raises(ValueError, match="pip install scikit-learn"):
         data.load("photos")
     assert photos.files(Path()) == []
+
+
+def test_a_package_that_was_put_in_place_by_hand_has_no_files(monkeypatch):
+    """As tests of users do, to keep a real one from being imported."""
+    monkeypatch.setitem(sys.modules, "sklearn", types.ModuleType("sklearn"))
+    with pytest.raises(ValueError, match="pip install scikit-learn"):
+        data.load("photos")
