@@ -33,8 +33,8 @@ class Opening:
     def begin(self) -> None:
         """Open it in the background, without a word: nobody waits for it yet."""
         if self._opened is None:
-            self._opened = Future()
-            self._line.post(lambda: self._open(self._opened), OPEN_S)
+            self._opened = opened = Future()
+            self._line.post(lambda: self._open(opened), OPEN_S)
 
     def connection(self) -> Connection:
         """Wait for it; prints what it waits for.
